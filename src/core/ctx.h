@@ -1,0 +1,57 @@
+/* ctx.h: the context: allocator with accounting, last error, interrupt. The lowest layer; includes nothing above. */
+#ifndef GRAD_CORE_CTX_H
+#define GRAD_CORE_CTX_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+
+#include "include/grad.h"
+
+/* Which kernels this CPU runs best. Order matters: a higher level contains the lower ones. */
+typedef enum grad_simd { GRAD_SIMD_BASELINE, GRAD_SIMD_AVX2, GRAD_SIMD_AVX512 } grad_simd;
+
+typedef struct grad_pool grad_pool; /* worker threads, made by exec/pool.c on first use */
+
+struct grad_ctx {
+  grad_alloc_fn alloc;
+  void *alloc_ud;
+  size_t limit; /* 0: none */
+  size_t used, peak;
+  uint64_t allocations; /* how many blocks were ever asked for; tests read it to see that a plan allocates nothing */
+  grad_interrupt_fn interrupt;
+  void *interrupt_ud;
+  grad_simd simd;
+  int threads;
+  grad_pool *pool;
+  void (*pool_free)(grad_pool *); /* set by whoever makes the pool, so that core needs not know it */
+  grad_status status;             /* of the last failure */
+  char message[1024];
+};
+
+/* grad__fail: records the message (printf) and returns status, so that `return grad__fail(...)` reads as a sentence.
+ * Messages are for the person who called: name the operation, what was expected, what came, both shapes. */
+#if defined __GNUC__
+__attribute__((format(printf, 3, 4)))
+#endif
+grad_status grad__fail(grad_ctx *ctx, grad_status status, const char *format, ...);
+
+/* Memory. Sizes are handed back on free, so blocks carry no header. NULL on failure, with the error recorded.
+ * grad__alloc of 0 bytes gives NULL and no error. Blocks of 64 bytes and more are 64-byte aligned when asked through
+ * grad__alloc_aligned (freed with grad__free_aligned). */
+void *grad__alloc(grad_ctx *ctx, size_t bytes);
+void *grad__realloc(grad_ctx *ctx, void *block, size_t old_bytes, size_t new_bytes);
+void grad__free(grad_ctx *ctx, void *block, size_t bytes);
+void *grad__alloc_aligned(grad_ctx *ctx, size_t bytes);
+void grad__free_aligned(grad_ctx *ctx, void *block, size_t bytes);
+
+/* grad__interrupted: GRAD_OK, or GRAD_EINTERRUPT recorded. Cheap enough for every instruction. */
+grad_status grad__interrupted(grad_ctx *ctx);
+
+grad_simd grad__simd_detect(void);
+const char *grad__simd_name(grad_simd simd);
+
+/* Checked size arithmetic: false on overflow, *out untouched then. */
+bool grad__mul_i64(int64_t a, int64_t b, int64_t *out);
+bool grad__add_i64(int64_t a, int64_t b, int64_t *out);
+
+#endif

@@ -1,0 +1,116 @@
+/* opdef.h: what an op is: the interface that every row of ops.def and every op_<family>.c fills in. Everything above
+ * (derivatives, batching, execution, printing) works through these slots only. */
+#ifndef GRAD_PROGRAM_OPDEF_H
+#define GRAD_PROGRAM_OPDEF_H
+
+#include "program/program.h"
+
+enum {
+  GRAD_OP_ELEMENTWISE = 1, /* one output of the inputs' common shape; kernel by `row` (ops/kernels.h) */
+  GRAD_OP_LINEAR = 2,      /* jointly linear in all its float inputs: tangents go through the op itself */
+  GRAD_OP_EFFECT = 4,      /* never shared, never dropped (host callbacks) */
+  GRAD_OP_RANDOM = 8,      /* a draw: shared only with itself; refused in places that need a pure function */
+  GRAD_OP_NONDIFF = 16,    /* derivative zero everywhere (comparisons, floor, argmax, draws): tangents are dropped */
+  GRAD_OP_VIEW = 32,       /* a rearrangement of its first input's elements; `view` may do it without copying */
+  GRAD_OP_CONTROL = 64     /* has nested programs that evaluation runs through grad_eval.call */
+};
+
+/* How outputs depend on inputs, for sparsity (ad/sparsity.c). MAP: each output element is one element of input 0 (or a
+ * constant); found by running the op on positions. REDUCE: params[0] axes mask, as in op_reduce.c. CUSTOM: the slot. */
+typedef enum grad_sparsity_class {
+  GRAD_SPARSITY_DENSE, /* every output element on every input element: the safe default */
+  GRAD_SPARSITY_ELEMENTWISE,
+  GRAD_SPARSITY_MAP,
+  GRAD_SPARSITY_REDUCE,
+  GRAD_SPARSITY_NONE, /* no dependence that differentiation sees */
+  GRAD_SPARSITY_CUSTOM
+} grad_sparsity_class;
+
+/* What infer gets and fills: out[k].dtype/ndim/shape; shape storage is provided (GRAD_MAX_AXES each). It checks
+ * everything that can be known from types and params; messages name the op and both shapes. */
+typedef struct grad_infer {
+  grad_ctx *ctx;
+  const grad_op *op;
+  const grad_type *in;
+  int nin, nparams, nsubs;
+  const int64_t *params;
+  grad_program *const *subs;
+  int nout; /* preset to op->nout; an op with nout < 0 sets it (at most GRAD_MAX_OUT) */
+  struct { uint8_t dtype, ndim; int64_t shape[GRAD_MAX_AXES]; } *out;
+} grad_infer;
+enum { GRAD_MAX_OUT = 64 };
+
+/* What eval gets. Inputs may have any strides; outputs are row-major, of the inferred type, uninitialised, and overlap
+ * no input. `scratch` has the bytes that the op's scratch slot asked for, 64-byte aligned. Eval allocates nothing
+ * (CONTROL ops excepted) and is a pure function of inputs and params. */
+typedef struct grad_eval {
+  grad_ctx *ctx;
+  const grad_instr *ins;
+  const grad_array *const *in;
+  grad_array *const *out;
+  void *scratch;
+  const double *scalars;
+  /* Runs a nested program: out headers are filled with arrays that the callee allocates and the caller releases. */
+  grad_status (*call)(void *ud, grad_program *sub, const grad_array *const *in, const double *scalars, grad_array *out);
+  void *call_ud;
+} grad_eval;
+
+/* Forward rule. p is the program being built; x, y the primal inputs and outputs in p; dx the tangents (GRAD_NONE: zero).
+ * Sets dy[k] (preset GRAD_NONE: zero). What it emits must be linear in dx, and every instruction that depends on dx must
+ * be one that has a transpose for those inputs. */
+typedef struct grad_jvp {
+  grad_program *p;
+  const grad_instr *ins; /* params and subs; its ids belong to another program */
+  const grad_id *x, *y, *dx;
+  grad_id *dy;
+} grad_jvp;
+
+/* Transposition of an instruction that is linear in the inputs with linear[i] set. x[i] is the primal value in p for the
+ * others, GRAD_NONE for linear ones; xt the types of all inputs; cy the cotangents of the outputs (GRAD_NONE: zero, not
+ * all are). Sets cx[i] for linear inputs (preset GRAD_NONE: zero), of exactly the type xt[i]. */
+typedef struct grad_transpose {
+  grad_program *p;
+  const grad_instr *ins;
+  const grad_id *x;
+  const bool *linear;
+  const grad_type *xt, *yt;
+  const grad_id *cy;
+  grad_id *cx;
+} grad_transpose;
+
+/* Batching. x are inputs in p; batched[i] tells which carry a leading axis of extent `size`. Sets y[k], and out_batched[k]
+ * (preset true); xt are the types of the inputs WITHOUT the batch axis, yt of the outputs without it. */
+typedef struct grad_batch {
+  grad_program *p;
+  const grad_instr *ins;
+  int64_t size;
+  const grad_id *x;
+  const bool *batched;
+  const grad_type *xt, *yt;
+  grad_id *y;
+  bool *out_batched;
+} grad_batch;
+
+/* Dependence of output elements on input elements, for GRAD_SPARSITY_CUSTOM; see ad/sparsity.h. */
+typedef struct grad_sparsity grad_sparsity;
+
+struct grad_op {
+  const char *name;
+  int8_t nin, nout; /* -1: any number */
+  uint8_t flags;
+  uint8_t sparsity; /* grad_sparsity_class */
+  int16_t row;      /* elementwise: its row in ops.def; else -1 */
+  const char *doc;  /* one line; feeds ops.md, `?` and the stubs */
+  grad_status (*infer)(grad_infer *a);
+  grad_status (*eval)(const grad_eval *a);
+  int64_t (*scratch)(const grad_program *p, const grad_instr *ins); /* bytes; NULL: none */
+  /* true when the output is a view of input 0 with the given strides; else eval copies. VIEW ops only. */
+  bool (*view)(const grad_instr *ins, const grad_array *in, const grad_type *out_type, grad_array *out);
+  void (*jvp)(grad_jvp *a);             /* NULL: LINEAR or NONDIFF */
+  void (*transpose)(grad_transpose *a); /* NULL: never meets a tangent */
+  void (*batch)(grad_batch *a);
+  grad_status (*dependence)(grad_sparsity *a);
+  double (*flops)(const grad_program *p, const grad_instr *ins); /* NULL: one an output element */
+};
+
+#endif
