@@ -82,6 +82,10 @@ GRAD_API grad_status grad_ctx_new(const grad_config *config, grad_ctx **out);
 /* grad_ctx_free: everything made in the context must have been freed before. */
 GRAD_API void grad_ctx_free(grad_ctx *ctx);
 
+/* grad_ctx_set_threads: how many threads large operations use from now on, the caller included; at least 1. Results are
+ * bit-equal for any number. Not while something runs in ctx. */
+GRAD_API void grad_ctx_set_threads(grad_ctx *ctx, int threads);
+
 /* grad_message: the sentence for the last failure in ctx; empty when there was none. Valid until the next call. */
 GRAD_API const char *grad_message(const grad_ctx *ctx);
 

@@ -42,7 +42,8 @@ enum { GRAD_MAX_OUT = 64 };
 
 /* What eval gets. Inputs may have any strides; outputs are row-major, of the inferred type, uninitialised, and overlap
  * no input. `scratch` has the bytes that the op's scratch slot asked for, 64-byte aligned. Eval allocates nothing
- * (CONTROL ops excepted) and is a pure function of inputs and params. */
+ * (CONTROL ops excepted) and is a pure function of inputs and params. An output whose type has a dynamic extent comes as
+ * an empty header, which eval fills with grad__array_new once it knows the extent. */
 typedef struct grad_eval {
   grad_ctx *ctx;
   const grad_instr *ins;
