@@ -1,0 +1,327 @@
+/* op_slice.c: slice, unslice, concat: taking pieces of an array and putting pieces together.
+ *
+ * params, with n axes
+ *   slice    {start x n, count x n, step x n}; element i of an axis is element start + i * step; a step may be negative
+ *   unslice  {full extent x n, start x n, step x n}; the piece's extents are the counts; everything else is zero
+ *   concat   {axis}
+ *
+ * unslice is the transpose of slice. The gradient of x[1] + ... + x[T] is a chain add(unslice, add(unslice, ...)): run
+ * as it stands that costs O(T) for each step, so exec adds such chains in place.
+ */
+#include "ops/structured.h"
+
+#include <string.h>
+
+/* Do the positions start, start + step, ... (count of them) lie in [0, extent)? */
+static bool range_fits(int64_t extent, int64_t start, int64_t count, int64_t step) {
+  if (count < 0 || (step == 0 && count > 1)) return false;
+  if (count == 0) return true;
+  int64_t span, last;
+  if (!grad__mul_i64(count - 1, step, &span) || !grad__add_i64(start, span, &last)) return false;
+  return start >= 0 && start < extent && last >= 0 && last < extent;
+}
+
+static grad_status range_fail(grad_infer *a, int axis, int64_t extent, int64_t start, int64_t count, int64_t step) {
+  return grad__fail(
+      a->ctx, GRAD_EINDEX,
+      "%s: %lld elements from position %lld in steps of %lld leave axis %d, which has positions 1 to %lld", a->op->name,
+      (long long)count, (long long)start + 1, (long long)step, axis + 1, (long long)extent);
+}
+
+static grad_status wrong_params(grad_infer *a) {
+  return grad__fail(a->ctx, GRAD_EVALUE, "%s: %d numbers describe the piece of an array with %d axes, expected %d",
+                    a->op->name, a->nparams, a->in[0].ndim, 3 * a->in[0].ndim);
+}
+
+/* --- slice */
+
+static grad_status slice_infer(grad_infer *a) {
+  const grad_type *x = &a->in[0];
+  const int n = x->ndim;
+  if (a->nparams != 3 * n) return wrong_params(a);
+  const int64_t *start = a->params, *count = start + n, *step = count + n;
+  for (int i = 0; i < n; i++)
+    if (!range_fits(x->shape[i], start[i], count[i], step[i]))
+      return range_fail(a, i, x->shape[i], start[i], count[i], step[i]);
+  return grad__infer_out(a, 0, (grad_dtype)x->dtype, n, count);
+}
+
+/* The view of `whole` that a slice reads, or an unslice writes. */
+static void piece_view(const grad_array *whole, const int64_t *start, const int64_t *count, const int64_t *step,
+                       grad_array *out) {
+  *out = *whole;
+  for (int i = 0; i < whole->ndim; i++) {
+    const grad_array axis_before = *out;
+    grad__view_slice(&axis_before, i, count[i] > 0 ? start[i] : 0, count[i], step[i], out);
+  }
+}
+
+static bool slice_view(const grad_instr *ins, const grad_array *in, const grad_type *out_type, grad_array *out) {
+  (void)out_type;
+  const int n = in->ndim;
+  piece_view(in, ins->params, ins->params + n, ins->params + 2 * n, out);
+  return true;
+}
+
+static grad_status slice_eval(const grad_eval *a) {
+  grad_array view;
+  slice_view(a->ins, a->in[0], NULL, &view);
+  grad__array_copy(a->out[0], &view);
+  return GRAD_OK;
+}
+
+static void slice_transpose(grad_transpose *a) {
+  const int n = a->xt[0].ndim;
+  a->cx[0] = grad__unslice(a->p, a->cy[0], n, a->xt[0].shape, a->ins->params, a->ins->params + 2 * n);
+}
+
+static void slice_batch(grad_batch *a) {
+  const int n = a->xt[0].ndim;
+  const int64_t *params = a->ins->params;
+  int64_t start[GRAD_MAX_AXES + 1] = {0}, count[GRAD_MAX_AXES + 1] = {a->size}, step[GRAD_MAX_AXES + 1] = {1};
+  for (int i = 0; i < n; i++) {
+    start[i + 1] = params[i];
+    count[i + 1] = params[n + i];
+    step[i + 1] = params[2 * n + i];
+  }
+  a->y[0] = grad__slice(a->p, a->x[0], start, count, step);
+}
+
+const grad_op grad__op_slice = {
+    .name = "slice",
+    .nin = 1,
+    .nout = 1,
+    .row = -1,
+    .sparsity = GRAD_SPARSITY_MAP,
+    .flags = GRAD_OP_LINEAR | GRAD_OP_VIEW,
+    .doc = "a regular piece of x: start, count and step along each axis",
+    .infer = slice_infer,
+    .eval = slice_eval,
+    .view = slice_view,
+    .transpose = slice_transpose,
+    .batch = slice_batch,
+};
+
+grad_id grad__slice(grad_program *p, grad_id a, const int64_t *start, const int64_t *count, const int64_t *step) {
+  if (a == GRAD_NONE) return a;
+  const grad_type *t = grad__type(p, a);
+  const int n = t->ndim;
+  int64_t params[3 * (GRAD_MAX_AXES + 1)];
+  bool whole = true;
+  for (int i = 0; i < n; i++) {
+    params[i] = start[i];
+    params[n + i] = count[i];
+    params[2 * n + i] = count[i] == 1 ? 1 : step[i]; /* one spelling for one meaning, so that equal slices are shared */
+    whole = whole && count[i] == t->shape[i] && (count[i] == 0 || (start[i] == 0 && params[2 * n + i] == 1));
+  }
+  if (whole) return a;
+  return grad__emit1(p, &grad__op_slice, a, 3 * n, params);
+}
+
+grad_id grad__slice_axis(grad_program *p, grad_id a, int axis, int64_t start, int64_t count, int64_t step) {
+  if (a == GRAD_NONE) return a;
+  const grad_type *t = grad__type(p, a);
+  int64_t starts[GRAD_MAX_AXES] = {0}, counts[GRAD_MAX_AXES], steps[GRAD_MAX_AXES];
+  for (int i = 0; i < t->ndim; i++) {
+    starts[i] = i == axis ? start : 0;
+    counts[i] = i == axis ? count : t->shape[i];
+    steps[i] = i == axis ? step : 1;
+  }
+  return grad__slice(p, a, starts, counts, steps);
+}
+
+/* --- unslice */
+
+static grad_status unslice_infer(grad_infer *a) {
+  const grad_type *x = &a->in[0];
+  const int n = x->ndim;
+  if (a->nparams != 3 * n) return wrong_params(a);
+  const int64_t *full = a->params, *start = full + n, *step = start + n;
+  for (int i = 0; i < n; i++)
+    if (!range_fits(full[i], start[i], x->shape[i], step[i]))
+      return range_fail(a, i, full[i], start[i], x->shape[i], step[i]);
+  return grad__infer_out(a, 0, (grad_dtype)x->dtype, n, full);
+}
+
+static grad_status unslice_eval(const grad_eval *a) {
+  const grad_array *x = a->in[0];
+  const int n = x->ndim;
+  if (grad__array_numel(x) < grad__array_numel(a->out[0]))
+    memset(a->out[0]->data, 0, (size_t)grad__array_numel(a->out[0]) * grad__dtype_size((grad_dtype)x->dtype));
+  grad_array place;
+  piece_view(a->out[0], a->ins->params + n, x->shape, a->ins->params + 2 * n, &place);
+  grad__array_copy(&place, x);
+  return GRAD_OK;
+}
+
+static void unslice_transpose(grad_transpose *a) {
+  const int n = a->xt[0].ndim;
+  a->cx[0] = grad__slice(a->p, a->cy[0], a->ins->params + n, a->xt[0].shape, a->ins->params + 2 * n);
+}
+
+static void unslice_batch(grad_batch *a) {
+  const int n = a->xt[0].ndim;
+  const int64_t *params = a->ins->params;
+  int64_t full[GRAD_MAX_AXES + 1] = {a->size}, start[GRAD_MAX_AXES + 1] = {0}, step[GRAD_MAX_AXES + 1] = {1};
+  for (int i = 0; i < n; i++) {
+    full[i + 1] = params[i];
+    start[i + 1] = params[n + i];
+    step[i + 1] = params[2 * n + i];
+  }
+  a->y[0] = grad__unslice(a->p, a->x[0], n + 1, full, start, step);
+}
+
+const grad_op grad__op_unslice = {
+    .name = "unslice",
+    .nin = 1,
+    .nout = 1,
+    .row = -1,
+    .sparsity = GRAD_SPARSITY_MAP,
+    .flags = GRAD_OP_LINEAR,
+    .doc = "x placed into zeros of a larger shape, at a regular piece: the transpose of slice",
+    .infer = unslice_infer,
+    .eval = unslice_eval,
+    .transpose = unslice_transpose,
+    .batch = unslice_batch,
+};
+
+grad_id grad__unslice(grad_program *p, grad_id a, int ndim, const int64_t *full, const int64_t *start,
+                      const int64_t *step) {
+  if (a == GRAD_NONE) return a;
+  const grad_type *t = grad__type(p, a);
+  double value;
+  if (ndim == t->ndim && grad__is_const(p, a, &value) && value == 0)
+    return grad__full(p, 0, (grad_dtype)t->dtype, ndim, full);
+  int64_t params[3 * (GRAD_MAX_AXES + 1)];
+  bool whole = ndim == t->ndim;
+  for (int i = 0; i < ndim; i++) {
+    params[i] = full[i];
+    params[ndim + i] = start[i];
+    params[2 * ndim + i] = i < t->ndim && t->shape[i] == 1 ? 1 : step[i];
+    whole = whole && t->shape[i] == full[i] && (full[i] == 0 || (start[i] == 0 && params[2 * ndim + i] == 1));
+  }
+  if (whole) return a;
+  return grad__emit1(p, &grad__op_unslice, a, 3 * ndim, params);
+}
+
+/* --- concat */
+
+static grad_status concat_infer(grad_infer *a) {
+  if (a->nin < 1) return grad__fail(a->ctx, GRAD_EVALUE, "concat: needs at least one array");
+  const grad_type *first = &a->in[0];
+  const int64_t axis = a->params[0];
+  char want[GRAD_SHAPE_TEXT], got[GRAD_SHAPE_TEXT];
+  if (axis < 0 || axis >= first->ndim)
+    return grad__fail(a->ctx, GRAD_EVALUE, "concat: axis %lld does not exist in shape %s", (long long)axis + 1,
+                      grad__shape_text(first->ndim, first->shape, want, sizeof want));
+  int64_t shape[GRAD_MAX_AXES];
+  memcpy(shape, first->shape, sizeof *shape * first->ndim);
+  for (int i = 1; i < a->nin; i++) {
+    const grad_type *t = &a->in[i];
+    bool fits = t->ndim == first->ndim && t->dtype == first->dtype;
+    for (int k = 0; fits && k < t->ndim; k++) fits = k == axis || t->shape[k] == first->shape[k];
+    if (!fits)
+      return grad__fail(a->ctx, t->dtype == first->dtype ? GRAD_ESHAPE : GRAD_EDTYPE,
+                        "concat: part %d (%s %s) must agree with part 1 (%s %s) in dtype and in all but axis %lld",
+                        i + 1, grad__dtype_name((grad_dtype)t->dtype),
+                        grad__shape_text(t->ndim, t->shape, got, sizeof got),
+                        grad__dtype_name((grad_dtype)first->dtype),
+                        grad__shape_text(first->ndim, first->shape, want, sizeof want), (long long)axis + 1);
+    if (!grad__add_i64(shape[axis], t->shape[axis], &shape[axis]))
+      return grad__fail(a->ctx, GRAD_ESHAPE, "concat: axis %lld gets too long", (long long)axis + 1);
+  }
+  return grad__infer_out(a, 0, (grad_dtype)first->dtype, first->ndim, shape);
+}
+
+static grad_status concat_eval(const grad_eval *a) {
+  const int axis = (int)a->ins->params[0];
+  int64_t at = 0;
+  for (int i = 0; i < a->ins->nin; i++) {
+    const int64_t count = a->in[i]->shape[axis];
+    if (count == 0) continue;
+    grad_array place;
+    grad__view_slice(a->out[0], axis, at, count, 1, &place);
+    grad__array_copy(&place, a->in[i]);
+    at += count;
+  }
+  return GRAD_OK;
+}
+
+static void concat_transpose(grad_transpose *a) {
+  const int axis = (int)a->ins->params[0];
+  int64_t at = 0;
+  for (int i = 0; i < a->ins->nin; i++) {
+    const int64_t count = a->xt[i].shape[axis];
+    if (a->linear[i]) a->cx[i] = grad__slice_axis(a->p, a->cy[0], axis, at, count, 1);
+    at += count;
+  }
+}
+
+static void concat_batch(grad_batch *a) { grad__batch_with(a, (const int64_t[]){a->ins->params[0] + 1}); }
+
+const grad_op grad__op_concat = {
+    .name = "concat",
+    .nin = -1,
+    .nout = 1,
+    .row = -1,
+    .sparsity = GRAD_SPARSITY_MAP,
+    .flags = GRAD_OP_LINEAR,
+    .doc = "arrays one after the other along an axis",
+    .infer = concat_infer,
+    .eval = concat_eval,
+    .transpose = concat_transpose,
+    .batch = concat_batch,
+};
+
+/* Parts of different dtypes are promoted; a single part is itself. */
+grad_id grad__concat(grad_program *p, int n, const grad_id *parts, int axis) {
+  if (n < 1) return grad__program_fail(p, GRAD_EVALUE, "concat: needs at least one array");
+  grad_id *in = grad__arena_copy(&p->arena, parts, (size_t)n * sizeof *parts);
+  if (!in) return grad__program_fail(p, GRAD_ENOMEM, "out of memory");
+  grad_dtype dtype = GRAD_BOOL;
+  for (int i = 0; i < n; i++) {
+    if (parts[i] == GRAD_NONE) return GRAD_NONE;
+    dtype = grad__dtype_promote(dtype, (grad_dtype)grad__type(p, parts[i])->dtype);
+  }
+  for (int i = 0; i < n; i++) in[i] = grad__convert(p, parts[i], dtype);
+  if (n == 1 && axis >= 0 && axis < grad__ndim(p, in[0])) return in[0];
+  return grad__emit(p, &grad__op_concat, n, in, 1, (const int64_t[]){axis});
+}
+
+/* --- pad: a composition */
+
+/* x with `value` before and after along one axis. */
+static grad_id pad_axis(grad_program *p, grad_id x, int axis, int64_t before, int64_t after, double value) {
+  if (x == GRAD_NONE) return x;
+  const grad_type *t = grad__type(p, x);
+  const grad_dtype dtype = (grad_dtype)t->dtype;
+  const int ndim = t->ndim;
+  int64_t shape[GRAD_MAX_AXES];
+  memcpy(shape, t->shape, sizeof *shape * (size_t)ndim);
+  grad_id parts[3];
+  int n = 0;
+  shape[axis] = before;
+  if (before > 0) parts[n++] = grad__full(p, value, dtype, ndim, shape);
+  parts[n++] = x;
+  shape[axis] = after;
+  if (after > 0) parts[n++] = grad__full(p, value, dtype, ndim, shape);
+  return grad__concat(p, n, parts, axis);
+}
+
+grad_id grad__pad(grad_program *p, grad_id a, const int64_t *before, const int64_t *after, double value) {
+  if (a == GRAD_NONE) return a;
+  const grad_type *t = grad__type(p, a);
+  const int n = t->ndim;
+  int64_t full[GRAD_MAX_AXES], step[GRAD_MAX_AXES];
+  for (int i = 0; i < n; i++) {
+    step[i] = 1;
+    if (before[i] < 0 || after[i] < 0)
+      return grad__program_fail(p, GRAD_EVALUE, "pad: %lld before and %lld after axis %d; neither may be negative",
+                                (long long)before[i], (long long)after[i], i + 1);
+    if (!grad__add_i64(t->shape[i], before[i], &full[i]) || !grad__add_i64(full[i], after[i], &full[i]))
+      return grad__program_fail(p, GRAD_ESHAPE, "pad: axis %d gets too long", i + 1);
+  }
+  if (value == 0) return grad__unslice(p, a, n, full, before, step);
+  for (int i = 0; i < n; i++) a = pad_axis(p, a, i, before[i], after[i], value);
+  return a;
+}

@@ -1,0 +1,55 @@
+/* structured.c: helpers of the structured ops; see structured.h. */
+#include "ops/structured.h"
+
+#include <string.h>
+
+grad_status grad__infer_out(grad_infer *a, int k, grad_dtype dtype, int ndim, const int64_t *shape) {
+  if (ndim > GRAD_MAX_AXES)
+    return grad__fail(a->ctx, GRAD_ESHAPE, "%s: the result would have %d axes; an array has at most %d", a->op->name,
+                      ndim, GRAD_MAX_AXES);
+  for (int i = 0; i < ndim; i++)
+    if (shape[i] < 0)
+      return grad__fail(a->ctx, GRAD_ESHAPE, "%s: extent %lld of axis %d is negative", a->op->name, (long long)shape[i],
+                        i + 1);
+  int64_t numel;
+  if (!grad__shape_numel(ndim, shape, &numel)) {
+    char text[GRAD_SHAPE_TEXT];
+    return grad__fail(a->ctx, GRAD_ESHAPE, "%s: shape %s has more elements than memory can hold", a->op->name,
+                      grad__shape_text(ndim, shape, text, sizeof text));
+  }
+  a->out[k].dtype = (uint8_t)dtype;
+  a->out[k].ndim = (uint8_t)ndim;
+  if (ndim > 0) memmove(a->out[k].shape, shape, (size_t)ndim * sizeof *shape);
+  return GRAD_OK;
+}
+
+grad_id grad__emit1(grad_program *p, const grad_op *op, grad_id x, int nparams, const int64_t *params) {
+  return grad__emit(p, op, 1, &x, nparams, params);
+}
+
+grad_id grad__emit2(grad_program *p, const grad_op *op, grad_id x, grad_id y, int nparams, const int64_t *params) {
+  return grad__emit(p, op, 2, (const grad_id[]){x, y}, nparams, params);
+}
+
+grad_id grad__batched_input(const grad_batch *a, int i) {
+  if (a->batched[i]) return a->x[i];
+  int64_t shape[GRAD_MAX_AXES + 1] = {a->size};
+  const grad_type *t = &a->xt[i];
+  for (int k = 0; k < t->ndim; k++) shape[k + 1] = t->shape[k];
+  return grad__broadcast(a->p, a->x[i], t->ndim + 1, shape);
+}
+
+void grad__batch_with(grad_batch *a, const int64_t *params) {
+  enum { INLINE_INPUTS = 64 };
+  grad_id local[INLINE_INPUTS], *in = local;
+  const size_t bytes = (size_t)a->ins->nin * sizeof *in;
+  if (a->ins->nin > INLINE_INPUTS && !(in = grad__arena_alloc(&a->p->arena, bytes))) {
+    grad__program_fail(a->p, GRAD_ENOMEM, "out of memory");
+    return;
+  }
+  for (int i = 0; i < a->ins->nin; i++) in[i] = grad__batched_input(a, i);
+  const grad_id first = grad__emit(a->p, a->ins->op, a->ins->nin, in, a->ins->nparams, params);
+  for (int k = 0; k < a->ins->nout; k++) a->y[k] = first == GRAD_NONE ? GRAD_NONE : first + k;
+}
+
+void grad__batch_same(grad_batch *a) { grad__batch_with(a, a->ins->params); }

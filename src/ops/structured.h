@@ -1,0 +1,40 @@
+/* structured.h: what the files of structured ops (op_<family>.c) share: small builders, inference and batching helpers.
+ * Everything here takes axes from 0. */
+#ifndef GRAD_OPS_STRUCTURED_H
+#define GRAD_OPS_STRUCTURED_H
+
+#include "ops/ops.h"
+
+enum {
+  GRAD_SHAPE_TEXT = 128
+}; /* room for grad__shape_text of any shape that occurs in practice; longer ones are cut */
+
+/* Sets output k. Fails when the shape has too many axes, a negative extent, or more elements than memory addresses. */
+grad_status grad__infer_out(grad_infer *a, int k, grad_dtype dtype, int ndim, const int64_t *shape);
+
+grad_id grad__emit1(grad_program *p, const grad_op *op, grad_id x, int nparams, const int64_t *params);
+grad_id grad__emit2(grad_program *p, const grad_op *op, grad_id x, grad_id y, int nparams, const int64_t *params);
+
+/* Input i of a batched instruction with its batch axis: broadcast when it does not have one. */
+grad_id grad__batched_input(const grad_batch *a, int i);
+
+/* The instruction applied to all inputs batched, with other params: the whole batch rule of most ops. Sets a->y. */
+void grad__batch_with(grad_batch *a, const int64_t *params);
+/* The same for an op whose params do not mention axes. */
+void grad__batch_same(grad_batch *a);
+
+static inline uint32_t grad__all_axes(int ndim) { return (1u << ndim) - 1; }
+static inline int grad__ndim(const grad_program *p, grad_id v) { return p->types[v].ndim; }
+static inline int64_t grad__extent(const grad_program *p, grad_id v, int axis) { return p->types[v].shape[axis]; }
+
+/* A copy of v's shape that outlives the next instruction (types move when a program grows; shapes stay). */
+static inline const int64_t *grad__shape(const grad_program *p, grad_id v) { return p->types[v].shape; }
+
+/* unslice: places a piece into zeros of the full shape: the transpose of slice. */
+grad_id grad__unslice(grad_program *p, grad_id a, int ndim, const int64_t *full, const int64_t *start,
+                      const int64_t *step);
+
+/* One axis of grad__slice; the others stay whole. */
+grad_id grad__slice_axis(grad_program *p, grad_id a, int axis, int64_t start, int64_t count, int64_t step);
+
+#endif
