@@ -10,7 +10,8 @@ typedef struct grad_storage {
   void *data;
   size_t bytes;
   int64_t refs;
-  void (*release)(void *ud, void *data); /* borrowed memory: called when the last reference goes; else NULL */
+  void (*release)(void *ud, void *data); /* borrowed memory: called when the last reference goes; else NULL, and the
+                                            storage and its elements are one block of the context */
   void *release_ud;
   bool readonly;
 } grad_storage;
@@ -53,6 +54,9 @@ void grad__array_wrap(grad_array *out, void *data, grad_dtype dtype, int ndim, c
 
 /* New uninitialised row-major array with one reference to its own storage. ENOMEM, ELIMIT, ESHAPE (overflow). */
 grad_status grad__array_new(grad_ctx *ctx, grad_dtype dtype, int ndim, const int64_t *shape, grad_array *out);
+/* The same on memory of somebody else, who is told by `release` (not NULL) when the last reference goes. */
+grad_status grad__array_borrow(grad_ctx *ctx, void *data, grad_dtype dtype, int ndim, const int64_t *shape,
+                               void (*release)(void *ud, void *data), void *release_ud, grad_array *out);
 void grad__array_retain(const grad_array *a);
 void grad__array_release(grad_array *a); /* drops the reference (if storage) and clears the header */
 
