@@ -1,0 +1,59 @@
+/* modules.c: finds the Lua modules that are compiled in. */
+#include "lua/modules.h"
+
+#include <string.h>
+#include <lauxlib.h>
+
+static const gradlua_module *find(const char *name) {
+  for (const gradlua_module *m = gradlua__modules; m->name; m++)
+    if (strcmp(m->name, name) == 0) return m;
+  return NULL;
+}
+
+static void push_chunk(lua_State *L, const gradlua_module *module) {
+  const char *chunk_name = lua_pushfstring(L, "=[%s]", module->name);
+  if (luaL_loadbufferx(L, module->source, module->size, chunk_name, "t") != LUA_OK) lua_error(L);
+  lua_remove(L, -2);
+}
+
+/* A preload function: upvalue 1 is the table's entry. Called with the module's name. */
+static int load_module(lua_State *L) {
+  push_chunk(L, lua_touserdata(L, lua_upvalueindex(1)));
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 1);
+  return 1;
+}
+
+void gradlua__modules_preload(lua_State *L) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  for (const gradlua_module *m = gradlua__modules; m->name; m++) {
+    if (lua_getfield(L, -1, m->name) == LUA_TNIL) {
+      lua_pushlightuserdata(L, (void *)m);
+      lua_pushcclosure(L, load_module, 1);
+      lua_setfield(L, -3, m->name);
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+int gradlua__modules_require(lua_State *L, const char *name) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, name) != LUA_TNIL) {
+    lua_remove(L, -2);
+    return 1;
+  }
+  lua_pop(L, 1);
+  const gradlua_module *module = find(name);
+  if (!module) {
+    lua_pop(L, 1);
+    return 0;
+  }
+  push_chunk(L, module);
+  lua_pushstring(L, name);
+  lua_call(L, 1, 1);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, name);
+  lua_remove(L, -2);
+  return 1;
+}
