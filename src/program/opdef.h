@@ -12,7 +12,8 @@ enum {
   GRAD_OP_RANDOM = 8,      /* a draw: shared only with itself; refused in places that need a pure function */
   GRAD_OP_NONDIFF = 16,    /* derivative zero everywhere (comparisons, floor, argmax, draws): tangents are dropped */
   GRAD_OP_VIEW = 32,       /* a rearrangement of its first input's elements; `view` may do it without copying */
-  GRAD_OP_CONTROL = 64     /* has nested programs that evaluation runs through grad_eval.call */
+  GRAD_OP_CONTROL = 64,    /* has nested programs that evaluation runs through grad_eval.call */
+  GRAD_OP_SCALAR = 128     /* reads number params[0] of those given at each run (only the op `scalar`) */
 };
 
 /* How outputs depend on inputs, for sparsity (ad/sparsity.c). MAP: each output element is one element of input 0 (or a
@@ -26,8 +27,13 @@ typedef enum grad_sparsity_class {
   GRAD_SPARSITY_CUSTOM
 } grad_sparsity_class;
 
-/* What infer gets and fills: out[k].dtype/ndim/shape; shape storage is provided (GRAD_MAX_AXES each). It checks
- * everything that can be known from types and params; messages name the op and both shapes. */
+typedef struct grad_infer_out {
+  uint8_t dtype, ndim;
+  int64_t shape[GRAD_MAX_AXES];
+} grad_infer_out;
+
+/* What infer gets and fills: out[k].dtype/ndim/shape. It checks everything that can be known from types and params;
+ * messages name the op and both shapes. */
 typedef struct grad_infer {
   grad_ctx *ctx;
   const grad_op *op;
@@ -36,7 +42,7 @@ typedef struct grad_infer {
   const int64_t *params;
   grad_program *const *subs;
   int nout; /* preset to op->nout; an op with nout < 0 sets it (at most GRAD_MAX_OUT) */
-  struct { uint8_t dtype, ndim; int64_t shape[GRAD_MAX_AXES]; } *out;
+  grad_infer_out *out;
 } grad_infer;
 enum { GRAD_MAX_OUT = 64 };
 
@@ -56,9 +62,9 @@ typedef struct grad_eval {
   void *call_ud;
 } grad_eval;
 
-/* Forward rule. p is the program being built; x, y the primal inputs and outputs in p; dx the tangents (GRAD_NONE: zero).
- * Sets dy[k] (preset GRAD_NONE: zero). What it emits must be linear in dx, and every instruction that depends on dx must
- * be one that has a transpose for those inputs. */
+/* Forward rule. p is the program being built; x, y the primal inputs and outputs in p; dx the tangents (GRAD_NONE:
+ * zero). Sets dy[k] (preset GRAD_NONE: zero). What it emits must be linear in dx, and every instruction that depends on
+ * dx must be one that has a transpose for those inputs. */
 typedef struct grad_jvp {
   grad_program *p;
   const grad_instr *ins; /* params and subs; its ids belong to another program */
@@ -66,9 +72,9 @@ typedef struct grad_jvp {
   grad_id *dy;
 } grad_jvp;
 
-/* Transposition of an instruction that is linear in the inputs with linear[i] set. x[i] is the primal value in p for the
- * others, GRAD_NONE for linear ones; xt the types of all inputs; cy the cotangents of the outputs (GRAD_NONE: zero, not
- * all are). Sets cx[i] for linear inputs (preset GRAD_NONE: zero), of exactly the type xt[i]. */
+/* Transposition of an instruction that is linear in the inputs with linear[i] set. x[i] is the primal value in p for
+ * the others, GRAD_NONE for linear ones; xt the types of all inputs; cy the cotangents of the outputs (GRAD_NONE: zero,
+ * not all are). Sets cx[i] for linear inputs (preset GRAD_NONE: zero), of exactly the type xt[i]. */
 typedef struct grad_transpose {
   grad_program *p;
   const grad_instr *ins;
@@ -79,8 +85,8 @@ typedef struct grad_transpose {
   grad_id *cx;
 } grad_transpose;
 
-/* Batching. x are inputs in p; batched[i] tells which carry a leading axis of extent `size`. Sets y[k], and out_batched[k]
- * (preset true); xt are the types of the inputs WITHOUT the batch axis, yt of the outputs without it. */
+/* Batching. x are inputs in p; batched[i] tells which carry a leading axis of extent `size`. Sets y[k], and
+ * out_batched[k] (preset true); xt are the types of the inputs WITHOUT the batch axis, yt of the outputs without it. */
 typedef struct grad_batch {
   grad_program *p;
   const grad_instr *ins;

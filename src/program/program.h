@@ -46,14 +46,14 @@ struct grad_program {
 
   grad_type *types;   /* by value id */
   int32_t *producers; /* by value id: index of the instruction, or -1 - k for input k */
-  int32_t nvalues, values_cap;
+  int32_t nvalues, values_cap, producers_cap;
   grad_instr *instrs;
   int32_t ninstrs, instrs_cap;
   grad_id *inputs, *outputs; /* inputs are values without an instruction */
   int32_t ninputs, inputs_cap, noutputs, outputs_cap;
   int32_t nscalars; /* numbers given at each run; instruction `scalar` k reads the k-th */
 
-  int32_t *table; /* open hashing of instruction index + 1, for sharing */
+  uint64_t *table; /* open hashing, for sharing: upper half of the hash, instruction index + 1 */
   int32_t table_cap, table_used;
   uint64_t hash; /* of all instructions so far, in order; not of `where`, not of scalars' values */
   const char **wheres;
@@ -75,7 +75,7 @@ grad_id grad__emit(grad_program *p, const grad_op *op, int nin, const grad_id *i
 /* The same with nested programs, which the instruction then retains. */
 grad_id grad__emit_nested(grad_program *p, const grad_op *op, int nin, const grad_id *in, int nparams,
                           const int64_t *params, int nsubs, grad_program *const *subs);
-/* grad__emit_like: the instruction of another program with new inputs (its params, subs and line). */
+/* grad__emit_like: the instruction of another program with new inputs (its params and subs; the line is p->where). */
 grad_id grad__emit_like(grad_program *p, const grad_program *from, const grad_instr *ins, const grad_id *in);
 
 /* Records a failure in the program (first one wins) and returns GRAD_NONE. */
@@ -93,7 +93,8 @@ int64_t grad__type_numel(const grad_type *t); /* 0-d: 1; with a dynamic extent: 
 bool grad__type_equal(const grad_type *a, const grad_type *b);
 const char *grad__type_text(const grad_type *t, char *text, size_t size); /* "f64 2 x 3" */
 
-int32_t grad__program_add_where(grad_program *p, const char *where); /* "train.lua:12"; equal texts are shared */
+/* "train.lua:12"; equal texts are shared, found by search: a caller with many instructions a line keeps the index */
+int32_t grad__program_add_where(grad_program *p, const char *where);
 const char *grad__program_where(const grad_program *p, const grad_instr *ins); /* "" when unknown */
 
 static inline int64_t grad__bits(double x) {
@@ -116,6 +117,17 @@ uint64_t grad__program_hash(const grad_program *p);
  * every src value (nvalues entries, GRAD_NONE preset by the callee) to its dst id. */
 void grad__inline(grad_program *dst, const grad_program *src, const grad_id *inputs, const grad_id *scalars,
                   grad_id *outputs, grad_id *keep);
+/* grad__inline_instr: emits one instruction of src with the dst ids `map` gives for its inputs, and enters its outputs
+ * there; scalar numbers move up by scalar_offset. The line is dst->where. */
+void grad__inline_instr(grad_program *dst, const grad_program *src, const grad_instr *ins, grad_id *map,
+                        int32_t scalar_offset);
+/* grad__wheres_map: enters src's lines into dst and gives the map of their indices (in the arena; NULL: out of memory).
+ * grad__ids_new: n entries of GRAD_NONE; never NULL for n = 0. */
+int32_t *grad__wheres_map(grad_program *dst, const grad_program *src, grad_arena *arena);
+grad_id *grad__ids_new(grad_arena *arena, int32_t n);
+/* grad__program_finish: how every pass ends: hands over p when it is sound (in debug builds: verified), else releases it
+ * and gives its status. */
+grad_status grad__program_finish(grad_program *p, grad_program **out);
 /* grad__prune: a copy without the instructions that no output needs (effects stay); inputs and scalars stay as they
  * are, used or not. */
 grad_status grad__prune(const grad_program *p, grad_program **out);

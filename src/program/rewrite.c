@@ -1,0 +1,159 @@
+/* rewrite.c: copying programs: into another one (inline), without dead instructions (prune). */
+#include <string.h>
+
+#include "program/opdef.h"
+
+grad_id *grad__ids_new(grad_arena *arena, int32_t n) {
+  grad_id *ids = grad__arena_alloc(arena, ((size_t)n + 1) * sizeof *ids);
+  if (ids) memset(ids, 0xFF, ((size_t)n + 1) * sizeof *ids); /* GRAD_NONE is -1 */
+  return ids;
+}
+
+int32_t *grad__wheres_map(grad_program *dst, const grad_program *src, grad_arena *arena) {
+  int32_t *map = grad__arena_alloc(arena, ((size_t)src->nwheres + 1) * sizeof *map);
+  if (!map) return NULL;
+  map[0] = 0;
+  for (int32_t i = 0; i < src->nwheres; i++) map[i + 1] = grad__program_add_where(dst, src->wheres[i]);
+  return map;
+}
+
+grad_status grad__program_finish(grad_program *p, grad_program **out) {
+  grad_status status = p->status;
+#ifdef GRAD_DEBUG
+  if (!status) status = grad__verify(p);
+#endif
+  if (status) {
+    grad__program_release(p);
+    return status;
+  }
+  *out = p;
+  return GRAD_OK;
+}
+
+/* Emits `ins` of src with the given operands; a scalar's number moves up by the offset. */
+static grad_id emit_moved(grad_program *dst, const grad_program *src, const grad_instr *ins, const grad_id *in,
+                          int32_t scalar_offset) {
+  if (!(ins->op->flags & GRAD_OP_SCALAR) || scalar_offset == 0) return grad__emit_like(dst, src, ins, in);
+  int64_t params[4];
+  if (ins->nparams > 4)
+    return grad__program_fail(dst, GRAD_EINTERNAL, "%s has %d parameters", ins->op->name, ins->nparams);
+  memcpy(params, ins->params, (size_t)ins->nparams * sizeof *params);
+  params[0] += scalar_offset;
+  return grad__emit(dst, ins->op, ins->nin, in, ins->nparams, params);
+}
+
+void grad__inline_instr(grad_program *dst, const grad_program *src, const grad_instr *ins, grad_id *map,
+                        int32_t scalar_offset) {
+  enum { FEW = 16 };
+  grad_id few[FEW], *in = few;
+  if (ins->nin > FEW) in = grad__arena_alloc(&dst->arena, (size_t)ins->nin * sizeof *in);
+  if (!in) {
+    grad__program_fail(dst, dst->ctx->status, "out of memory while copying %s", ins->op->name);
+    return;
+  }
+  for (int32_t i = 0; i < ins->nin; i++) in[i] = map[ins->in[i]];
+  grad_id out = emit_moved(dst, src, ins, in, scalar_offset);
+  if (out == GRAD_NONE) return;
+  for (int32_t k = 0; k < ins->nout; k++) map[ins->out + k] = out + k;
+}
+
+static bool input_types_fit(grad_program *dst, const grad_program *src, const grad_id *inputs) {
+  for (int32_t i = 0; i < src->ninputs; i++) {
+    if (inputs[i] == GRAD_NONE) return false;
+    const grad_type *got = grad__type(dst, inputs[i]), *want = grad__type(src, src->inputs[i]);
+    if (grad__type_equal(got, want)) continue;
+    char a[256], b[256];
+    grad__program_fail(dst, GRAD_EINTERNAL, "a nested program's input %d is %s, was given %s", i + 1,
+                       grad__type_text(want, a, sizeof a), grad__type_text(got, b, sizeof b));
+    return false;
+  }
+  return true;
+}
+
+static void inline_with_map(grad_program *dst, const grad_program *src, const grad_id *scalars, const int32_t *wheres,
+                            grad_id *map) {
+  int32_t offset = dst->nscalars;
+  if (!scalars) dst->nscalars += src->nscalars;
+  for (int32_t i = 0; i < src->ninstrs && !dst->status; i++) {
+    const grad_instr *ins = &src->instrs[i];
+    dst->where = wheres[ins->where];
+    if (scalars && ins->op->flags & GRAD_OP_SCALAR) {
+      map[ins->out] = scalars[ins->params[0]];
+    } else {
+      grad__inline_instr(dst, src, ins, map, offset);
+    }
+  }
+}
+
+void grad__inline(grad_program *dst, const grad_program *src, const grad_id *inputs, const grad_id *scalars,
+                  grad_id *outputs, grad_id *keep) {
+  if (keep) memset(keep, 0xFF, (size_t)src->nvalues * sizeof *keep);
+  for (int32_t i = 0; i < src->noutputs; i++) outputs[i] = GRAD_NONE;
+  if (dst->status || !input_types_fit(dst, src, inputs)) return;
+  grad_arena temporary;
+  grad__arena_init(&temporary, dst->ctx);
+  int32_t *wheres = grad__wheres_map(dst, src, &temporary);
+  grad_id *map = keep ? keep : grad__ids_new(&temporary, src->nvalues);
+  if (wheres && map) {
+    int32_t where = dst->where;
+    for (int32_t i = 0; i < src->ninputs; i++) map[src->inputs[i]] = inputs[i];
+    inline_with_map(dst, src, scalars, wheres, map);
+    for (int32_t i = 0; i < src->noutputs; i++) outputs[i] = map[src->outputs[i]];
+    dst->where = where;
+  } else {
+    grad__program_fail(dst, dst->ctx->status, "out of memory while copying a program");
+  }
+  grad__arena_clear(&temporary);
+}
+
+/* live[i]: instruction i has an effect, or an output needs it. */
+static void mark_live(const grad_program *p, bool *live) {
+  for (int32_t i = 0; i < p->noutputs; i++) {
+    int32_t maker = p->producers[p->outputs[i]];
+    if (maker >= 0) live[maker] = true;
+  }
+  for (int32_t i = p->ninstrs - 1; i >= 0; i--) {
+    const grad_instr *ins = &p->instrs[i];
+    if (ins->op->flags & GRAD_OP_EFFECT) live[i] = true;
+    if (!live[i]) continue;
+    for (int32_t k = 0; k < ins->nin; k++) {
+      int32_t maker = p->producers[ins->in[k]];
+      if (maker >= 0) live[maker] = true;
+    }
+  }
+}
+
+static void copy_live(grad_program *to, const grad_program *p, grad_arena *temporary) {
+  bool *live = grad__arena_alloc(temporary, (size_t)p->ninstrs + 1);
+  grad_id *map = grad__ids_new(temporary, p->nvalues);
+  int32_t *wheres = grad__wheres_map(to, p, temporary);
+  if (!live || !map || !wheres) {
+    grad__program_fail(to, p->ctx->status, "out of memory while copying a program");
+    return;
+  }
+  memset(live, 0, (size_t)p->ninstrs + 1);
+  mark_live(p, live);
+  for (int32_t i = 0; i < p->ninputs; i++) {
+    const grad_type *t = grad__type(p, p->inputs[i]);
+    map[p->inputs[i]] = grad__program_input(to, t->dtype, t->ndim, t->shape);
+  }
+  for (int32_t i = 0; i < p->ninstrs && !to->status; i++) {
+    if (!live[i]) continue;
+    to->where = wheres[p->instrs[i].where];
+    grad__inline_instr(to, p, &p->instrs[i], map, 0);
+  }
+  for (int32_t i = 0; i < p->noutputs; i++) grad__program_output(to, map[p->outputs[i]]);
+  to->nscalars = p->nscalars;
+}
+
+grad_status grad__prune(const grad_program *p, grad_program **out) {
+  if (p->status) return p->status;
+  grad_program *to;
+  grad_status status = grad__program_new(p->ctx, &to);
+  if (status) return status;
+  grad_arena temporary;
+  grad__arena_init(&temporary, p->ctx);
+  copy_live(to, p, &temporary);
+  grad__arena_clear(&temporary);
+  return grad__program_finish(to, out);
+}
