@@ -1,0 +1,159 @@
+/* binding.h: the binding's internal interface: state, errors, arguments, options, tensors, registration.
+ *
+ * Every C function of the binding is a closure registered by grad__lua_register: upvalue 1 is the state (grad_lua),
+ * upvalue 2 its row (grad_fn). Helpers that take L may be called from such a function (or its continuations) only.
+ * Helpers raise Lua errors; whoever calls them holds no resource that is not owned by a userdata on the stack.
+ */
+#ifndef GRAD_LUA_BINDING_H
+#define GRAD_LUA_BINDING_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "array/array.h"
+#include "include/gradlua.h"
+#include "program/program.h"
+
+typedef struct grad_trace grad_trace;
+typedef struct grad_call grad_call; /* call.h */
+
+/* One row is all there is to say about a Lua function: from it come gl.NAME, x:NAME(), its name in errors, the options
+ * it knows, the reference, `?` and the stubs. Option names are read from the braces of the signature. */
+typedef struct grad_fn {
+  const char *name;
+  const char *signature;         /* "x [, axis] [, {keepdim = false}] -> tensor" */
+  const char *doc;               /* one line */
+  lua_CFunction call;            /* a plain C function, or */
+  void (*build)(grad_call *c);   /* a builder: one implementation for eager and traced (call.h) */
+  bool method;                   /* the first argument is a tensor: also x:NAME() */
+} grad_fn;
+#define GRAD_FN_END {0}
+
+/* --- state.c: what one Lua state has of us; freed after every tensor, since it is the first userdata made. */
+typedef struct grad_lua {
+  grad_ctx *ctx;
+  const void *meta_light, *meta_owner; /* identities of the two metatables of tensors */
+  int ref_light, ref_owner, ref_methods, ref_module;
+  size_t uncharged;              /* bytes of storage made since the collector was last told */
+  volatile int interrupted;      /* set by gradlua_interrupt_flag's user, polled by the core */
+  uint64_t serial;               /* of the newest trace ever made */
+  grad_trace **traces;           /* live traces by slot; NULL: free slot */
+  int ntraces, live_traces;
+  uint64_t random_key, random_counter; /* the default generator */
+  grad_fn *rows;                 /* rows made from the registry of ops */
+  size_t nrows;
+} grad_lua;
+
+static inline grad_lua *grad__lua(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
+static inline const grad_fn *grad__lua_fn(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(2)); }
+static inline grad_ctx *grad__lua_ctx(lua_State *L) { return grad__lua(L)->ctx; }
+
+/* Adds rows (ended by GRAD_FN_END) to the table on top of the stack, and, for methods, to the tensors' methods. */
+void grad__lua_register(lua_State *L, const grad_fn *rows);
+/* Pushes a closure with the state and `row` as its first upvalues and the `extra` values on top of the stack after. */
+void grad__lua_push_function(lua_State *L, lua_CFunction f, const grad_fn *row, int extra);
+/* Makes a metatable named `name` in the registry with the functions of `rows` as fields ("__index" is itself when no
+ * row is called so) and leaves it on the stack. */
+void grad__lua_metatable(lua_State *L, const char *name, const grad_fn *rows);
+/* Tells Lua's collector of `bytes` of C memory that garbage may hold; may run a step of the collector. */
+void grad__lua_charge(lua_State *L, size_t bytes);
+
+/* Each file that registers functions has one opener, grad__open_NAME, with a line OPENER(NAME) in openers.def; luaopen
+ * calls it with the module table on top. */
+#define OPENER(name) void grad__open_##name(lua_State *L);
+#include "lua/openers.def"
+#undef OPENER
+
+/* --- error.c */
+/* Raises "file:line: NAME: message" at the user's line: the innermost Lua frame that is not of our own Lua modules. */
+#if defined __GNUC__
+__attribute__((format(printf, 2, 3), noreturn))
+#endif
+void grad__lua_error(lua_State *L, const char *format, ...);
+/* Raises when status is not GRAD_OK, with the context's message. */
+void grad__lua_check(lua_State *L, grad_status status);
+/* Pushes "file:line" of the user ("" when there is none). */
+void grad__lua_push_where(lua_State *L);
+
+/* --- args.c: arguments. `what` is the argument's name in messages. Axes and indices are Lua's (from 1, negative from
+ * the end) outside and C's (from 0) inside. */
+typedef struct grad_shape {
+  int ndim;
+  int64_t at[GRAD_MAX_AXES];
+} grad_shape;
+
+#if defined __GNUC__
+__attribute__((noreturn))
+#endif
+void grad__arg_error(lua_State *L, int arg, const char *what, const char *expected);
+int64_t grad__arg_integer(lua_State *L, int arg, const char *what);
+int64_t grad__arg_integer_or(lua_State *L, int arg, const char *what, int64_t otherwise);
+double grad__arg_number(lua_State *L, int arg, const char *what);
+bool grad__arg_boolean_or(lua_State *L, int arg, const char *what, bool otherwise);
+int grad__arg_axis(lua_State *L, int arg, const char *what, int ndim);
+int grad__arg_axis_or(lua_State *L, int arg, const char *what, int ndim, int otherwise);
+/* A number or a list as a bit mask; nil gives all axes. */
+uint32_t grad__arg_axes(lua_State *L, int arg, const char *what, int ndim);
+/* The axis that a Lua number names among `ndim`; raises when there is none. */
+int grad__axis_check(lua_State *L, lua_Integer axis, const char *what, int ndim);
+/* Shape given as integers from `first` to `last`, or as one list at `first`. -1 is passed on when `infer`. */
+void grad__arg_shape(lua_State *L, int first, int last, bool infer, grad_shape *out);
+/* A list of integers; returns their number, at most `max`. */
+int grad__arg_integers(lua_State *L, int arg, const char *what, int max, int64_t *out);
+grad_dtype grad__arg_dtype(lua_State *L, int arg, const char *what);
+
+/* Options: the trailing table with string keys. grad__options checks every name against the running row's signature
+ * (raising with the nearest known name) and returns its stack index, or 0 when the last argument is no such table. */
+int grad__options(lua_State *L);
+/* The same for a table that is known to be options at `index` (nil or none: 0). */
+int grad__options_at(lua_State *L, int index);
+/* Getters; `options` 0 or a missing name gives the default. They leave the stack as it was. */
+bool grad__option_boolean(lua_State *L, int options, const char *name, bool otherwise);
+double grad__option_number(lua_State *L, int options, const char *name, double otherwise);
+int64_t grad__option_integer(lua_State *L, int options, const char *name, int64_t otherwise);
+grad_dtype grad__option_dtype(lua_State *L, int options, grad_dtype otherwise);
+/* One of the names (NULL ends them); returns its position. */
+int grad__option_choice(lua_State *L, int options, const char *name, const char *const *names, int otherwise);
+/* Pushes the option (nil when missing) and returns its Lua type. */
+int grad__option_push(lua_State *L, int options, const char *name);
+/* The one of `names` (count of them) nearest to `name` by edit distance, NULL when none is near. */
+const char *grad__nearest(const char *name, const char *const *names, int count);
+
+/* --- tensor.c: one userdata type for users, concrete or traced.
+ * Concrete: payloads up to GRAD_INLINE bytes lie in the userdata itself; larger ones in a grad_storage. A view keeps the
+ * userdata that holds its payload alive by a user value, or holds a reference to the storage.
+ * Traced: `array` has dtype and shape and no data; the value is `id` in the program of the live trace `serial`. */
+enum { GRAD_INLINE = 2048 };
+typedef struct grad_tensor {
+  grad_array array;
+  uint64_t serial; /* 0: concrete */
+  int32_t slot;    /* of the trace in grad_lua.traces */
+  grad_id id;
+} grad_tensor;
+
+static inline bool grad__tensor_is_traced(const grad_tensor *t) { return t->serial != 0; }
+/* NULL when the value is no tensor. */
+grad_tensor *grad__tensor_to(lua_State *L, int index);
+grad_tensor *grad__tensor_check(lua_State *L, int arg, const char *what);
+/* A concrete tensor; a traced one raises and says so. */
+grad_tensor *grad__tensor_check_concrete(lua_State *L, int arg, const char *what);
+/* A concrete tensor that is about to be changed in place: live traces that captured it keep the old value. */
+grad_tensor *grad__tensor_check_writable(lua_State *L, int arg, const char *what);
+/* Pushes a new row-major tensor, uninitialised. Raises ENOMEM, ELIMIT, ESHAPE. */
+grad_array *grad__tensor_new(lua_State *L, grad_dtype dtype, int ndim, const int64_t *shape);
+/* Pushes a tensor with an empty header, for a core function that makes the array: it fills `array` with one reference to
+ * a storage (or leaves it empty on failure). Then grad__tensor_made tells the collector how much there is. */
+grad_array *grad__tensor_push_empty(lua_State *L);
+void grad__tensor_made(lua_State *L, const grad_array *array);
+/* Pushes a tensor for `view`, a header on the memory of the tensor at `owner`. */
+void grad__tensor_push_view(lua_State *L, int owner, const grad_array *view);
+/* Pushes a row-major copy of `array`, converted. */
+grad_array *grad__tensor_push_copy(lua_State *L, const grad_array *array, grad_dtype dtype);
+/* A new plain value: pushes a 0-d f64 tensor. */
+void grad__tensor_push_number(lua_State *L, double value);
+/* Pushes a Lua number, or boolean, from element `index`. */
+void grad__tensor_push_element(lua_State *L, const grad_array *array, const int64_t *index);
+/* "f64 2 x 3" for messages. */
+const char *grad__tensor_text(const grad_tensor *t, char *text, size_t size);
+
+#endif

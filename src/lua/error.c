@@ -1,0 +1,67 @@
+/* error.c: the one place where a status becomes a Lua error with the user's file and line. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lua/binding.h"
+
+/* The modules that are compiled in have chunk names "=[gradlua.NAME]" (modules.c). */
+static bool is_own_source(const char *source) { return strncmp(source, "=[gradlua", 9) == 0; }
+
+static bool find_user_frame(lua_State *L, lua_Debug *ar) {
+  for (int level = 1; lua_getstack(L, level, ar); level++) {
+    lua_getinfo(L, "Sl", ar);
+    if (ar->currentline > 0 && !is_own_source(ar->source)) return true;
+  }
+  return false;
+}
+
+void grad__lua_push_where(lua_State *L) {
+  lua_Debug ar;
+  if (find_user_frame(L, &ar)) lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
+  else lua_pushliteral(L, "");
+}
+
+/* Messages of the core often begin with the operation's name already. */
+static bool begins_with_name(const char *message, const char *name) {
+  size_t n = strlen(name);
+  return strncmp(message, name, n) == 0 && message[n] == ':';
+}
+
+#if defined __GNUC__
+__attribute__((noreturn))
+#endif
+static void raise(lua_State *L, const char *message) {
+  const grad_fn *fn = grad__lua_fn(L);
+  grad__lua_push_where(L);
+  if (lua_rawlen(L, -1) > 0) {
+    lua_pushliteral(L, ": ");
+    lua_concat(L, 2);
+  }
+  if (fn && !begins_with_name(message, fn->name)) lua_pushfstring(L, "%s: %s", fn->name, message);
+  else lua_pushstring(L, message);
+  lua_concat(L, 2);
+  lua_error(L);
+  abort();
+}
+
+void grad__lua_error(lua_State *L, const char *format, ...) {
+  char message[1024];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(message, sizeof message, format, arguments);
+  va_end(arguments);
+  raise(L, message);
+}
+
+void grad__lua_check(lua_State *L, grad_status status) {
+  if (status == GRAD_OK) return;
+  grad_lua *g = grad__lua(L);
+  if (status == GRAD_EINTERRUPT) {
+    g->interrupted = 0;
+    luaL_error(L, "interrupted!");
+  }
+  const char *message = grad_message(g->ctx);
+  raise(L, *message ? message : grad_status_text(status));
+}

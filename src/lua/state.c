@@ -1,0 +1,130 @@
+/* state.c: opening the module, the state that belongs to a Lua state, and what the collector is told of C memory. */
+#include <string.h>
+
+#include "lua/binding.h"
+#include "lua/call.h"
+#include "lua/modules.h"
+#include "lua/trace.h"
+
+static const char state_key; /* its address is the registry key of the state */
+
+static grad_lua *state_of(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &state_key);
+  grad_lua *g = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return g;
+}
+
+GRAD_API grad_ctx *gradlua_context(lua_State *L) {
+  grad_lua *g = state_of(L);
+  return g ? g->ctx : NULL;
+}
+
+GRAD_API volatile int *gradlua_interrupt_flag(lua_State *L) {
+  grad_lua *g = state_of(L);
+  return g ? &g->interrupted : NULL;
+}
+
+static int was_interrupted(void *ud) { return ((grad_lua *)ud)->interrupted; }
+
+static int state_gc(lua_State *L) {
+  grad_lua *g = lua_touserdata(L, 1);
+  if (!g->ctx) return 0;
+  grad__free(g->ctx, g->traces, (size_t)g->ntraces * sizeof *g->traces);
+  g->traces = NULL;
+  grad_ctx_free(g->ctx);
+  g->ctx = NULL;
+  return 0;
+}
+
+/* The core allocates through Lua's own allocator, so a host that limits or counts Lua's memory sees all of it. */
+static void make_state(lua_State *L) {
+  grad_lua *g = lua_newuserdatauv(L, sizeof *g, 0);
+  memset(g, 0, sizeof *g);
+  luaL_newmetatable(L, "gradlua.state");
+  lua_pushcfunction(L, state_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  grad_config config = {.interrupt = was_interrupted, .interrupt_ud = g};
+  config.alloc = lua_getallocf(L, &config.alloc_ud);
+  if (grad_ctx_new(&config, &g->ctx) != GRAD_OK) luaL_error(L, "gradlua: not enough memory for a context");
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
+}
+
+void grad__lua_push_function(lua_State *L, lua_CFunction f, const grad_fn *row, int extra) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &state_key);
+  lua_pushlightuserdata(L, (void *)row);
+  lua_rotate(L, -2 - extra, 2);
+  lua_pushcclosure(L, f, 2 + extra);
+}
+
+void grad__lua_register(lua_State *L, const grad_fn *rows) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, state_of(L)->ref_methods);
+  for (; rows->name; rows++) {
+    grad__lua_push_function(L, rows->call ? rows->call : grad__call_row, rows, 0);
+    if (rows->method) {
+      lua_pushvalue(L, -1);
+      lua_setfield(L, -3, rows->name);
+    }
+    lua_setfield(L, -3, rows->name);
+  }
+  lua_pop(L, 1);
+}
+
+void grad__lua_metatable(lua_State *L, const char *name, const grad_fn *rows) {
+  bool has_index = false;
+  luaL_newmetatable(L, name);
+  for (; rows->name; rows++) {
+    grad__lua_push_function(L, rows->call, rows, 0);
+    lua_setfield(L, -2, rows->name);
+    has_index = has_index || strcmp(rows->name, "__index") == 0;
+  }
+  if (has_index) return;
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -2, "__index");
+}
+
+/* Lua's collector paces itself by Lua's own memory; here it is told of ours, a MiB at a time, as if Lua had allocated it.
+ * Nothing is forced on a host that has stopped the collector. */
+void grad__lua_charge(lua_State *L, size_t bytes) {
+  enum { CHARGE = 1 << 20 };
+  grad_lua *g = state_of(L);
+  g->uncharged += bytes;
+  if (g->uncharged < CHARGE) return;
+  size_t kib = g->uncharged >> 10;
+  g->uncharged = 0;
+  if (lua_gc(L, LUA_GCISRUNNING) != 1) return;
+  lua_gc(L, LUA_GCSTEP, kib > (1u << 20) ? 1 << 20 : (int)kib);
+}
+
+/* Runs as a closure with the state as upvalue 1, which the helpers of binding.h expect. */
+static int open_all(lua_State *L) {
+  grad_lua *g = grad__lua(L);
+  lua_newtable(L);
+  g->ref_methods = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_newtable(L);
+  lua_pushvalue(L, -1);
+  g->ref_module = luaL_ref(L, LUA_REGISTRYINDEX);
+#define OPENER(name) grad__open_##name(L);
+#include "lua/openers.def"
+#undef OPENER
+  return 1;
+}
+
+GRAD_API int luaopen_gradlua_core(lua_State *L) {
+  luaL_checkversion(L);
+  make_state(L);
+  grad__lua_push_function(L, open_all, NULL, 0);
+  lua_call(L, 0, 1);
+  return 1;
+}
+
+GRAD_API int luaopen_gradlua(lua_State *L) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  lua_pushcfunction(L, luaopen_gradlua_core);
+  lua_setfield(L, -2, "gradlua.core");
+  gradlua__modules_preload(L);
+  if (!gradlua__modules_require(L, "gradlua")) return luaL_error(L, "gradlua: its Lua modules are not compiled in");
+  return 1;
+}

@@ -1,0 +1,175 @@
+/* tensor.c: the userdata that a user sees as a tensor: making, recognising and describing it.
+ *
+ * Two metatables hold the same functions; only the one of tensors that own a reference to a storage has __gc, since a
+ * finalizer makes a userdata several times as expensive. */
+#include <stddef.h>
+#include <string.h>
+
+#include "lua/binding.h"
+#include "lua/trace.h"
+
+enum { PAYLOAD_OFFSET = (sizeof(grad_tensor) + 15) / 16 * 16 };
+
+grad_tensor *grad__tensor_to(lua_State *L, int index) {
+  const grad_lua *g = grad__lua(L);
+  void *ud = lua_touserdata(L, index);
+  if (!ud || !lua_getmetatable(L, index)) return NULL;
+  const void *meta = lua_topointer(L, -1);
+  lua_pop(L, 1);
+  return meta == g->meta_light || meta == g->meta_owner ? ud : NULL;
+}
+
+grad_tensor *grad__tensor_check(lua_State *L, int arg, const char *what) {
+  grad_tensor *t = grad__tensor_to(L, arg);
+  if (!t) grad__arg_error(L, arg, what, "a tensor");
+  return t;
+}
+
+grad_tensor *grad__tensor_check_concrete(lua_State *L, int arg, const char *what) {
+  grad_tensor *t = grad__tensor_check(L, arg, what);
+  if (grad__tensor_is_traced(t))
+    grad__lua_error(L, "%s is a traced value: this needs a concrete tensor (outside of a transform)", what);
+  return t;
+}
+
+grad_tensor *grad__tensor_check_writable(lua_State *L, int arg, const char *what) {
+  grad_tensor *t = grad__tensor_check(L, arg, what);
+  if (grad__tensor_is_traced(t))
+    grad__lua_error(L, "a value inside a transform cannot be changed in place: use the method without the underscore, or x:put(index, value)");
+  if (t->array.storage && t->array.storage->readonly) grad__lua_error(L, "%s is read-only: change a clone()", what);
+  grad__trace_preserve(L, &t->array);
+  return t;
+}
+
+static void set_meta(lua_State *L, int ref) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
+  lua_setmetatable(L, -2);
+}
+
+grad_array *grad__tensor_push_empty(lua_State *L) {
+  grad_tensor *t = lua_newuserdatauv(L, sizeof *t, 0);
+  memset(t, 0, sizeof *t);
+  set_meta(L, grad__lua(L)->ref_owner);
+  return &t->array;
+}
+
+void grad__tensor_made(lua_State *L, const grad_array *array) {
+  if (array->storage) grad__lua_charge(L, array->storage->bytes);
+}
+
+static grad_array *new_inline(lua_State *L, size_t bytes, grad_dtype dtype, int ndim, const int64_t *shape) {
+  grad_tensor *t = lua_newuserdatauv(L, PAYLOAD_OFFSET + bytes, 0);
+  t->serial = 0;
+  grad__array_wrap(&t->array, (char *)t + PAYLOAD_OFFSET, dtype, ndim, shape);
+  set_meta(L, grad__lua(L)->ref_light);
+  return &t->array;
+}
+
+grad_array *grad__tensor_new(lua_State *L, grad_dtype dtype, int ndim, const int64_t *shape) {
+  int64_t numel;
+  if (!grad__shape_numel(ndim, shape, &numel)) {
+    char text[160];
+    grad__lua_error(L, "a tensor of shape %s is too large", grad__shape_text(ndim, shape, text, sizeof text));
+  }
+  size_t bytes = (size_t)numel * grad__dtype_size(dtype);
+  if (bytes <= GRAD_INLINE) return new_inline(L, bytes, dtype, ndim, shape);
+  grad_array *array = grad__tensor_push_empty(L);
+  grad__lua_charge(L, bytes);
+  grad_status status = grad__array_new(grad__lua_ctx(L), dtype, ndim, shape, array);
+  if (status == GRAD_ENOMEM || status == GRAD_ELIMIT) { /* garbage may hold what is missing */
+    lua_gc(L, LUA_GCCOLLECT);
+    status = grad__array_new(grad__lua_ctx(L), dtype, ndim, shape, array);
+  }
+  grad__lua_check(L, status);
+  return array;
+}
+
+/* Views of views point to the userdata that holds the payload, so that no chain of views grows. */
+void grad__tensor_push_view(lua_State *L, int owner, const grad_array *view) {
+  owner = lua_absindex(L, owner);
+  const grad_tensor *from = lua_touserdata(L, owner);
+  if (from->array.storage) {
+    grad_array *to = grad__tensor_push_empty(L);
+    *to = *view;
+    to->storage = from->array.storage;
+    grad__array_retain(to);
+    return;
+  }
+  grad_tensor *t = lua_newuserdatauv(L, sizeof *t, 1);
+  t->serial = 0;
+  t->array = *view;
+  t->array.storage = NULL;
+  if (lua_getiuservalue(L, owner, 1) != LUA_TUSERDATA) {
+    lua_pop(L, 1);
+    lua_pushvalue(L, owner);
+  }
+  lua_setiuservalue(L, -2, 1);
+  set_meta(L, grad__lua(L)->ref_light);
+}
+
+grad_array *grad__tensor_push_copy(lua_State *L, const grad_array *array, grad_dtype dtype) {
+  grad_array *to = grad__tensor_new(L, dtype, array->ndim, array->shape);
+  grad__array_copy(to, array);
+  return to;
+}
+
+void grad__tensor_push_number(lua_State *L, double value) {
+  *(double *)grad__tensor_new(L, GRAD_F64, 0, NULL)->data = value;
+}
+
+void grad__tensor_push_element(lua_State *L, const grad_array *array, const int64_t *index) {
+  if (array->dtype != GRAD_I64 && array->dtype != GRAD_BOOL) {
+    lua_pushnumber(L, grad__array_get(array, index));
+    return;
+  }
+  int64_t offset = 0;
+  for (int i = 0; i < array->ndim; i++) offset += index[i] * array->strides[i];
+  if (array->dtype == GRAD_BOOL) lua_pushboolean(L, ((const uint8_t *)array->data)[offset]);
+  else lua_pushinteger(L, ((const int64_t *)array->data)[offset]);
+}
+
+const char *grad__tensor_text(const grad_tensor *t, char *text, size_t size) {
+  const grad_type type = {t->array.shape, t->array.dtype, t->array.ndim};
+  return grad__type_text(&type, text, size);
+}
+
+static int tensor_gc(lua_State *L) {
+  grad_tensor *t = lua_touserdata(L, 1);
+  grad__array_release(&t->array);
+  return 0;
+}
+
+/* Both metatables get the functions of `rows`; opened before any tensor is made. */
+static int make_meta(lua_State *L, const char *name, bool owner, const void **identity) {
+  static const grad_fn none[] = {GRAD_FN_END};
+  grad__lua_metatable(L, name, none);
+  lua_pushnil(L);
+  lua_setfield(L, -2, "__index");
+  lua_pushliteral(L, "tensor");
+  lua_setfield(L, -2, "__name");
+  if (owner) {
+    lua_pushcfunction(L, tensor_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  *identity = lua_topointer(L, -1);
+  return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+void grad__tensor_metamethods(lua_State *L, const grad_fn *rows) {
+  const grad_lua *g = lua_touserdata(L, lua_upvalueindex(1));
+  const int refs[] = {g->ref_light, g->ref_owner};
+  for (int i = 0; i < 2; i++) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, refs[i]);
+    for (const grad_fn *row = rows; row->name; row++) {
+      grad__lua_push_function(L, row->call, row, 0);
+      lua_setfield(L, -2, row->signature);
+    }
+    lua_pop(L, 1);
+  }
+}
+
+void grad__open_tensor(lua_State *L) {
+  grad_lua *g = lua_touserdata(L, lua_upvalueindex(1));
+  g->ref_light = make_meta(L, "gradlua.tensor", false, &g->meta_light);
+  g->ref_owner = make_meta(L, "gradlua.tensor.owner", true, &g->meta_owner);
+}
