@@ -66,9 +66,11 @@ grad_id grad__pad(grad_program *p, grad_id a, const int64_t *before, const int64
 grad_id grad__concat(grad_program *p, int n, const grad_id *parts, int axis);
 
 /* Reductions over the axes in the bit mask; keepdim leaves extent 1. sum_to undoes a broadcast: sums a down to a shape. */
+grad_id grad__reduce(grad_program *p, const grad_op *op, grad_id a, uint32_t axes, bool keepdim); /* any of op_reduce.c */
 grad_id grad__sum(grad_program *p, grad_id a, uint32_t axes, bool keepdim);
 grad_id grad__max(grad_program *p, grad_id a, uint32_t axes, bool keepdim);
 grad_id grad__sum_to(grad_program *p, grad_id a, int ndim, const int64_t *shape);
+grad_id grad__arg_extremum(grad_program *p, const grad_op *op, grad_id a, int axis); /* argmax, argmin: i64 from 0 */
 
 /* Batched matrix product over the last two axes, leading axes equal; ta, tb: read a factor transposed. */
 grad_id grad__matmul(grad_program *p, grad_id a, grad_id b, bool ta, bool tb);

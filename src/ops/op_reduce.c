@@ -1,0 +1,325 @@
+/* op_reduce.c: sum, prod, max, min, any, all, argmax, argmin.
+ *
+ * params  reductions: {bit mask of the axes that go}   argmax, argmin: {axis}
+ * The axes go; a builder that keeps them with extent 1 adds a reshape, which costs nothing. */
+#include "ops/reduce.h"
+#include "ops/structured.h"
+
+/* --- what all have in common */
+
+static grad_status infer_dtype(grad_infer *a, bool allowed, const char *expected) {
+  if (allowed) return GRAD_OK;
+  return grad__fail(a->ctx, GRAD_EDTYPE, "%s: expected %s, got %s", a->op->name, expected,
+                    grad__dtype_name((grad_dtype)a->in[0].dtype));
+}
+
+static grad_status infer_reduced(grad_infer *a) {
+  const grad_type *x = &a->in[0];
+  const int64_t axes = a->params[0];
+  if (axes < 0 || axes > grad__all_axes(x->ndim))
+    return grad__fail(a->ctx, GRAD_EVALUE, "%s: an axis does not exist in an array with %d axes", a->op->name, x->ndim);
+  int64_t shape[GRAD_MAX_AXES];
+  int ndim = 0;
+  for (int i = 0; i < x->ndim; i++)
+    if (!(axes >> i & 1)) shape[ndim++] = x->shape[i];
+  return grad__infer_out(a, 0, (grad_dtype)x->dtype, ndim, shape);
+}
+
+/* max and min of nothing do not exist */
+static grad_status infer_nonempty(grad_infer *a) {
+  const grad_type *x = &a->in[0];
+  for (int i = 0; i < x->ndim; i++)
+    if (a->params[0] >> i & 1 && x->shape[i] == 0) {
+      char text[GRAD_SHAPE_TEXT];
+      return grad__fail(a->ctx, GRAD_ESHAPE, "%s: axis %d of shape %s has no elements", a->op->name, i + 1,
+                        grad__shape_text(x->ndim, x->shape, text, sizeof text));
+    }
+  return GRAD_OK;
+}
+
+static void batch_axes(grad_batch *a) { grad__batch_with(a, (const int64_t[]){a->ins->params[0] << 1}); }
+
+static double flops_input(const grad_program *p, const grad_instr *ins) {
+  return (double)grad__type_numel(grad__type(p, ins->in[0]));
+}
+
+/* v, which lacks the axes of the mask, repeated along them: the shape of t again */
+static grad_id spread(grad_program *p, grad_id v, const grad_type *t, uint32_t axes) {
+  int64_t shape[GRAD_MAX_AXES];
+  for (int i = 0; i < t->ndim; i++) shape[i] = axes >> i & 1 ? 1 : t->shape[i];
+  return grad__broadcast(p, grad__reshape(p, v, t->ndim, shape), t->ndim, t->shape);
+}
+
+grad_id grad__reduce(grad_program *p, const grad_op *op, grad_id a, uint32_t axes, bool keepdim) {
+  if (a == GRAD_NONE) return a;
+  grad_dtype dtype = (grad_dtype)grad__type(p, a)->dtype;
+  if (op == &grad__op_any || op == &grad__op_all) dtype = GRAD_BOOL;
+  else if (dtype == GRAD_BOOL && (op == &grad__op_sum || op == &grad__op_prod)) dtype = GRAD_I64;
+  a = grad__convert(p, a, dtype);
+  const grad_type t = *grad__type(p, a);
+  int64_t kept[GRAD_MAX_AXES], dropped[GRAD_MAX_AXES];
+  int ndropped = 0;
+  bool single = axes <= grad__all_axes(t.ndim); /* each reduced axis has extent 1: nothing is combined */
+  for (int i = 0; i < t.ndim; i++) {
+    const bool goes = axes >> i & 1;
+    kept[i] = goes ? 1 : t.shape[i];
+    if (!goes) dropped[ndropped++] = t.shape[i];
+    else single = single && t.shape[i] == 1;
+  }
+  grad_id y = single ? grad__reshape(p, a, ndropped, dropped) : grad__emit1(p, op, a, 1, (const int64_t[]){axes});
+  return keepdim ? grad__reshape(p, y, t.ndim, kept) : y;
+}
+
+/* --- sum */
+
+static grad_status sum_infer(grad_infer *a) {
+  const grad_status status = infer_dtype(a, a->in[0].dtype != GRAD_BOOL, "numbers");
+  return status == GRAD_OK ? infer_reduced(a) : status;
+}
+
+static grad_status sum_eval(const grad_eval *a) {
+  grad__reduce_run(GRAD_REDUCE_SUM, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
+  return GRAD_OK;
+}
+
+static void sum_transpose(grad_transpose *a) {
+  a->cx[0] = spread(a->p, a->cy[0], &a->xt[0], (uint32_t)a->ins->params[0]);
+}
+
+const grad_op grad__op_sum = {
+    .name = "sum", .nin = 1, .nout = 1, .row = -1, .sparsity = GRAD_SPARSITY_REDUCE, .flags = GRAD_OP_LINEAR,
+    .doc = "sum over axes; pairwise, so that rounding errors stay small",
+    .infer = sum_infer, .eval = sum_eval, .transpose = sum_transpose, .batch = batch_axes, .flops = flops_input,
+};
+
+grad_id grad__sum(grad_program *p, grad_id a, uint32_t axes, bool keepdim) {
+  return grad__reduce(p, &grad__op_sum, a, axes, keepdim);
+}
+
+grad_id grad__sum_to(grad_program *p, grad_id a, int ndim, const int64_t *shape) {
+  if (a == GRAD_NONE) return a;
+  const grad_type *t = grad__type(p, a);
+  uint32_t axes = 0;
+  for (int i = 0; i < t->ndim; i++) {
+    const int k = i - (t->ndim - ndim);
+    if (k < 0 || (shape[k] == 1 && t->shape[i] != 1)) axes |= 1u << i;
+  }
+  return grad__reshape(p, axes ? grad__sum(p, a, axes, false) : a, ndim, shape);
+}
+
+/* --- prod */
+
+static grad_status prod_eval(const grad_eval *a) {
+  grad__reduce_run(GRAD_REDUCE_PROD, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
+  return GRAD_OK;
+}
+
+/* The axes of the mask moved to the end and merged into one. */
+static grad_id gather_axes(grad_program *p, grad_id x, uint32_t axes) {
+  const grad_type t = *grad__type(p, x);
+  int order[GRAD_MAX_AXES], ndim = 0, moved = 0;
+  int64_t shape[GRAD_MAX_AXES], length = 1;
+  for (int i = 0; i < t.ndim; i++)
+    if (!(axes >> i & 1)) {
+      shape[ndim] = t.shape[i];
+      order[ndim++] = i;
+    }
+  for (int i = 0; i < t.ndim; i++)
+    if (axes >> i & 1) {
+      length *= t.shape[i];
+      order[ndim + moved++] = i;
+    }
+  shape[ndim] = length;
+  return grad__reshape(p, grad__permute(p, x, order), ndim + 1, shape);
+}
+
+/* Products of pairs along the last axis until one factor is left, each pair with its product rule: right where factors
+ * are zero, one or several, and to every order, with O(n) work and no division. */
+static void prod_jvp(grad_jvp *a) {
+  grad_program *p = a->p;
+  const uint32_t axes = (uint32_t)a->ins->params[0];
+  grad_id x = gather_axes(p, a->x[0], axes), dx = gather_axes(p, a->dx[0], axes);
+  if (x == GRAD_NONE || dx == GRAD_NONE) return;
+  const int last = grad__ndim(p, x) - 1;
+  if (grad__extent(p, x, last) == 0) return;
+  for (int64_t n = grad__extent(p, x, last); n > 1; n = (n + 1) / 2) {
+    const int64_t half = n / 2;
+    const grad_id l = grad__slice_axis(p, x, last, 0, half, 1), r = grad__slice_axis(p, x, last, half, half, 1);
+    const grad_id dl = grad__slice_axis(p, dx, last, 0, half, 1), dr = grad__slice_axis(p, dx, last, half, half, 1);
+    const grad_id y = grad__mul(p, l, r), dy = grad__add(p, grad__mulz(p, dl, r), grad__mulz(p, dr, l));
+    const grad_id odd = grad__slice_axis(p, x, last, n - 1, n % 2, 1);
+    const grad_id dodd = grad__slice_axis(p, dx, last, n - 1, n % 2, 1);
+    x = n % 2 ? grad__concat(p, 2, (const grad_id[]){y, odd}, last) : y;
+    dx = n % 2 ? grad__concat(p, 2, (const grad_id[]){dy, dodd}, last) : dy;
+    if (x == GRAD_NONE || dx == GRAD_NONE) return;
+  }
+  a->dy[0] = grad__drop_axis(p, dx, last);
+}
+
+const grad_op grad__op_prod = {
+    .name = "prod", .nin = 1, .nout = 1, .row = -1, .sparsity = GRAD_SPARSITY_REDUCE,
+    .doc = "product over axes; its derivative is right where factors are zero",
+    .infer = sum_infer, .eval = prod_eval, .jvp = prod_jvp, .batch = batch_axes, .flops = flops_input,
+};
+
+/* --- max, min */
+
+static grad_status extremum_infer(grad_infer *a) {
+  const grad_status status = infer_reduced(a);
+  return status == GRAD_OK ? infer_nonempty(a) : status;
+}
+
+static grad_status max_eval(const grad_eval *a) {
+  grad__reduce_run(GRAD_REDUCE_MAX, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
+  return GRAD_OK;
+}
+
+static grad_status min_eval(const grad_eval *a) {
+  grad__reduce_run(GRAD_REDUCE_MIN, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
+  return GRAD_OK;
+}
+
+/* The elements that attain the extremum share the derivative equally. */
+static void extremum_jvp(grad_jvp *a) {
+  grad_program *p = a->p;
+  if (a->x[0] == GRAD_NONE || a->dx[0] == GRAD_NONE) return;
+  const grad_type t = *grad__type(p, a->x[0]);
+  const uint32_t axes = (uint32_t)a->ins->params[0];
+  const grad_id tied = grad__op2(p, &grad__op_eq, a->x[0], spread(p, a->y[0], &t, axes));
+  const grad_id mask = grad__convert(p, tied, (grad_dtype)t.dtype);
+  const grad_id share = grad__div(p, mask, spread(p, grad__sum(p, mask, axes, false), &t, axes));
+  a->dy[0] = grad__sum(p, grad__mulz(p, a->dx[0], share), axes, false);
+}
+
+const grad_op grad__op_max = {
+    .name = "max", .nin = 1, .nout = 1, .row = -1, .sparsity = GRAD_SPARSITY_REDUCE,
+    .doc = "largest value over axes; NaN wins; ties share the derivative equally",
+    .infer = extremum_infer, .eval = max_eval, .jvp = extremum_jvp, .batch = batch_axes, .flops = flops_input,
+};
+
+const grad_op grad__op_min = {
+    .name = "min", .nin = 1, .nout = 1, .row = -1, .sparsity = GRAD_SPARSITY_REDUCE,
+    .doc = "smallest value over axes; NaN wins; ties share the derivative equally",
+    .infer = extremum_infer, .eval = min_eval, .jvp = extremum_jvp, .batch = batch_axes, .flops = flops_input,
+};
+
+grad_id grad__max(grad_program *p, grad_id a, uint32_t axes, bool keepdim) {
+  return grad__reduce(p, &grad__op_max, a, axes, keepdim);
+}
+
+/* --- any, all */
+
+static grad_status logical_infer(grad_infer *a) {
+  const grad_status status = infer_dtype(a, a->in[0].dtype == GRAD_BOOL, "bool");
+  return status == GRAD_OK ? infer_reduced(a) : status;
+}
+
+static grad_status any_eval(const grad_eval *a) {
+  grad__reduce_run(GRAD_REDUCE_ANY, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
+  return GRAD_OK;
+}
+
+static grad_status all_eval(const grad_eval *a) {
+  grad__reduce_run(GRAD_REDUCE_ALL, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
+  return GRAD_OK;
+}
+
+const grad_op grad__op_any = {
+    .name = "any", .nin = 1, .nout = 1, .row = -1, .sparsity = GRAD_SPARSITY_NONE, .flags = GRAD_OP_NONDIFF,
+    .doc = "is any element true, over axes", .infer = logical_infer, .eval = any_eval,
+    .batch = batch_axes, .flops = flops_input,
+};
+
+const grad_op grad__op_all = {
+    .name = "all", .nin = 1, .nout = 1, .row = -1, .sparsity = GRAD_SPARSITY_NONE, .flags = GRAD_OP_NONDIFF,
+    .doc = "are all elements true, over axes", .infer = logical_infer, .eval = all_eval,
+    .batch = batch_axes, .flops = flops_input,
+};
+
+/* --- argmax, argmin: the first position that attains the extremum; of NaN, when there is one, the first */
+
+static grad_status arg_infer(grad_infer *a) {
+  const grad_type *x = &a->in[0];
+  const int64_t axis = a->params[0];
+  char text[GRAD_SHAPE_TEXT];
+  grad__shape_text(x->ndim, x->shape, text, sizeof text);
+  if (axis < 0 || axis >= x->ndim)
+    return grad__fail(a->ctx, GRAD_EVALUE, "%s: axis %lld does not exist in shape %s", a->op->name, (long long)axis + 1,
+                      text);
+  if (x->shape[axis] == 0)
+    return grad__fail(a->ctx, GRAD_ESHAPE, "%s: axis %lld of shape %s has no elements", a->op->name,
+                      (long long)axis + 1, text);
+  int64_t shape[GRAD_MAX_AXES];
+  int ndim = 0;
+  for (int i = 0; i < x->ndim; i++)
+    if (i != axis) shape[ndim++] = x->shape[i];
+  return grad__infer_out(a, 0, GRAD_I64, ndim, shape);
+}
+
+/* x is beaten by y when y is NaN and x is not, or y goes further in the direction asked for. */
+#define FIRST(name, T, BEATS)                                   \
+  static int64_t name(const void *from, int64_t n, int64_t step) { \
+    const T *x = from;                                          \
+    int64_t best = 0;                                           \
+    for (int64_t i = 1; i < n; i++)                             \
+      if (BEATS(x[i * step], x[best * step])) best = i;         \
+    return best;                                                \
+  }
+#define FLOAT_ABOVE(y, x) ((y) > (x) || ((y) != (y) && (x) == (x)))
+#define FLOAT_BELOW(y, x) ((y) < (x) || ((y) != (y) && (x) == (x)))
+#define INT_ABOVE(y, x) ((y) > (x))
+#define INT_BELOW(y, x) ((y) < (x))
+FIRST(first_max_f64, double, FLOAT_ABOVE)
+FIRST(first_max_f32, float, FLOAT_ABOVE)
+FIRST(first_max_i64, int64_t, INT_ABOVE)
+FIRST(first_max_bool, uint8_t, INT_ABOVE)
+FIRST(first_min_f64, double, FLOAT_BELOW)
+FIRST(first_min_f32, float, FLOAT_BELOW)
+FIRST(first_min_i64, int64_t, INT_BELOW)
+FIRST(first_min_bool, uint8_t, INT_BELOW)
+
+typedef int64_t (*first_fn)(const void *x, int64_t n, int64_t step);
+
+static void arg_run(const grad_eval *a, first_fn first) {
+  const grad_array *x = a->in[0];
+  const int axis = (int)a->ins->params[0];
+  grad_array heads; /* first element along the axis, one for each result */
+  grad__view_drop(x, axis, 0, &heads);
+  const grad_array *walked[] = {a->out[0], &heads};
+  grad_walk w;
+  for (grad__walk_start(&w, 2, walked); !w.done; grad__walk_next(&w))
+    for (int64_t i = 0; i < w.inner; i++) {
+      int64_t *to = (int64_t *)(void *)w.at[0] + i * w.step[0];
+      *to = first(w.at[1] + i * w.step[1] * (int64_t)w.size[1], x->shape[axis], x->strides[axis]);
+    }
+}
+
+static grad_status argmax_eval(const grad_eval *a) {
+  static const first_fn first[] = {first_max_bool, first_max_i64, first_max_f32, first_max_f64};
+  arg_run(a, first[a->in[0]->dtype]);
+  return GRAD_OK;
+}
+
+static grad_status argmin_eval(const grad_eval *a) {
+  static const first_fn first[] = {first_min_bool, first_min_i64, first_min_f32, first_min_f64};
+  arg_run(a, first[a->in[0]->dtype]);
+  return GRAD_OK;
+}
+
+static void arg_batch(grad_batch *a) { grad__batch_with(a, (const int64_t[]){a->ins->params[0] + 1}); }
+
+const grad_op grad__op_argmax = {
+    .name = "argmax", .nin = 1, .nout = 1, .row = -1, .sparsity = GRAD_SPARSITY_NONE, .flags = GRAD_OP_NONDIFF,
+    .doc = "position of the largest value along an axis, the first of equals",
+    .infer = arg_infer, .eval = argmax_eval, .batch = arg_batch, .flops = flops_input,
+};
+
+const grad_op grad__op_argmin = {
+    .name = "argmin", .nin = 1, .nout = 1, .row = -1, .sparsity = GRAD_SPARSITY_NONE, .flags = GRAD_OP_NONDIFF,
+    .doc = "position of the smallest value along an axis, the first of equals",
+    .infer = arg_infer, .eval = argmin_eval, .batch = arg_batch, .flops = flops_input,
+};
+
+grad_id grad__arg_extremum(grad_program *p, const grad_op *op, grad_id a, int axis) {
+  return grad__emit1(p, op, a, 1, (const int64_t[]){axis});
+}
