@@ -99,7 +99,7 @@ static const void *lowest(grad_dtype dtype, const void *x, int64_t n, int64_t st
 grad_status grad__gemm(grad_ctx *ctx, grad_dtype dtype, bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha,
                        const void *a, int64_t lda, const void *b, int64_t ldb, double beta, void *c, int64_t ldc) {
   if (m == 0 || n == 0) return GRAD_OK;
-  if (grad__small_gemm_fits(m, n, k)) {
+  if (k == 0 || grad__small_gemm_fits(m, n, k)) {
     grad__small_gemm(dtype, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     return GRAD_OK;
   }
@@ -115,7 +115,7 @@ grad_status grad__gemv(grad_ctx *ctx, grad_dtype dtype, bool ta, int64_t m, int6
                        int64_t lda, const void *x, int64_t incx, double beta, void *y, int64_t incy) {
   const int64_t nx = ta ? m : n, ny = ta ? n : m;
   if (ny == 0) return GRAD_OK;
-  if (incx == 1 && grad__small_gemm_fits(ny, 1, nx)) {
+  if (nx == 0 || (incx == 1 && grad__small_gemm_fits(ny, 1, nx))) { /* BLAS does not apply beta when nx is 0 */
     grad__small_gemm(dtype, ta, false, ny, 1, nx, alpha, a, lda, x, 1, beta, y, incy);
     return GRAD_OK;
   }
