@@ -17,8 +17,8 @@ int cli_report(lua_State *L, int status);
 void cli_interrupt_begin(lua_State *L);
 void cli_interrupt_end(lua_State *L);
 
-/* A grad_interrupt_fn: true after Ctrl-C. */
-int cli_interrupt_poll(void *ud);
+/* The flag that the toolkit's kernels poll (gradlua_interrupt_flag), once it is opened; NULL before it is closed. */
+void cli_interrupt_kernels(volatile int *flag);
 
 /* Around reading a line: Ctrl-C ends the read; read_end tells whether it did. */
 void cli_interrupt_read_begin(void);

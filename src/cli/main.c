@@ -157,6 +157,13 @@ static void set_gl(lua_State *L) {
   lua_setglobal(L, "gl");
 }
 
+/* `require "gradlua"`, which from then on hears of Ctrl-C. */
+static int open_toolkit(lua_State *L) {
+  luaopen_gradlua(L);
+  cli_interrupt_kernels(gradlua_interrupt_flag(L));
+  return 1;
+}
+
 static void open_libraries(lua_State *L, bool ignore_environment) {
   if (ignore_environment) {
     lua_pushboolean(L, 1);
@@ -164,7 +171,7 @@ static void open_libraries(lua_State *L, bool ignore_environment) {
   }
   luaL_openlibs(L);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-  lua_pushcfunction(L, luaopen_gradlua);
+  lua_pushcfunction(L, open_toolkit);
   lua_setfield(L, -2, "gradlua");
   lua_pop(L, 1);
   gradlua__modules_preload(L);
@@ -210,6 +217,7 @@ int main(int argc, char **argv) {
   lua_pushlightuserdata(L, argv);
   const int status = cli_report(L, lua_pcall(L, 2, 1, 0));
   const bool ok = status == LUA_OK && lua_toboolean(L, -1);
+  cli_interrupt_kernels(NULL);
   lua_close(L);
   return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
