@@ -128,6 +128,11 @@ grad_id *grad__ids_new(grad_arena *arena, int32_t n);
 /* grad__program_finish: how every pass ends: hands over p when it is sound (in debug builds: verified), else releases it
  * and gives its status. */
 grad_status grad__program_finish(grad_program *p, grad_program **out);
+/* grad__extract: a new program that computes `outputs` from `inputs`, both values of p: a cut, so an input may be any
+ * value. Instructions with effects are kept if so asked. An input of p that is needed but not listed is EINTERNAL.
+ * Scalars stay as they are. */
+grad_status grad__extract(const grad_program *p, int32_t ninputs, const grad_id *inputs, int32_t noutputs,
+                          const grad_id *outputs, bool effects, grad_program **out);
 /* grad__prune: a copy without the instructions that no output needs (effects stay); inputs and scalars stay as they
  * are, used or not. */
 grad_status grad__prune(const grad_program *p, grad_program **out);

@@ -1,4 +1,4 @@
-/* rewrite.c: copying programs: into another one (inline), without dead instructions (prune). */
+/* rewrite.c: copying programs: into another one (inline), a part of one (extract, prune). */
 #include <string.h>
 
 #include "program/opdef.h"
@@ -106,54 +106,92 @@ void grad__inline(grad_program *dst, const grad_program *src, const grad_id *inp
   grad__arena_clear(&temporary);
 }
 
-/* live[i]: instruction i has an effect, or an output needs it. */
-static void mark_live(const grad_program *p, bool *live) {
-  for (int32_t i = 0; i < p->noutputs; i++) {
-    int32_t maker = p->producers[p->outputs[i]];
-    if (maker >= 0) live[maker] = true;
-  }
+/* --- extract */
+
+typedef struct extraction {
+  const grad_program *from;
+  grad_program *to;
+  int32_t ninputs, noutputs;
+  const grad_id *inputs, *outputs;
+  bool effects;
+  bool *live;   /* by instruction: it has a wanted effect, or an output needs it */
+  grad_id *map; /* by value of from */
+  int32_t *wheres;
+} extraction;
+
+static void mark_maker(extraction *e, grad_id v) {
+  const int32_t maker = e->from->producers[v];
+  if (maker >= 0 && e->map[v] == GRAD_NONE) e->live[maker] = true;
+}
+
+static void mark_live(extraction *e) {
+  const grad_program *p = e->from;
+  for (int32_t i = 0; i < e->noutputs; i++) mark_maker(e, e->outputs[i]);
   for (int32_t i = p->ninstrs - 1; i >= 0; i--) {
     const grad_instr *ins = &p->instrs[i];
-    if (ins->op->flags & GRAD_OP_EFFECT) live[i] = true;
-    if (!live[i]) continue;
-    for (int32_t k = 0; k < ins->nin; k++) {
-      int32_t maker = p->producers[ins->in[k]];
-      if (maker >= 0) live[maker] = true;
-    }
+    if (e->effects && ins->op->flags & GRAD_OP_EFFECT) e->live[i] = true;
+    if (!e->live[i]) continue;
+    for (int32_t k = 0; k < ins->nin; k++) mark_maker(e, ins->in[k]);
   }
 }
 
-static void copy_live(grad_program *to, const grad_program *p, grad_arena *temporary) {
-  bool *live = grad__arena_alloc(temporary, (size_t)p->ninstrs + 1);
-  grad_id *map = grad__ids_new(temporary, p->nvalues);
-  int32_t *wheres = grad__wheres_map(to, p, temporary);
-  if (!live || !map || !wheres) {
-    grad__program_fail(to, p->ctx->status, "out of memory while copying a program");
+static bool extraction_start(extraction *e, grad_arena *temporary) {
+  const size_t size = (size_t)e->from->ninstrs + 1;
+  e->live = grad__arena_alloc(temporary, size);
+  e->map = grad__ids_new(temporary, e->from->nvalues);
+  e->wheres = grad__wheres_map(e->to, e->from, temporary);
+  if (e->live) memset(e->live, 0, size);
+  return e->live && e->map && e->wheres;
+}
+
+/* An instruction of which only some outputs are cut still runs: the cut ones keep their inputs' ids. */
+static void copy_instr(extraction *e, const grad_instr *ins) {
+  grad_id cut[GRAD_MAX_OUT];
+  for (int32_t k = 0; k < ins->nin; k++) {
+    if (e->map[ins->in[k]] != GRAD_NONE) continue;
+    grad__program_fail(e->to, GRAD_EINTERNAL, "extract: %s needs an input that is not given", ins->op->name);
     return;
   }
-  memset(live, 0, (size_t)p->ninstrs + 1);
-  mark_live(p, live);
-  for (int32_t i = 0; i < p->ninputs; i++) {
-    const grad_type *t = grad__type(p, p->inputs[i]);
-    map[p->inputs[i]] = grad__program_input(to, t->dtype, t->ndim, t->shape);
+  for (int32_t k = 0; k < ins->nout; k++) cut[k] = e->map[ins->out + k];
+  e->to->where = e->wheres[ins->where];
+  grad__inline_instr(e->to, e->from, ins, e->map, 0);
+  for (int32_t k = 0; k < ins->nout; k++) {
+    if (cut[k] != GRAD_NONE) e->map[ins->out + k] = cut[k];
   }
-  for (int32_t i = 0; i < p->ninstrs && !to->status; i++) {
-    if (!live[i]) continue;
-    to->where = wheres[p->instrs[i].where];
-    grad__inline_instr(to, p, &p->instrs[i], map, 0);
-  }
-  for (int32_t i = 0; i < p->noutputs; i++) grad__program_output(to, map[p->outputs[i]]);
-  to->nscalars = p->nscalars;
 }
 
-grad_status grad__prune(const grad_program *p, grad_program **out) {
+static void copy_live(extraction *e) {
+  const grad_program *p = e->from;
+  for (int32_t i = 0; i < e->ninputs; i++) {
+    const grad_type *t = grad__type(p, e->inputs[i]);
+    const grad_id v = grad__program_input(e->to, (grad_dtype)t->dtype, t->ndim, t->shape);
+    if (e->map[e->inputs[i]] == GRAD_NONE) e->map[e->inputs[i]] = v;
+  }
+  mark_live(e);
+  for (int32_t i = 0; i < p->ninstrs && !e->to->status; i++) {
+    if (e->live[i]) copy_instr(e, &p->instrs[i]);
+  }
+  for (int32_t i = 0; i < e->noutputs; i++) grad__program_output(e->to, e->map[e->outputs[i]]);
+  e->to->nscalars = p->nscalars;
+}
+
+grad_status grad__extract(const grad_program *p, int32_t ninputs, const grad_id *inputs, int32_t noutputs,
+                          const grad_id *outputs, bool effects, grad_program **out) {
   if (p->status) return p->status;
-  grad_program *to;
-  grad_status status = grad__program_new(p->ctx, &to);
+  extraction e = {.from = p, .ninputs = ninputs, .noutputs = noutputs, .inputs = inputs, .outputs = outputs, .effects = effects};
+  const grad_status status = grad__program_new(p->ctx, &e.to);
   if (status) return status;
   grad_arena temporary;
   grad__arena_init(&temporary, p->ctx);
-  copy_live(to, p, &temporary);
+  if (extraction_start(&e, &temporary)) {
+    copy_live(&e);
+  } else {
+    grad__program_fail(e.to, p->ctx->status, "out of memory while copying a program");
+  }
   grad__arena_clear(&temporary);
-  return grad__program_finish(to, out);
+  return grad__program_finish(e.to, out);
+}
+
+grad_status grad__prune(const grad_program *p, grad_program **out) {
+  return grad__extract(p, p->ninputs, p->inputs, p->noutputs, p->outputs, true, out);
 }
