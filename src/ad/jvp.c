@@ -79,17 +79,9 @@ static void push_linear(grad_push *s, const grad_instr *ins, const grad_jvp *a, 
     in[i] = a->dx[i] != GRAD_NONE || !grad__type_is_float(t) ? a->dx[i] : grad__zeros_of(s->p, t);
     if (in[i] == GRAD_NONE) in[i] = a->x[i];
   }
-  const grad_id out = grad__emit_like(s->p, s->src, ins, in);
+  const bool sum = ins->op->flags & GRAD_OP_ELEMENTWISE && ins->nin == 2; /* the builder drops zeros */
+  const grad_id out = sum ? grad__op2(s->p, ins->op, in[0], in[1]) : grad__emit_like(s->p, s->src, ins, in);
   for (int32_t k = 0; k < ins->nout; k++) a->dy[k] = out == GRAD_NONE ? out : out + k;
-}
-
-/* Sums and differences of which one tangent is zero need no instruction. */
-static bool push_sum(grad_push *s, const grad_instr *ins, const grad_jvp *a) {
-  if (ins->op != &grad__op_add && ins->op != &grad__op_sub) return false;
-  if (a->dx[0] != GRAD_NONE && a->dx[1] != GRAD_NONE) return false;
-  const bool negate = ins->op == &grad__op_sub && a->dx[0] == GRAD_NONE;
-  a->dy[0] = negate ? grad__neg(s->p, a->dx[1]) : a->dx[a->dx[0] == GRAD_NONE];
-  return true;
 }
 
 static void keep_tangents(grad_push *s, const grad_instr *ins, const grad_id *dy) {
@@ -129,7 +121,7 @@ static void push_tangent(grad_push *s, const grad_instr *ins) {
     ins->op->jvp(&a);
   } else if (!(ins->op->flags & GRAD_OP_LINEAR)) {
     grad__program_fail(s->p, GRAD_EUNSUPPORTED, "%s has no derivative rule", ins->op->name);
-  } else if (!push_sum(s, ins, &a)) {
+  } else {
     push_linear(s, ins, &a, in);
   }
   keep_tangents(s, ins, dy);
