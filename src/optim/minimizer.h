@@ -1,0 +1,116 @@
+/* minimizer.h: what the methods of minimize.h share: the handle, evaluation with counting, acceptance of a step, and
+ * the table row that a method is. A method's file is named minimize_<method>.c. */
+#ifndef GRAD_OPTIM_MINIMIZER_H
+#define GRAD_OPTIM_MINIMIZER_H
+
+#include "core/ctx.h"
+#include "optim/minimize.h"
+#include "optim/vec.h"
+
+/* All of a run that is not a vector. Doubles throughout, so that it is saved and loaded as one more array. */
+typedef struct grad__progress {
+  double started, stop, failure, iteration;
+  double f, prior_f, gradient_norm, violation, step, radius, seconds;
+  double f_count, g_count, hv_count, jac_count;
+  double mismatches; /* accepted steps in a row in which f changed otherwise than its gradients say */
+  double next_test;  /* the iteration from which the consistency of f and its gradient may be tested again */
+  double best_f, best_norm;
+  double own[8]; /* the method's */
+} grad__progress;
+
+enum {
+  GRAD__PROGRESS_COUNT = sizeof(grad__progress) / sizeof(double),
+  GRAD__ARRAYS_MAX = 40,
+};
+
+enum { ARRAY_PROGRESS, ARRAY_X, ARRAY_G, ARRAY_TRIAL_X, ARRAY_TRIAL_G, ARRAY_BEST_X, ARRAY_BEST_G, ARRAY_OWN };
+
+/* What a method needs, and what it can be asked. */
+enum {
+  GRAD__USES_HESSIAN = 1, /* hessian or hvp or differences */
+  GRAD__TAKES_BOUNDS = 2,
+  GRAD__TAKES_CONSTRAINTS = 4,
+  GRAD__MONOTONE = 8, /* the accepted point is always the best one */
+};
+
+typedef struct grad__array {
+  const char *name;
+  double *data;
+  int64_t count;
+  bool saved; /* part of the state; else scratch */
+} grad__array;
+
+typedef struct grad__method {
+  grad_method id;
+  unsigned traits;
+  /* Declares the method's arrays with grad__minimizer_array, in the order of its own enum of them. */
+  void (*layout)(grad_minimizer *m);
+  /* Called once after x0 was evaluated; may be NULL. */
+  grad_status (*begin)(grad_minimizer *m);
+  /* One iteration: ends in grad__minimizer_accept, or with grad__minimizer_fail. On an error status nothing accepted
+   * has changed. */
+  grad_status (*step)(grad_minimizer *m);
+} grad__method;
+
+struct grad_minimizer {
+  grad_ctx *ctx;
+  const grad__method *method;
+  grad_problem problem; /* lower and upper point into block */
+  grad_minimize_options options;
+  int64_t n, constraints;
+  double *x, *g;             /* the accepted point */
+  double *trial_x, *trial_g; /* swapped with it when a step is accepted */
+  double *multipliers;       /* NULL without constraints */
+  grad__progress *progress;
+  grad__array arrays[GRAD__ARRAYS_MAX];
+  int array_count;
+  bool overflow; /* a size computed by layout did not fit */
+  double *block;
+  size_t block_bytes;
+  double began; /* clock when the running step began */
+  grad_minimizer *inner;
+  void (*inner_free)(grad_minimizer *m);
+};
+
+/* A step from x along direction by alpha to trial_x, and the slopes of f along the direction at both ends. */
+typedef struct grad__move {
+  const double *direction;
+  double alpha, f, slope0, slope1;
+} grad__move;
+
+/* Layout: declares an array of `count` doubles, zero at first. */
+void grad__minimizer_array(grad_minimizer *m, const char *name, int64_t count, bool saved);
+static inline double *grad__minimizer_own(const grad_minimizer *m, int i) { return m->arrays[ARRAY_OWN + i].data; }
+
+/* Evaluation, counted. What is not finite comes out as f = Inf; so does a finite f with a gradient that is not. */
+grad_status grad__minimizer_f(grad_minimizer *m, const double *x, double *f);
+grad_status grad__minimizer_gradient(grad_minimizer *m, const double *x, double *gradient, bool *finite);
+grad_status grad__minimizer_f_gradient(grad_minimizer *m, const double *x, double *f, double *gradient);
+/* Second derivatives at the accepted point. Differences of gradients stand in where no callback gives them; scratch
+ * holds 2 n doubles for them. */
+grad_status grad__minimizer_hvp(grad_minimizer *m, const double *v, double *scratch, double *product);
+grad_status grad__minimizer_hessian(grad_minimizer *m, double *scratch, double *hessian);
+
+/* Makes the trial point the accepted one. Where the change of f contradicts the slopes, tests the gradient first: then
+ * the step is refused and the run fails as inconsistent. */
+grad_status grad__minimizer_accept(grad_minimizer *m, const grad__move *move);
+
+/* Ends the run. With LINE_SEARCH, tests whether the gradient is to blame (direction and slope0 of the move). */
+grad_status grad__minimizer_fail(grad_minimizer *m, grad_failure failure, const grad__move *move);
+grad_status grad__minimizer_stop(grad_minimizer *m, grad_stop stop);
+
+/* The norm the gradient test uses: largest entry of the gradient, or of P(x - g) - x with bounds. */
+double grad__minimizer_norm(const grad_minimizer *m, const double *x, const double *g);
+bool grad__minimizer_bounded(const grad_minimizer *m);
+
+/* The stopping test (minimize_stop.c): sets progress->stop after an accepted step. Returns an error of on_step never.
+ */
+void grad__stop_test(grad_minimizer *m);
+void grad__stop_message(const grad_minimizer *m, char *out, size_t size);
+double grad__seconds(void);
+
+#define XX(id, name, text) extern const grad__method grad__method_##name;
+GRAD_METHOD_MAP(XX)
+#undef XX
+
+#endif
