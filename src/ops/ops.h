@@ -1,8 +1,9 @@
 /* ops.h: the registry, and one builder for each op, so that derivative rules read as formulas.
  *
- * Builders take and give value ids of one program, never fail (GRAD_NONE passes through, see program.h), and apply exact
- * identities at once (x + 0, x * 1, neg(neg x), reshape to the same shape, ...), so that rules need not avoid them.
- * Elementwise instructions take operands of equal shape; grad__op2 and friends broadcast and convert dtypes first.
+ * Builders take and give value ids of one program, never fail (GRAD_NONE passes through, see program.h), and apply
+ * exact identities at once (x + 0, x * 1, neg(neg x), reshape to the same shape, ...), so that rules need not avoid
+ * them. Elementwise instructions take operands of equal shape; grad__op2 and friends broadcast and convert dtypes
+ * first.
  */
 #ifndef GRAD_OPS_OPS_H
 #define GRAD_OPS_OPS_H
@@ -28,6 +29,40 @@ int grad__op_count(void);
 const grad_op *grad__op_at(int i);
 const grad_op *grad__op_find(const char *name); /* NULL: no such op */
 
+/* --- elementwise.c: what stands in a row besides the rules */
+typedef enum grad_kind {
+  GRAD_KIND_FLOAT,
+  GRAD_KIND_ARITH,
+  GRAD_KIND_PREDICATE,
+  GRAD_KIND_LOGICAL,
+  GRAD_KIND_SELECT
+} grad_kind;
+
+/* How a person writes the op. A template holds '$' where operands go (see ops.def); otherwise it is the name of a
+ * function. */
+typedef struct grad_notation {
+  int level;
+  const char *text, *latex;
+} grad_notation;
+
+typedef struct grad_row {
+  grad_kind kind;
+  grad_notation notation;
+  const char *scalar;  /* C expression of one element, over a, b, c */
+  double domain[3][2]; /* of each operand */
+} grad_row;
+const grad_row *grad__op_row(const grad_op *op); /* NULL: not elementwise */
+
+/* The dtype to which operands of the promoted dtype are converted (for SELECT: the branches), and that of the result.
+ * Float ops take integers as f64, arithmetic takes masks as i64. */
+grad_dtype grad__operand_dtype(const grad_op *op, grad_dtype promoted);
+grad_dtype grad__result_dtype(const grad_op *op, grad_dtype operand);
+
+/* --- partials.c */
+/* Partial derivative of an elementwise row in operand i at x, y, as a value of the given type (dtype and shape);
+ * GRAD_NONE: zero. For operands in which the op is linear, x[i] and y may be GRAD_NONE. */
+grad_id grad__partial(grad_program *p, const grad_op *op, int i, const grad_id *x, grad_id y, const grad_type *type);
+
 /* --- build.c: elementwise with broadcasting and dtype promotion */
 grad_id grad__op1(grad_program *p, const grad_op *op, grad_id a);
 grad_id grad__op2(grad_program *p, const grad_op *op, grad_id a, grad_id b);
@@ -38,8 +73,9 @@ grad_id grad__sub(grad_program *p, grad_id a, grad_id b);
 grad_id grad__mul(grad_program *p, grad_id a, grad_id b);
 grad_id grad__div(grad_program *p, grad_id a, grad_id b);
 grad_id grad__neg(grad_program *p, grad_id a);
-/* Product in which a zero factor wins over Inf and NaN. Every product of a tangent or cotangent with a partial derivative
- * is one: a branch that was not taken (zero cotangent) can then never turn into NaN. Symmetric and bilinear. */
+/* Product in which a zero factor wins over Inf and NaN. Every product of a tangent or cotangent with a partial
+ * derivative is one: a branch that was not taken (zero cotangent) can then never turn into NaN. Symmetric and bilinear.
+ */
 grad_id grad__mulz(grad_program *p, grad_id a, grad_id b);
 grad_id grad__where(grad_program *p, grad_id mask, grad_id a, grad_id b);
 /* Tangent or cotangent sum where either may be GRAD_NONE (zero). */
@@ -52,6 +88,8 @@ grad_id grad__zeros_of(grad_program *p, const grad_type *type);
 bool grad__is_const(const grad_program *p, grad_id v, double *value); /* is v a `full` of one number? */
 /* The k-th of the numbers given at each run, as a 0-d value. */
 grad_id grad__scalar(grad_program *p, grad_dtype dtype, int32_t k);
+/* 0, 1, 2, ... along an axis. */
+grad_id grad__iota(grad_program *p, grad_dtype dtype, int ndim, const int64_t *shape, int axis);
 
 /* Shape. Axes from 0. */
 grad_id grad__convert(grad_program *p, grad_id a, grad_dtype dtype);
