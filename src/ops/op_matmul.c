@@ -4,6 +4,7 @@
  * shapes  op(a): ... m k, op(b): ... k n, result: ... m n        dtype  f64, f32 by BLAS, i64 (wraps around) by loops
  */
 #include "linalg/blas.h"
+#include "ops/axes.h"
 #include "ops/structured.h"
 
 #include <string.h>
@@ -28,8 +29,8 @@ static grad_status matmul_infer(grad_infer *a) {
   const int n = x->ndim;
   if (n < 2 || y->ndim != n || !grad__shape_equal(n - 2, x->shape, n - 2, y->shape))
     return grad__fail(a->ctx, GRAD_ESHAPE,
-                      "matmul: shapes %s and %s need the same number of axes, at least two, and equal leading ones", left,
-                      right);
+                      "matmul: shapes %s and %s need the same number of axes, at least two, and equal leading ones",
+                      left, right);
   const extents e = extents_of(a->params, n, x->shape, y->shape);
   if (e.k != y->shape[n - (a->params[1] ? 1 : 2)])
     return grad__fail(a->ctx, GRAD_ESHAPE, "matmul: inner extents differ: %s%s times %s%s", left,
@@ -98,8 +99,8 @@ static grad_status product_blas(grad_ctx *ctx, grad_dtype dtype, factor a, facto
     return grad__gemv(ctx, dtype, sa.transposed, sa.transposed ? k : m, sa.transposed ? m : k, 1, a.data, sa.ld, b.data,
                       b.row, 0, c, 1);
   if (m == 1 && a.col != 0)
-    return grad__gemv(ctx, dtype, !sb.transposed, sb.transposed ? n : k, sb.transposed ? k : n, 1, b.data, sb.ld, a.data,
-                      a.col, 0, c, 1);
+    return grad__gemv(ctx, dtype, !sb.transposed, sb.transposed ? n : k, sb.transposed ? k : n, 1, b.data, sb.ld,
+                      a.data, a.col, 0, c, 1);
   return grad__gemm(ctx, dtype, sa.transposed, sb.transposed, m, n, k, 1, a.data, sa.ld, b.data, sb.ld, 0, c, n);
 }
 
@@ -114,17 +115,6 @@ static void product_i64(factor a, factor b, int64_t *c) {
     }
 }
 
-/* Element offsets of the matrices at the next leading index; false after the last. */
-static bool next_matrix(int lead, const grad_array *const *in, int64_t *index, int64_t *at) {
-  for (int i = lead - 1; i >= 0; i--) {
-    for (int k = 0; k < 2; k++) at[k] += in[k]->strides[i];
-    if (++index[i] < in[0]->shape[i]) return true;
-    for (int k = 0; k < 2; k++) at[k] -= in[k]->strides[i] * in[k]->shape[i];
-    index[i] = 0;
-  }
-  return false;
-}
-
 static grad_status matmul_eval(const grad_eval *a) {
   const grad_dtype dtype = (grad_dtype)a->in[0]->dtype;
   const int64_t size = (int64_t)grad__dtype_size(dtype);
@@ -134,12 +124,13 @@ static grad_status matmul_eval(const grad_eval *a) {
     grad__array_fill(a->out[0], 0);
     return GRAD_OK;
   }
-  int64_t index[GRAD_MAX_AXES] = {0}, at[2] = {0};
+  const int lead = a->in[0]->ndim - 2;
+  grad_axes at_a = grad__axes_of(a->in[0], 0, lead), at_b = grad__axes_of(a->in[1], 0, lead);
   char *c = a->out[0]->data;
   do {
     factor x = first, y = second;
-    x.data += at[0] * size;
-    y.data += at[1] * size;
+    x.data += at_a.offset * size;
+    y.data += at_b.offset * size;
     if (dtype == GRAD_I64) {
       product_i64(x, y, (int64_t *)(void *)c);
     } else {
@@ -147,7 +138,8 @@ static grad_status matmul_eval(const grad_eval *a) {
       if (status != GRAD_OK) return status;
     }
     c += first.rows * second.cols * size;
-  } while (next_matrix(a->in[0]->ndim - 2, a->in, index, at));
+    grad__axes_next(&at_b);
+  } while (grad__axes_next(&at_a));
   return GRAD_OK;
 }
 
@@ -203,16 +195,28 @@ static grad_id batch_columns(grad_batch *a, extents e) {
 static void matmul_batch(grad_batch *a) {
   const extents e = extents_of(a->ins->params, a->xt[0].ndim, a->xt[0].shape, a->xt[1].shape);
   const bool plain = a->xt[0].ndim == 2;
-  if (plain && !a->batched[1]) a->y[0] = batch_rows(a, e);
-  else if (plain && !a->batched[0]) a->y[0] = batch_columns(a, e);
-  else grad__batch_same(a);
+  if (plain && !a->batched[1])
+    a->y[0] = batch_rows(a, e);
+  else if (plain && !a->batched[0])
+    a->y[0] = batch_columns(a, e);
+  else
+    grad__batch_same(a);
 }
 
 const grad_op grad__op_matmul = {
-    .name = "matmul", .nin = 2, .nout = 1, .row = -1, .sparsity = GRAD_SPARSITY_DENSE,
+    .name = "matmul",
+    .nin = 2,
+    .nout = 1,
+    .row = -1,
+    .sparsity = GRAD_SPARSITY_DENSE,
     .doc = "matrix product over the last two axes",
-    .infer = matmul_infer, .eval = matmul_eval, .scratch = matmul_scratch, .jvp = matmul_jvp,
-    .transpose = matmul_transpose, .batch = matmul_batch, .flops = matmul_flops,
+    .infer = matmul_infer,
+    .eval = matmul_eval,
+    .scratch = matmul_scratch,
+    .jvp = matmul_jvp,
+    .transpose = matmul_transpose,
+    .batch = matmul_batch,
+    .flops = matmul_flops,
 };
 
 grad_id grad__matmul(grad_program *p, grad_id a, grad_id b, bool ta, bool tb) {

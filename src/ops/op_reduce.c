@@ -55,8 +55,10 @@ static grad_id spread(grad_program *p, grad_id v, const grad_type *t, uint32_t a
 grad_id grad__reduce(grad_program *p, const grad_op *op, grad_id a, uint32_t axes, bool keepdim) {
   if (a == GRAD_NONE) return a;
   grad_dtype dtype = (grad_dtype)grad__type(p, a)->dtype;
-  if (op == &grad__op_any || op == &grad__op_all) dtype = GRAD_BOOL;
-  else if (dtype == GRAD_BOOL && (op == &grad__op_sum || op == &grad__op_prod)) dtype = GRAD_I64;
+  if (op == &grad__op_any || op == &grad__op_all)
+    dtype = GRAD_BOOL;
+  else if (dtype == GRAD_BOOL && (op == &grad__op_sum || op == &grad__op_prod))
+    dtype = GRAD_I64;
   a = grad__convert(p, a, dtype);
   const grad_type t = *grad__type(p, a);
   int64_t kept[GRAD_MAX_AXES], dropped[GRAD_MAX_AXES];
@@ -65,8 +67,10 @@ grad_id grad__reduce(grad_program *p, const grad_op *op, grad_id a, uint32_t axe
   for (int i = 0; i < t.ndim; i++) {
     const bool goes = axes >> i & 1;
     kept[i] = goes ? 1 : t.shape[i];
-    if (!goes) dropped[ndropped++] = t.shape[i];
-    else single = single && t.shape[i] == 1;
+    if (!goes)
+      dropped[ndropped++] = t.shape[i];
+    else
+      single = single && t.shape[i] == 1;
   }
   grad_id y = single ? grad__reshape(p, a, ndropped, dropped) : grad__emit1(p, op, a, 1, (const int64_t[]){axes});
   return keepdim ? grad__reshape(p, y, t.ndim, kept) : y;
@@ -89,9 +93,18 @@ static void sum_transpose(grad_transpose *a) {
 }
 
 const grad_op grad__op_sum = {
-    .name = "sum", .nin = 1, .nout = 1, .row = -1, .sparsity = GRAD_SPARSITY_REDUCE, .flags = GRAD_OP_LINEAR,
+    .name = "sum",
+    .nin = 1,
+    .nout = 1,
+    .row = -1,
+    .sparsity = GRAD_SPARSITY_REDUCE,
+    .flags = GRAD_OP_LINEAR,
     .doc = "sum over axes; pairwise, so that rounding errors stay small",
-    .infer = sum_infer, .eval = sum_eval, .transpose = sum_transpose, .batch = batch_axes, .flops = flops_input,
+    .infer = sum_infer,
+    .eval = sum_eval,
+    .transpose = sum_transpose,
+    .batch = batch_axes,
+    .flops = flops_input,
 };
 
 grad_id grad__sum(grad_program *p, grad_id a, uint32_t axes, bool keepdim) {
@@ -159,9 +172,17 @@ static void prod_jvp(grad_jvp *a) {
 }
 
 const grad_op grad__op_prod = {
-    .name = "prod", .nin = 1, .nout = 1, .row = -1, .sparsity = GRAD_SPARSITY_REDUCE,
+    .name = "prod",
+    .nin = 1,
+    .nout = 1,
+    .row = -1,
+    .sparsity = GRAD_SPARSITY_REDUCE,
     .doc = "product over axes; its derivative is right where factors are zero",
-    .infer = sum_infer, .eval = prod_eval, .jvp = prod_jvp, .batch = batch_axes, .flops = flops_input,
+    .infer = sum_infer,
+    .eval = prod_eval,
+    .jvp = prod_jvp,
+    .batch = batch_axes,
+    .flops = flops_input,
 };
 
 /* --- max, min */
@@ -194,15 +215,31 @@ static void extremum_jvp(grad_jvp *a) {
 }
 
 const grad_op grad__op_max = {
-    .name = "max", .nin = 1, .nout = 1, .row = -1, .sparsity = GRAD_SPARSITY_REDUCE,
+    .name = "max",
+    .nin = 1,
+    .nout = 1,
+    .row = -1,
+    .sparsity = GRAD_SPARSITY_REDUCE,
     .doc = "largest value over axes; NaN wins; ties share the derivative equally",
-    .infer = extremum_infer, .eval = max_eval, .jvp = extremum_jvp, .batch = batch_axes, .flops = flops_input,
+    .infer = extremum_infer,
+    .eval = max_eval,
+    .jvp = extremum_jvp,
+    .batch = batch_axes,
+    .flops = flops_input,
 };
 
 const grad_op grad__op_min = {
-    .name = "min", .nin = 1, .nout = 1, .row = -1, .sparsity = GRAD_SPARSITY_REDUCE,
+    .name = "min",
+    .nin = 1,
+    .nout = 1,
+    .row = -1,
+    .sparsity = GRAD_SPARSITY_REDUCE,
     .doc = "smallest value over axes; NaN wins; ties share the derivative equally",
-    .infer = extremum_infer, .eval = min_eval, .jvp = extremum_jvp, .batch = batch_axes, .flops = flops_input,
+    .infer = extremum_infer,
+    .eval = min_eval,
+    .jvp = extremum_jvp,
+    .batch = batch_axes,
+    .flops = flops_input,
 };
 
 grad_id grad__max(grad_program *p, grad_id a, uint32_t axes, bool keepdim) {
@@ -227,15 +264,31 @@ static grad_status all_eval(const grad_eval *a) {
 }
 
 const grad_op grad__op_any = {
-    .name = "any", .nin = 1, .nout = 1, .row = -1, .sparsity = GRAD_SPARSITY_NONE, .flags = GRAD_OP_NONDIFF,
-    .doc = "is any element true, over axes", .infer = logical_infer, .eval = any_eval,
-    .batch = batch_axes, .flops = flops_input,
+    .name = "any",
+    .nin = 1,
+    .nout = 1,
+    .row = -1,
+    .sparsity = GRAD_SPARSITY_NONE,
+    .flags = GRAD_OP_NONDIFF,
+    .doc = "is any element true, over axes",
+    .infer = logical_infer,
+    .eval = any_eval,
+    .batch = batch_axes,
+    .flops = flops_input,
 };
 
 const grad_op grad__op_all = {
-    .name = "all", .nin = 1, .nout = 1, .row = -1, .sparsity = GRAD_SPARSITY_NONE, .flags = GRAD_OP_NONDIFF,
-    .doc = "are all elements true, over axes", .infer = logical_infer, .eval = all_eval,
-    .batch = batch_axes, .flops = flops_input,
+    .name = "all",
+    .nin = 1,
+    .nout = 1,
+    .row = -1,
+    .sparsity = GRAD_SPARSITY_NONE,
+    .flags = GRAD_OP_NONDIFF,
+    .doc = "are all elements true, over axes",
+    .infer = logical_infer,
+    .eval = all_eval,
+    .batch = batch_axes,
+    .flops = flops_input,
 };
 
 /* --- argmax, argmin: the first position that attains the extremum; of NaN, when there is one, the first */
@@ -259,13 +312,13 @@ static grad_status arg_infer(grad_infer *a) {
 }
 
 /* x is beaten by y when y is NaN and x is not, or y goes further in the direction asked for. */
-#define FIRST(name, T, BEATS)                                   \
-  static int64_t name(const void *from, int64_t n, int64_t step) { \
-    const T *x = from;                                          \
-    int64_t best = 0;                                           \
-    for (int64_t i = 1; i < n; i++)                             \
-      if (BEATS(x[i * step], x[best * step])) best = i;         \
-    return best;                                                \
+#define FIRST(name, T, BEATS)                                                                                          \
+  static int64_t name(const void *from, int64_t n, int64_t step) {                                                     \
+    const T *x = from;                                                                                                 \
+    int64_t best = 0;                                                                                                  \
+    for (int64_t i = 1; i < n; i++)                                                                                    \
+      if (BEATS(x[i * step], x[best * step])) best = i;                                                                \
+    return best;                                                                                                       \
   }
 #define FLOAT_ABOVE(y, x) ((y) > (x) || ((y) != (y) && (x) == (x)))
 #define FLOAT_BELOW(y, x) ((y) < (x) || ((y) != (y) && (x) == (x)))
@@ -311,15 +364,31 @@ static grad_status argmin_eval(const grad_eval *a) {
 static void arg_batch(grad_batch *a) { grad__batch_with(a, (const int64_t[]){a->ins->params[0] + 1}); }
 
 const grad_op grad__op_argmax = {
-    .name = "argmax", .nin = 1, .nout = 1, .row = -1, .sparsity = GRAD_SPARSITY_NONE, .flags = GRAD_OP_NONDIFF,
+    .name = "argmax",
+    .nin = 1,
+    .nout = 1,
+    .row = -1,
+    .sparsity = GRAD_SPARSITY_NONE,
+    .flags = GRAD_OP_NONDIFF,
     .doc = "position of the largest value along an axis, the first of equals",
-    .infer = arg_infer, .eval = argmax_eval, .batch = arg_batch, .flops = flops_input,
+    .infer = arg_infer,
+    .eval = argmax_eval,
+    .batch = arg_batch,
+    .flops = flops_input,
 };
 
 const grad_op grad__op_argmin = {
-    .name = "argmin", .nin = 1, .nout = 1, .row = -1, .sparsity = GRAD_SPARSITY_NONE, .flags = GRAD_OP_NONDIFF,
+    .name = "argmin",
+    .nin = 1,
+    .nout = 1,
+    .row = -1,
+    .sparsity = GRAD_SPARSITY_NONE,
+    .flags = GRAD_OP_NONDIFF,
     .doc = "position of the smallest value along an axis, the first of equals",
-    .infer = arg_infer, .eval = argmin_eval, .batch = arg_batch, .flops = flops_input,
+    .infer = arg_infer,
+    .eval = argmin_eval,
+    .batch = arg_batch,
+    .flops = flops_input,
 };
 
 grad_id grad__arg_extremum(grad_program *p, const grad_op *op, grad_id a, int axis) {

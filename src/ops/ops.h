@@ -103,8 +103,10 @@ grad_id grad__slice(grad_program *p, grad_id a, const int64_t *start, const int6
 grad_id grad__pad(grad_program *p, grad_id a, const int64_t *before, const int64_t *after, double value);
 grad_id grad__concat(grad_program *p, int n, const grad_id *parts, int axis);
 
-/* Reductions over the axes in the bit mask; keepdim leaves extent 1. sum_to undoes a broadcast: sums a down to a shape. */
-grad_id grad__reduce(grad_program *p, const grad_op *op, grad_id a, uint32_t axes, bool keepdim); /* any of op_reduce.c */
+/* Reductions over the axes in the bit mask; keepdim leaves extent 1. sum_to undoes a broadcast: sums a down to a shape.
+ */
+grad_id grad__reduce(grad_program *p, const grad_op *op, grad_id a, uint32_t axes,
+                     bool keepdim); /* any of op_reduce.c */
 grad_id grad__sum(grad_program *p, grad_id a, uint32_t axes, bool keepdim);
 grad_id grad__max(grad_program *p, grad_id a, uint32_t axes, bool keepdim);
 grad_id grad__sum_to(grad_program *p, grad_id a, int ndim, const int64_t *shape);

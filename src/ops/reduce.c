@@ -1,5 +1,6 @@
 /* reduce.c: reductions over strided arrays; see reduce.h. */
 #include "ops/reduce.h"
+#include "ops/axes.h"
 
 #include <assert.h>
 #include <string.h>
@@ -18,50 +19,50 @@
 #define AND(a, b) ((uint8_t)((a) & (b)))
 
 /* reduction, dtype, its C type, combination, value of an empty one: a row for each pair of loops */
-#define LOOPS(XX)                    \
-  XX(SUM, F64, double, ADD, 0)       \
-  XX(SUM, F32, float, ADD, 0)        \
-  XX(SUM, I64, int64_t, WRAP_ADD, 0) \
-  XX(PROD, F64, double, MUL, 1)      \
-  XX(PROD, F32, float, MUL, 1)       \
-  XX(PROD, I64, int64_t, WRAP_MUL, 1)\
-  XX(MAX, F64, double, FLOAT_MAX, 0) \
-  XX(MAX, F32, float, FLOAT_MAX, 0)  \
-  XX(MAX, I64, int64_t, INT_MAX_OF, 0)  \
-  XX(MAX, BOOL, uint8_t, OR, 0)      \
-  XX(MIN, F64, double, FLOAT_MIN, 0) \
-  XX(MIN, F32, float, FLOAT_MIN, 0)  \
-  XX(MIN, I64, int64_t, INT_MIN_OF, 0)  \
-  XX(MIN, BOOL, uint8_t, AND, 0)     \
-  XX(ANY, BOOL, uint8_t, OR, 0)      \
+#define LOOPS(XX)                                                                                                      \
+  XX(SUM, F64, double, ADD, 0)                                                                                         \
+  XX(SUM, F32, float, ADD, 0)                                                                                          \
+  XX(SUM, I64, int64_t, WRAP_ADD, 0)                                                                                   \
+  XX(PROD, F64, double, MUL, 1)                                                                                        \
+  XX(PROD, F32, float, MUL, 1)                                                                                         \
+  XX(PROD, I64, int64_t, WRAP_MUL, 1)                                                                                  \
+  XX(MAX, F64, double, FLOAT_MAX, 0)                                                                                   \
+  XX(MAX, F32, float, FLOAT_MAX, 0)                                                                                    \
+  XX(MAX, I64, int64_t, INT_MAX_OF, 0)                                                                                 \
+  XX(MAX, BOOL, uint8_t, OR, 0)                                                                                        \
+  XX(MIN, F64, double, FLOAT_MIN, 0)                                                                                   \
+  XX(MIN, F32, float, FLOAT_MIN, 0)                                                                                    \
+  XX(MIN, I64, int64_t, INT_MIN_OF, 0)                                                                                 \
+  XX(MIN, BOOL, uint8_t, AND, 0)                                                                                       \
+  XX(ANY, BOOL, uint8_t, OR, 0)                                                                                        \
   XX(ALL, BOOL, uint8_t, AND, 1)
 
 /* leaf: all of n >= 1 elements into *out. Sixteen independent lanes: any vector width may be used, and the result is
  * the same with each. fold: acc[i] = acc[i] combined with x[i * step]. */
-#define DEFINE(kind, dtype, T, COMBINE, empty)                                                          \
-  static void leaf_##kind##_##dtype(int64_t n, const void *from, int64_t step, void *out) {             \
-    enum { LANES = 16 };                                                                                \
-    const T *x = from;                                                                                  \
-    T total = x[0], lane[LANES];                                                                        \
-    int64_t i = 1;                                                                                      \
-    if (step == 1 && n >= LANES) {                                                                      \
-      for (int k = 0; k < LANES; k++) lane[k] = x[k];                                                   \
-      for (i = LANES; i + LANES <= n; i += LANES)                                                       \
-        for (int k = 0; k < LANES; k++) lane[k] = COMBINE(lane[k], x[i + k]);                           \
-      for (int width = LANES / 2; width > 0; width /= 2)                                                \
-        for (int k = 0; k < width; k++) lane[k] = COMBINE(lane[k], lane[k + width]);                    \
-      total = lane[0];                                                                                  \
-    }                                                                                                   \
-    for (; i < n; i++) total = COMBINE(total, x[i * step]);                                             \
-    *(T *)out = total;                                                                                  \
-  }                                                                                                     \
-  static void fold_##kind##_##dtype(int64_t n, void *restrict to, const void *restrict from, int64_t step) { \
-    T *restrict acc = to;                                                                               \
-    const T *restrict x = from;                                                                         \
-    if (step == 1)                                                                                      \
-      for (int64_t i = 0; i < n; i++) acc[i] = COMBINE(acc[i], x[i]);                                   \
-    else                                                                                                \
-      for (int64_t i = 0; i < n; i++) acc[i] = COMBINE(acc[i], x[i * step]);                            \
+#define DEFINE(kind, dtype, T, COMBINE, empty)                                                                         \
+  static void leaf_##kind##_##dtype(int64_t n, const void *from, int64_t step, void *out) {                            \
+    enum { LANES = 16 };                                                                                               \
+    const T *x = from;                                                                                                 \
+    T total = x[0], lane[LANES];                                                                                       \
+    int64_t i = 1;                                                                                                     \
+    if (step == 1 && n >= LANES) {                                                                                     \
+      for (int k = 0; k < LANES; k++) lane[k] = x[k];                                                                  \
+      for (i = LANES; i + LANES <= n; i += LANES)                                                                      \
+        for (int k = 0; k < LANES; k++) lane[k] = COMBINE(lane[k], x[i + k]);                                          \
+      for (int width = LANES / 2; width > 0; width /= 2)                                                               \
+        for (int k = 0; k < width; k++) lane[k] = COMBINE(lane[k], lane[k + width]);                                   \
+      total = lane[0];                                                                                                 \
+    }                                                                                                                  \
+    for (; i < n; i++) total = COMBINE(total, x[i * step]);                                                            \
+    *(T *)out = total;                                                                                                 \
+  }                                                                                                                    \
+  static void fold_##kind##_##dtype(int64_t n, void *restrict to, const void *restrict from, int64_t step) {           \
+    T *restrict acc = to;                                                                                              \
+    const T *restrict x = from;                                                                                        \
+    if (step == 1)                                                                                                     \
+      for (int64_t i = 0; i < n; i++) acc[i] = COMBINE(acc[i], x[i]);                                                  \
+    else                                                                                                               \
+      for (int64_t i = 0; i < n; i++) acc[i] = COMBINE(acc[i], x[i * step]);                                           \
   }
 LOOPS(DEFINE)
 #undef DEFINE
@@ -73,7 +74,7 @@ typedef struct loops {
 } loops;
 
 static const loops loops_of[GRAD_REDUCE_ALL + 1][GRAD_F64 + 1] = {
-#define ROW(kind, dtype, T, combine, empty) \
+#define ROW(kind, dtype, T, combine, empty)                                                                            \
   [GRAD_REDUCE_##kind][GRAD_##dtype] = {leaf_##kind##_##dtype, fold_##kind##_##dtype, empty},
     LOOPS(ROW)
 #undef ROW
@@ -125,40 +126,10 @@ static void tree_finish(tree *t, void *out) {
   memcpy(out, t->slots[0], (size_t)t->width * t->size);
 }
 
-/* Some axes of an array, visited in row order; offsets in elements. */
-typedef struct axes_walk {
-  int ndim;
-  int64_t shape[GRAD_MAX_AXES], strides[GRAD_MAX_AXES], index[GRAD_MAX_AXES];
-  int64_t offset;
-} axes_walk;
-
-static void walk_add(axes_walk *w, int64_t extent, int64_t stride) {
-  if (extent == 1) return;
-  if (w->ndim > 0 && w->strides[w->ndim - 1] == stride * extent) { /* the two axes run through as one */
-    w->shape[w->ndim - 1] *= extent;
-    w->strides[w->ndim - 1] = stride;
-    return;
-  }
-  w->shape[w->ndim] = extent;
-  w->strides[w->ndim] = stride;
-  w->ndim++;
-}
-
-/* false when all indices have been visited; the walk then stands at the first again. */
-static bool walk_next(axes_walk *w) {
-  for (int i = w->ndim - 1; i >= 0; i--) {
-    w->offset += w->strides[i];
-    if (++w->index[i] < w->shape[i]) return true;
-    w->offset -= w->strides[i] * w->shape[i];
-    w->index[i] = 0;
-  }
-  return false;
-}
-
 static int64_t distance(int64_t stride) { return stride < 0 ? -stride : stride; }
 
 /* Takes the axis with the smallest step out of the walk; extent 1, step 1 when there is none. */
-static void walk_take_fastest(axes_walk *w, int64_t *extent, int64_t *step) {
+static void walk_take_fastest(grad_axes *w, int64_t *extent, int64_t *step) {
   *extent = 1;
   *step = 1;
   if (w->ndim == 0) return;
@@ -178,7 +149,7 @@ typedef struct reduction {
   const loops *loops;
   size_t size;
   const char *data;
-  axes_walk kept, reduced;
+  grad_axes kept, reduced;
 } reduction;
 
 /* One result: everything that `reduced` and the run of n elements reach from x. */
@@ -194,7 +165,7 @@ static void reduce_one(reduction *r, tree *t, const char *x, int64_t n, int64_t 
       r->loops->leaf(n - i < LEAF ? n - i : LEAF, run + i * step * (int64_t)r->size, step, tree_top(t));
       tree_push(t);
     }
-  } while (walk_next(&r->reduced));
+  } while (grad__axes_next(&r->reduced));
   tree_finish(t, out);
 }
 
@@ -205,7 +176,7 @@ static void reduce_inner(reduction *r, tree *t, char *out) {
   do {
     reduce_one(r, t, r->data + r->kept.offset * (int64_t)r->size, n, step, out);
     out += r->size;
-  } while (walk_next(&r->kept));
+  } while (grad__axes_next(&r->kept));
 }
 
 /* `width` neighbouring results at once: the rows of a block of columns, folded into one row. */
@@ -216,8 +187,7 @@ static void reduce_columns(reduction *r, tree *t, const char *x, int64_t width, 
   do {
     const char *row = x + r->reduced.offset * (int64_t)r->size;
     if (rows == 0)
-      for (int64_t i = 0; i < width; i++)
-        memcpy(acc + (size_t)i * r->size, row + i * step * (int64_t)r->size, r->size);
+      for (int64_t i = 0; i < width; i++) memcpy(acc + (size_t)i * r->size, row + i * step * (int64_t)r->size, r->size);
     else
       r->loops->fold(width, acc, row, step);
     if (++rows == ROWS) {
@@ -225,7 +195,7 @@ static void reduce_columns(reduction *r, tree *t, const char *x, int64_t width, 
       acc = tree_top(t);
       rows = 0;
     }
-  } while (walk_next(&r->reduced));
+  } while (grad__axes_next(&r->reduced));
   if (rows > 0) tree_push(t);
   tree_finish(t, out);
 }
@@ -241,7 +211,7 @@ static void reduce_outer(reduction *r, tree *t, char *out) {
       reduce_columns(r, t, x + i * step * (int64_t)r->size, width, step, out);
       out += (size_t)width * r->size;
     }
-  } while (walk_next(&r->kept));
+  } while (grad__axes_next(&r->kept));
 }
 
 /* Is the last of the kept axes the fastest of all, and long enough to pay? */
@@ -262,8 +232,10 @@ void grad__reduce_run(grad_reduction kind, const grad_array *in, uint32_t axes, 
     return;
   }
   reduction r = {.loops = loops, .size = grad__dtype_size((grad_dtype)in->dtype), .data = in->data};
-  for (int i = 0; i < in->ndim; i++) walk_add(axes >> i & 1 ? &r.reduced : &r.kept, in->shape[i], in->strides[i]);
+  for (int i = 0; i < in->ndim; i++) grad__axes_add(axes >> i & 1 ? &r.reduced : &r.kept, in->shape[i], in->strides[i]);
   tree t;
-  if (kept_is_faster(&r)) reduce_outer(&r, &t, out->data);
-  else reduce_inner(&r, &t, out->data);
+  if (kept_is_faster(&r))
+    reduce_outer(&r, &t, out->data);
+  else
+    reduce_inner(&r, &t, out->data);
 }
