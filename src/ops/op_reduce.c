@@ -5,8 +5,6 @@
 #include "ops/reduce.h"
 #include "ops/structured.h"
 
-extern const grad_op grad__op_eq; /* declared by ops.h once its row is in the table */
-
 /* --- what all have in common */
 
 static grad_status infer_dtype(grad_infer *a, bool allowed, const char *expected) {
