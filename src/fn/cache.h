@@ -34,8 +34,10 @@ typedef struct grad_recipe {
   int64_t size;
 } grad_recipe;
 
-/* grad__recipe_apply: derives the one or two programs, without a cache. parts[1] is NULL where there is one. */
-grad_status grad__recipe_apply(grad_program *p, const grad_recipe *recipe, grad_program *parts[2]);
+/* grad__recipe_apply: derives the one or two programs, without a cache. parts[1] is NULL where there is one. *mode is
+ * set for a Jacobian. */
+grad_status grad__recipe_apply(grad_program *p, const grad_recipe *recipe, grad_program *parts[2],
+                               grad_jacobian_mode *mode);
 
 typedef struct grad_cache grad_cache;
 typedef struct grad_cached grad_cached;
