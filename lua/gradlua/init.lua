@@ -1,3 +1,15 @@
---- gradlua: the module table: what is written in C, and what is better said in Lua.
+--- gradlua: the module table: what is written in C, and what is better said in Lua, loaded when it is first asked for.
 local gl = require "gradlua.core"
-return gl
+
+local modules = { data = true, health = true, logger = true, nn = true, optim = true, plot = true }
+local functions = { save = "store", load = "store", minimize = "minimize" }
+
+return setmetatable(gl, {
+  __index = function(t, name)
+    local value
+    if modules[name] then value = require("gradlua." .. name) end
+    if functions[name] then value = require("gradlua." .. functions[name])[name] end
+    rawset(t, name, value)
+    return value
+  end,
+})

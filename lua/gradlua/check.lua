@@ -1,0 +1,97 @@
+--- Checking what callers of the Lua modules give, with errors at their own line.
+
+local M = {}
+
+--- The level of the innermost function that is not of these modules, for `error`; 2 where `debug` is kept away.
+local function user_level()
+  if not debug or not debug.getinfo then return 2 end
+  local level = 3
+  while true do
+    local info = debug.getinfo(level, "S")
+    if not info then return 2 end
+    if info.what ~= "C" and info.source:sub(1, 9) ~= "=[gradlua" then return level - 1 end
+    level = level + 1
+  end
+end
+
+--- Raises "file:line: NAME: message" at the user's line.
+---@param name string the function's
+---@param message string a format, with its values after it
+function M.fail(name, message, ...)
+  error(("%s: %s"):format(name, message:format(...)), user_level())
+end
+
+local function distance(a, b)
+  local row = {}
+  for j = 0, #b do row[j] = j end
+  for i = 1, #a do
+    local diagonal = row[0]
+    row[0] = i
+    for j = 1, #b do
+      local cost = a:byte(i) == b:byte(j) and 0 or 1
+      local least = math.min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
+      diagonal = row[j]
+      row[j] = least
+    end
+  end
+  return row[#b]
+end
+
+--- The one of `names` (a set or a list) nearest to `name`; nil when none is near.
+---@return string?
+function M.nearest(name, names)
+  local best, best_distance = nil, math.max(2, #name // 2)
+  for key, value in pairs(names) do
+    local candidate = type(key) == "string" and key or value
+    local d = distance(name, candidate)
+    if d < best_distance or (d == best_distance and best and candidate < best) then
+      best, best_distance = candidate, d
+    end
+  end
+  return best
+end
+
+--- Fills options with their defaults. An unknown name raises, with the nearest known one.
+---@param name string the function's
+---@param given table? what the caller passed
+---@param defaults table the known options; `M.none` marks one without a default
+---@return table
+function M.options(name, given, defaults)
+  if given ~= nil and type(given) ~= "table" then
+    M.fail(name, "options must be a table, not %s", type(given))
+  end
+  local out = {}
+  for key, value in pairs(defaults) do
+    if value ~= M.none then out[key] = value end
+  end
+  for key, value in pairs(given or {}) do
+    if defaults[key] == nil then
+      local near = type(key) == "string" and M.nearest(key, defaults)
+      M.fail(name, "unknown option '%s'%s", tostring(key), near and (", did you mean '%s'?"):format(near) or "")
+    end
+    out[key] = value
+  end
+  return out
+end
+
+--- Marks, in a table of defaults, an option that has none.
+M.none = setmetatable({}, { __name = "none" })
+
+--- Raises unless `value` is of the Lua type (or one of the types, `"number or nil"`).
+function M.kind(name, what, value, kinds)
+  for kind in kinds:gmatch("%a+") do
+    if type(value) == kind then return value end
+  end
+  M.fail(name, "%s must be a %s, not %s", what, kinds, type(value))
+end
+
+--- Raises unless `value` is an integer of at least `least`.
+function M.integer(name, what, value, least)
+  local n = math.tointeger(value)
+  if not n or n < least then
+    M.fail(name, "%s must be an integer of at least %d, not %s", what, least, tostring(value))
+  end
+  return n
+end
+
+return M

@@ -1,0 +1,69 @@
+--- Recurrent layers over sequences N x T x inputs. A layer gives the states at all times, N x T x size, and the last
+--- state. The option `state` of the call is where it starts; zeros otherwise. Weights and gates are laid out as PyTorch's.
+
+local gl = require "gradlua.core"
+local check = require "gradlua.check"
+local layer = require "gradlua.nn.layer"
+local initializers = require "gradlua.nn.initializers"
+
+local M = {}
+
+--- Makes a constructor. `gates` rows of weights for each unit; step(gates of x, state, params) -> output, new state.
+local function recurrent(name, gates, start, step)
+  M[name] = function(inputs, size, options)
+    check.integer("nn." .. name, "inputs", inputs, 1)
+    check.integer("nn." .. name, "size", size, 1)
+    local o = check.options("nn." .. name, options, { dtype = "f64" })
+    local uniform = { bound = 1 / math.sqrt(size), dtype = o.dtype }
+    return layer.new {
+      name = name,
+      detail = ("%d -> %d"):format(inputs, size),
+      init = function(generator)
+        local function draw(...) return initializers.uniform({ ... }, generator, uniform) end
+        return { weight_input = draw(gates * size, inputs), weight_state = draw(gates * size, size),
+          bias_input = draw(gates * size), bias_state = draw(gates * size) }
+      end,
+      apply = function(params, x, call)
+        if x:ndim() ~= 3 or x:size(3) ~= inputs then
+          check.fail("nn." .. name, "expected N x T x %d, got %s", inputs, table.concat(x:shape(), " x "))
+        end
+        local n, times = x:size(1), x:size(2)
+        local state = call.state or start(n, size, x:dtype())
+        -- One product for all times; only the part that depends on the state is left for the loop.
+        local from_input = (x:matmul(params.weight_input:t()) + params.bias_input):transpose(1, 2)
+        local weight, outputs = params.weight_state:t(), {}
+        for t = 1, times do
+          outputs[t], state = step(from_input[t], state, weight, params.bias_state)
+        end
+        return gl.stack(outputs, 2), state
+      end,
+    }
+  end
+end
+
+local function zeros(n, size, dtype) return gl.zeros({ n, size }, { dtype = dtype }) end
+
+recurrent("rnn", 1, zeros, function(input, h, weight, bias)
+  local new = (input + h:matmul(weight) + bias):tanh()
+  return new, new
+end)
+
+--- Gates r, z, n. Cho et al. 2014, with the reset applied after the product.
+recurrent("gru", 3, zeros, function(input, h, weight, bias)
+  local a, b = input:chunk(3, 2), (h:matmul(weight) + bias):chunk(3, 2)
+  local r, z = (a[1] + b[1]):sigmoid(), (a[2] + b[2]):sigmoid()
+  local candidate = (a[3] + r * b[3]):tanh()
+  local new = candidate + z * (h - candidate)
+  return new, new
+end)
+
+--- Gates i, f, g, o; the state is {h, c}. Hochreiter, Schmidhuber 1997.
+recurrent("lstm", 4, function(n, size, dtype) return { zeros(n, size, dtype), zeros(n, size, dtype) } end,
+  function(input, state, weight, bias)
+    local gates = (input + state[1]:matmul(weight) + bias):chunk(4, 2)
+    local cell = gates[2]:sigmoid() * state[2] + gates[1]:sigmoid() * gates[3]:tanh()
+    local h = gates[4]:sigmoid() * cell:tanh()
+    return h, { h, cell }
+  end)
+
+return M
