@@ -43,8 +43,7 @@ static double flops_input(const grad_program *p, const grad_instr *ins) {
   return (double)grad__type_numel(grad__type(p, ins->in[0]));
 }
 
-/* v, which lacks the axes of the mask, repeated along them: the shape of t again */
-static grad_id spread(grad_program *p, grad_id v, const grad_type *t, uint32_t axes) {
+grad_id grad__spread(grad_program *p, grad_id v, const grad_type *t, uint32_t axes) {
   int64_t shape[GRAD_MAX_AXES];
   for (int i = 0; i < t->ndim; i++) shape[i] = axes >> i & 1 ? 1 : t->shape[i];
   return grad__broadcast(p, grad__reshape(p, v, t->ndim, shape), t->ndim, t->shape);
@@ -87,7 +86,7 @@ static grad_status sum_eval(const grad_eval *a) {
 }
 
 static void sum_transpose(grad_transpose *a) {
-  a->cx[0] = spread(a->p, a->cy[0], &a->xt[0], (uint32_t)a->ins->params[0]);
+  a->cx[0] = grad__spread(a->p, a->cy[0], &a->xt[0], (uint32_t)a->ins->params[0]);
 }
 
 const grad_op grad__op_sum = {
@@ -200,16 +199,17 @@ static grad_status min_eval(const grad_eval *a) {
   return GRAD_OK;
 }
 
-/* The elements that attain the extremum share the derivative equally. */
-static void extremum_jvp(grad_jvp *a) {
-  grad_program *p = a->p;
-  if (a->x[0] == GRAD_NONE || a->dx[0] == GRAD_NONE) return;
-  const grad_type t = *grad__type(p, a->x[0]);
-  const uint32_t axes = (uint32_t)a->ins->params[0];
-  const grad_id tied = grad__op2(p, &grad__op_eq, a->x[0], spread(p, a->y[0], &t, axes));
+grad_id grad__shared_tangent(grad_program *p, grad_id x, grad_id y, grad_id dx, uint32_t axes) {
+  if (x == GRAD_NONE || y == GRAD_NONE || dx == GRAD_NONE) return GRAD_NONE;
+  const grad_type t = *grad__type(p, x);
+  const grad_id tied = grad__op2(p, &grad__op_eq, x, grad__spread(p, y, &t, axes));
   const grad_id mask = grad__convert(p, tied, (grad_dtype)t.dtype);
-  const grad_id share = grad__div(p, mask, spread(p, grad__sum(p, mask, axes, false), &t, axes));
-  a->dy[0] = grad__sum(p, grad__mulz(p, a->dx[0], share), axes, false);
+  const grad_id share = grad__div(p, mask, grad__spread(p, grad__sum(p, mask, axes, false), &t, axes));
+  return grad__sum(p, grad__mulz(p, dx, share), axes, false);
+}
+
+static void extremum_jvp(grad_jvp *a) {
+  a->dy[0] = grad__shared_tangent(a->p, a->x[0], a->y[0], a->dx[0], (uint32_t)a->ins->params[0]);
 }
 
 const grad_op grad__op_max = {

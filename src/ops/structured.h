@@ -37,4 +37,10 @@ grad_id grad__unslice(grad_program *p, grad_id a, int ndim, const int64_t *full,
 /* One axis of grad__slice; the others stay whole. */
 grad_id grad__slice_axis(grad_program *p, grad_id a, int axis, int64_t start, int64_t count, int64_t step);
 
+/* v, which lacks the axes of the mask, repeated along them: the shape of t again. */
+grad_id grad__spread(grad_program *p, grad_id v, const grad_type *t, uint32_t axes);
+
+/* Tangent of y, an element of x chosen by value along the axes of the mask: all elements equal to it share equally. */
+grad_id grad__shared_tangent(grad_program *p, grad_id x, grad_id y, grad_id dx, uint32_t axes);
+
 #endif
