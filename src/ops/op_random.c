@@ -1,0 +1,252 @@
+/* op_random.c: draws: uniform, normal, integers, permutation.
+ *
+ * inputs  state: i64 {key, counter}, maybe with leading axes: one generator each, one draw of the shape each
+ * params  random_uniform, random_normal: {dtype, offset, extents}   random_integers: {low, high, offset, extents}
+ *         random_permutation: {n, offset}
+ * Element i of a draw comes from block counter + offset + i / (elements a block) of stream key, so it does not depend
+ * on threads or platform, and whoever holds the state knows how far to move it on: grad__random_blocks. */
+#include <math.h>
+
+#include "core/rng.h"
+#include "ops/compose.h"
+#include "ops/structured.h"
+
+typedef struct stream {
+  uint64_t key, counter;
+} stream;
+
+static grad_status infer_draw(grad_infer *a, grad_dtype dtype, int ndim, const int64_t *extents) {
+  const grad_type *state = &a->in[0];
+  const int lead = state->ndim - 1;
+  if (state->dtype != GRAD_I64 || lead < 0 || state->shape[lead] != 2) {
+    char text[128];
+    return grad__fail(a->ctx, GRAD_ESHAPE, "%s: a generator's state is i64 with 2 elements, got %s", a->op->name,
+                      grad__type_text(state, text, sizeof text));
+  }
+  int64_t shape[2 * GRAD_MAX_AXES];
+  if (ndim > GRAD_MAX_AXES) return grad__infer_out(a, 0, dtype, ndim, extents);
+  for (int i = 0; i < lead; i++) shape[i] = state->shape[i];
+  for (int i = 0; i < ndim; i++) shape[lead + i] = extents[i];
+  return grad__infer_out(a, 0, dtype, lead + ndim, shape);
+}
+
+/* Calls draw for each generator of the state with the place of its n elements. */
+static grad_status each_stream(const grad_eval *a, int64_t offset,
+                               void (*draw)(const grad_eval *a, stream s, int64_t n, char *out)) {
+  const grad_array *state = a->in[0];
+  const int lead = state->ndim - 1;
+  grad_array keys;
+  grad__view_drop(state, lead, 0, &keys);
+  const int64_t groups = grad__array_numel(&keys), numel = grad__array_numel(a->out[0]);
+  if (numel == 0) return GRAD_OK;
+  const int64_t n = numel / groups, bytes = n * (int64_t)grad__dtype_size((grad_dtype)a->out[0]->dtype);
+  char *out = a->out[0]->data;
+  const grad_array *walked[] = {&keys};
+  grad_walk w;
+  for (grad__walk_start(&w, 1, walked); !w.done; grad__walk_next(&w))
+    for (int64_t i = 0; i < w.inner; i++, out += bytes) {
+      const int64_t *at = (const int64_t *)(const void *)w.at[0] + i * w.step[0];
+      draw(a, (stream){(uint64_t)at[0], (uint64_t)at[state->strides[lead]] + (uint64_t)offset}, n, out);
+    }
+  return GRAD_OK;
+}
+
+enum { PER_BLOCK = 2 }; /* floats drawn from one block */
+
+static grad_status float_infer(grad_infer *a) {
+  if (!grad__dtype_is_float((grad_dtype)a->params[0]))
+    return grad__fail(a->ctx, GRAD_EDTYPE, "%s: draws are f64 or f32, not %s", a->op->name,
+                      grad__dtype_name((grad_dtype)a->params[0]));
+  return infer_draw(a, (grad_dtype)a->params[0], a->nparams - 2, a->params + 2);
+}
+
+/* --- uniform */
+
+/* f32 takes the leading 24 bits, so that rounding never gives 1. */
+static void uniform_draw(const grad_eval *a, stream s, int64_t n, char *out) {
+  const bool single = a->out[0]->dtype == GRAD_F32;
+  for (int64_t i = 0; i < n; i += PER_BLOCK) {
+    uint32_t words[4];
+    grad__rng_block(s.key, s.counter++, words);
+    for (int k = 0; k < PER_BLOCK && i + k < n; k++) {
+      if (single)
+        ((float *)(void *)out)[i + k] = (float)(words[2 * k] >> 8) * 0x1p-24f;
+      else
+        ((double *)(void *)out)[i + k] = grad__rng_uniform(words[2 * k], words[2 * k + 1]);
+    }
+  }
+}
+
+static grad_status uniform_eval(const grad_eval *a) { return each_stream(a, a->ins->params[1], uniform_draw); }
+
+const grad_op grad__op_random_uniform = {.name = "random_uniform",
+                                         .nin = 1,
+                                         .nout = 1,
+                                         .row = -1,
+                                         .sparsity = GRAD_SPARSITY_NONE,
+                                         .flags = GRAD_OP_RANDOM | GRAD_OP_NONDIFF,
+                                         .doc = "uniform draws from [0, 1)",
+                                         .infer = float_infer,
+                                         .eval = uniform_eval,
+                                         .batch = grad__batch_same};
+
+/* --- normal: Box and Muller 1958, "A note on the generation of random normal deviates". Two elements from one block;
+ * the tails reach 8.57 (53 bits). */
+
+static void normal_draw(const grad_eval *a, stream s, int64_t n, char *out) {
+  const double two_pi = 6.283185307179586476925286766559;
+  const bool single = a->out[0]->dtype == GRAD_F32;
+  for (int64_t i = 0; i < n; i += PER_BLOCK) {
+    uint32_t words[4];
+    grad__rng_block(s.key, s.counter++, words);
+    const double radius = sqrt(-2 * log1p(-grad__rng_uniform(words[0], words[1])));
+    const double angle = two_pi * grad__rng_uniform(words[2], words[3]);
+    const double pair[PER_BLOCK] = {radius * cos(angle), radius * sin(angle)};
+    for (int k = 0; k < PER_BLOCK && i + k < n; k++) {
+      if (single)
+        ((float *)(void *)out)[i + k] = (float)pair[k];
+      else
+        ((double *)(void *)out)[i + k] = pair[k];
+    }
+  }
+}
+
+static grad_status normal_eval(const grad_eval *a) { return each_stream(a, a->ins->params[1], normal_draw); }
+
+static double normal_flops(const grad_program *p, const grad_instr *ins) {
+  return 40 * (double)grad__type_numel(grad__type(p, ins->out));
+}
+
+const grad_op grad__op_random_normal = {.name = "random_normal",
+                                        .nin = 1,
+                                        .nout = 1,
+                                        .row = -1,
+                                        .sparsity = GRAD_SPARSITY_NONE,
+                                        .flags = GRAD_OP_RANDOM | GRAD_OP_NONDIFF,
+                                        .doc = "standard normal draws",
+                                        .infer = float_infer,
+                                        .eval = normal_eval,
+                                        .batch = grad__batch_same,
+                                        .flops = normal_flops};
+
+/* --- integers */
+
+static uint64_t word64(const uint32_t *words) { return (uint64_t)words[0] << 32 | words[1]; }
+
+/* The high half of a 64 x 64 bit product, and its low half. */
+static uint64_t product_high(uint64_t a, uint64_t b, uint64_t *low) {
+  const uint64_t a1 = a >> 32, a0 = a & UINT32_MAX, b1 = b >> 32, b0 = b & UINT32_MAX;
+  const uint64_t mid = a1 * b0 + (a0 * b0 >> 32), cross = a0 * b1 + (mid & UINT32_MAX);
+  *low = a * b;
+  return a1 * b1 + (mid >> 32) + (cross >> 32);
+}
+
+/* Unbiased in [0, range), range 0 standing for 2^64: Lemire 2019, "Fast random integer generation in an interval".
+ * A draw that would bring bias is drawn again from the same block of another stream. */
+static uint64_t below(stream s, uint64_t range) {
+  const uint64_t next_stream = UINT64_C(0x9E3779B97F4A7C15);
+  const uint64_t biased = range ? (0 - range) % range : 0;
+  for (uint64_t key = s.key;; key += next_stream) {
+    uint32_t words[4];
+    grad__rng_block(key, s.counter, words);
+    for (int k = 0; k < 4; k += 2) {
+      const uint64_t word = word64(words + k);
+      if (range == 0) return word;
+      uint64_t low;
+      const uint64_t high = product_high(word, range, &low);
+      if (low >= biased) return high;
+    }
+  }
+}
+
+static grad_status integers_infer(grad_infer *a) {
+  if (a->params[0] > a->params[1])
+    return grad__fail(a->ctx, GRAD_EVALUE, "randint: no integers from %lld to %lld", (long long)a->params[0],
+                      (long long)a->params[1]);
+  return infer_draw(a, GRAD_I64, a->nparams - 3, a->params + 3);
+}
+
+static void integers_draw(const grad_eval *a, stream s, int64_t n, char *out) {
+  const uint64_t low = (uint64_t)a->ins->params[0], range = (uint64_t)a->ins->params[1] - low + 1;
+  for (int64_t i = 0; i < n; i++, s.counter++) ((int64_t *)(void *)out)[i] = (int64_t)(low + below(s, range));
+}
+
+static grad_status integers_eval(const grad_eval *a) { return each_stream(a, a->ins->params[2], integers_draw); }
+
+const grad_op grad__op_random_integers = {.name = "random_integers",
+                                          .nin = 1,
+                                          .nout = 1,
+                                          .row = -1,
+                                          .sparsity = GRAD_SPARSITY_NONE,
+                                          .flags = GRAD_OP_RANDOM | GRAD_OP_NONDIFF,
+                                          .doc = "unbiased integers in a range, both ends included",
+                                          .infer = integers_infer,
+                                          .eval = integers_eval,
+                                          .batch = grad__batch_same};
+
+/* --- permutation: Fisher and Yates, in the order of Durstenfeld 1964 */
+
+static grad_status permutation_infer(grad_infer *a) { return infer_draw(a, GRAD_I64, 1, a->params); }
+
+static void permutation_draw(const grad_eval *a, stream s, int64_t n, char *out) {
+  (void)a;
+  int64_t *y = (int64_t *)(void *)out;
+  for (int64_t i = 0; i < n; i++) y[i] = i;
+  for (int64_t i = n - 1; i > 0; i--, s.counter++) {
+    const uint64_t j = below(s, (uint64_t)i + 1);
+    const int64_t moved = y[i];
+    y[i] = y[j];
+    y[j] = moved;
+  }
+}
+
+static grad_status permutation_eval(const grad_eval *a) { return each_stream(a, a->ins->params[1], permutation_draw); }
+
+const grad_op grad__op_random_permutation = {.name = "random_permutation",
+                                             .nin = 1,
+                                             .nout = 1,
+                                             .row = -1,
+                                             .sparsity = GRAD_SPARSITY_NONE,
+                                             .flags = GRAD_OP_RANDOM | GRAD_OP_NONDIFF,
+                                             .doc = "0 .. n - 1 in a random order",
+                                             .infer = permutation_infer,
+                                             .eval = permutation_eval,
+                                             .batch = grad__batch_same};
+
+/* --- builders */
+
+int64_t grad__random_blocks(const grad_op *op, int64_t numel) {
+  const bool floats = op == &grad__op_random_uniform || op == &grad__op_random_normal;
+  return floats ? numel / PER_BLOCK + numel % PER_BLOCK : numel;
+}
+
+/* `head` params, then the extents. */
+static grad_id emit_draw(grad_program *p, const grad_op *op, grad_id state, int nhead, const int64_t *head, int ndim,
+                         const int64_t *shape) {
+  int64_t params[3 + GRAD_MAX_AXES];
+  if (ndim > GRAD_MAX_AXES)
+    return grad__program_fail(p, GRAD_ESHAPE, "%s: %d axes asked for; an array has at most %d", op->name, ndim,
+                              GRAD_MAX_AXES);
+  for (int i = 0; i < nhead; i++) params[i] = head[i];
+  for (int i = 0; i < ndim; i++) params[nhead + i] = shape[i];
+  return grad__emit1(p, op, state, nhead + ndim, params);
+}
+
+grad_id grad__random_uniform(grad_program *p, grad_id state, int64_t offset, grad_dtype dtype, int ndim,
+                             const int64_t *shape) {
+  return emit_draw(p, &grad__op_random_uniform, state, 2, (const int64_t[]){dtype, offset}, ndim, shape);
+}
+
+grad_id grad__random_normal(grad_program *p, grad_id state, int64_t offset, grad_dtype dtype, int ndim,
+                            const int64_t *shape) {
+  return emit_draw(p, &grad__op_random_normal, state, 2, (const int64_t[]){dtype, offset}, ndim, shape);
+}
+
+grad_id grad__random_integers(grad_program *p, grad_id state, int64_t offset, int64_t low, int64_t high, int ndim,
+                              const int64_t *shape) {
+  return emit_draw(p, &grad__op_random_integers, state, 3, (const int64_t[]){low, high, offset}, ndim, shape);
+}
+
+grad_id grad__random_permutation(grad_program *p, grad_id state, int64_t offset, int64_t n) {
+  return grad__emit1(p, &grad__op_random_permutation, state, 2, (const int64_t[]){n, offset});
+}
