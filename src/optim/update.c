@@ -272,6 +272,15 @@ static void fill(grad_dtype dtype, int64_t n, double value, void *out) {
   }
 }
 
+static const grad__update_row *table(const grad_ctx *ctx) {
+#if defined __x86_64__
+  if (ctx->simd >= GRAD_SIMD_AVX512) return grad__update_avx512;
+  if (ctx->simd >= GRAD_SIMD_AVX2) return grad__update_avx2;
+#endif
+  (void)ctx;
+  return grad__update_baseline;
+}
+
 grad_status grad_update(grad_ctx *ctx, grad_rule rule, const grad_update_options *options, int64_t step, double scale,
                         grad_update_target *target) {
   if (target->dtype != GRAD_F32 && target->dtype != GRAD_F64)
@@ -287,7 +296,7 @@ grad_status grad_update(grad_ctx *ctx, grad_rule rule, const grad_update_options
   if (step == 1 && rule == GRAD_RULE_RPROP) fill(target->dtype, target->n, options->lr, target->slot[1]);
   if (step == 1 && rule == GRAD_RULE_ADAGRAD)
     fill(target->dtype, target->n, options->initial_accumulator, target->slot[0]);
-  const grad__update_row *row = &grad__update_rows[prepare(rule, options, step, target->scalar, scalars.k)];
+  const grad__update_row *row = &table(ctx)[prepare(rule, options, step, target->scalar, scalars.k)];
   (target->dtype == GRAD_F32 ? row->f32 : row->f64)(target->n, &scalars, target->param, target->gradient, target->slot);
   return GRAD_OK;
 }

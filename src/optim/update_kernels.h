@@ -26,6 +26,7 @@ typedef struct grad__update_row {
   grad__update_fn f32, f64;
 } grad__update_row;
 
-extern const grad__update_row grad__update_rows[];
+/* One table an instruction set. */
+extern const grad__update_row grad__update_baseline[], grad__update_avx2[], grad__update_avx512[];
 
 #endif
