@@ -126,8 +126,8 @@ static grad_status prod_eval(const grad_eval *a) {
   return GRAD_OK;
 }
 
-/* The axes of the mask moved to the end and merged into one. */
-static grad_id gather_axes(grad_program *p, grad_id x, uint32_t axes) {
+grad_id grad__merge_axes(grad_program *p, grad_id x, uint32_t axes) {
+  if (x == GRAD_NONE) return x;
   const grad_type t = *grad__type(p, x);
   int order[GRAD_MAX_AXES], ndim = 0, moved = 0;
   int64_t shape[GRAD_MAX_AXES], length = 1;
@@ -150,7 +150,7 @@ static grad_id gather_axes(grad_program *p, grad_id x, uint32_t axes) {
 static void prod_jvp(grad_jvp *a) {
   grad_program *p = a->p;
   const uint32_t axes = (uint32_t)a->ins->params[0];
-  grad_id x = gather_axes(p, a->x[0], axes), dx = gather_axes(p, a->dx[0], axes);
+  grad_id x = grad__merge_axes(p, a->x[0], axes), dx = grad__merge_axes(p, a->dx[0], axes);
   if (x == GRAD_NONE || dx == GRAD_NONE) return;
   const int last = grad__ndim(p, x) - 1;
   if (grad__extent(p, x, last) == 0) return;

@@ -1,4 +1,5 @@
-/* op_shape.c: convert, broadcast, reshape, permute: the ops that change how elements are read, not which there are.
+/* op_shape.c: convert, broadcast, reshape, permute, stop_gradient: the ops that change how elements are read, not which
+ * there are.
  *
  * params  convert: {dtype}   broadcast: {target extents}   reshape: {target extents}   permute: {source axis of each
  * axis}
@@ -300,3 +301,31 @@ grad_id grad__swap_axes(grad_program *p, grad_id a, int i, int j) {
   for (int k = 0; k < grad__ndim(p, a); k++) axes[k] = k == i ? j : k == j ? i : k;
   return grad__permute(p, a, axes);
 }
+
+/* --- stop_gradient */
+
+static grad_status stop_infer(grad_infer *a) {
+  return grad__infer_out(a, 0, (grad_dtype)a->in[0].dtype, a->in[0].ndim, a->in[0].shape);
+}
+
+static bool stop_view(const grad_instr *ins, const grad_array *in, const grad_type *out_type, grad_array *out) {
+  (void)ins, (void)out_type;
+  *out = *in;
+  return true;
+}
+
+const grad_op grad__op_stop_gradient = {
+    .name = "stop_gradient",
+    .nin = 1,
+    .nout = 1,
+    .row = -1,
+    .sparsity = GRAD_SPARSITY_NONE,
+    .flags = GRAD_OP_NONDIFF | GRAD_OP_VIEW,
+    .doc = "x, taken for a constant by every derivative",
+    .infer = stop_infer,
+    .eval = convert_eval,
+    .view = stop_view,
+    .batch = grad__batch_same,
+};
+
+grad_id grad__stop_gradient(grad_program *p, grad_id x) { return grad__emit1(p, &grad__op_stop_gradient, x, 0, NULL); }

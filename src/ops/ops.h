@@ -91,6 +91,8 @@ grad_id grad__scalar(grad_program *p, grad_dtype dtype, int32_t k);
 /* 0, 1, 2, ... along an axis. */
 grad_id grad__iota(grad_program *p, grad_dtype dtype, int ndim, const int64_t *shape, int axis);
 
+grad_id grad__stop_gradient(grad_program *p, grad_id x); /* x, a constant for every derivative */
+
 /* Shape. Axes from 0. */
 grad_id grad__convert(grad_program *p, grad_id a, grad_dtype dtype);
 grad_id grad__broadcast(grad_program *p, grad_id a, int ndim, const int64_t *shape);

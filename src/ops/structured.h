@@ -40,6 +40,9 @@ grad_id grad__slice_axis(grad_program *p, grad_id a, int axis, int64_t start, in
 /* v, which lacks the axes of the mask, repeated along them: the shape of t again. */
 grad_id grad__spread(grad_program *p, grad_id v, const grad_type *t, uint32_t axes);
 
+/* The axes of the mask moved to the end and merged into one. */
+grad_id grad__merge_axes(grad_program *p, grad_id x, uint32_t axes);
+
 /* Tangent of y, an element of x chosen by value along the axes of the mask: all elements equal to it share equally. */
 grad_id grad__shared_tangent(grad_program *p, grad_id x, grad_id y, grad_id dx, uint32_t axes);
 
