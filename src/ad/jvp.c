@@ -79,8 +79,7 @@ static void push_linear(grad_push *s, const grad_instr *ins, const grad_jvp *a, 
     in[i] = a->dx[i] != GRAD_NONE || !grad__type_is_float(t) ? a->dx[i] : grad__zeros_of(s->p, t);
     if (in[i] == GRAD_NONE) in[i] = a->x[i];
   }
-  const bool sum = ins->op->flags & GRAD_OP_ELEMENTWISE && ins->nin == 2; /* the builder drops zeros */
-  const grad_id out = sum ? grad__op2(s->p, ins->op, in[0], in[1]) : grad__emit_like(s->p, s->src, ins, in);
+  const grad_id out = grad__emit_like(s->p, s->src, ins, in);
   for (int32_t k = 0; k < ins->nout; k++) a->dy[k] = out == GRAD_NONE ? out : out + k;
 }
 
