@@ -44,7 +44,7 @@ static double flops_input(const grad_program *p, const grad_instr *ins) {
 }
 
 grad_id grad__spread(grad_program *p, grad_id v, const grad_type *t, uint32_t axes) {
-  int64_t shape[GRAD_MAX_AXES];
+  int64_t shape[GRAD_MAX_AXES] = {0};
   for (int i = 0; i < t->ndim; i++) shape[i] = axes >> i & 1 ? 1 : t->shape[i];
   return grad__broadcast(p, grad__reshape(p, v, t->ndim, shape), t->ndim, t->shape);
 }
