@@ -1,22 +1,13 @@
 /* elementwise.c: the ops of ops.def: what their rows say, and the slots that all of them share. */
 #include <string.h>
 
-#include "ops/kernels.h"
+#include "ops/kernels_table.h"
 #include "ops/stream.h"
 #include "ops/structured.h"
 
 /* --- rows */
 
-enum {
-#define OP1(name, ...) ROW_##name,
-#define OP2(name, ...) ROW_##name,
-#define OP3(name, ...) ROW_##name,
-#include "ops/ops.def"
-#undef OP1
-#undef OP2
-#undef OP3
-};
-
+#define GRAD_KIND_WIDE GRAD_KIND_FLOAT
 #define DOMAIN_OF(lo, hi)                                                                                              \
   { lo, hi }
 #define CALL(name, latex)                                                                                              \
@@ -198,7 +189,7 @@ static double elementwise_flops(const grad_program *p, const grad_instr *ins) {
 #define TRANSPOSE_BILINEAR elementwise_transpose
 #define TRANSPOSE_SMOOTH NULL
 #define TRANSPOSE_FLAT NULL
-#define JVP(id, rule) (id == ROW_where ? select_jvp : id == ROW_sub ? sub_jvp : rule)
+#define JVP(id, rule) (id == GRAD_ROW_where ? select_jvp : id == GRAD_ROW_sub ? sub_jvp : rule)
 #define JVP_LINEAR elementwise_jvp
 #define JVP_BILINEAR elementwise_jvp
 #define JVP_SMOOTH elementwise_jvp
@@ -215,11 +206,11 @@ static double elementwise_flops(const grad_program *p, const grad_instr *ins) {
       .nout = 1,                                                                                                       \
       .flags = GRAD_OP_ELEMENTWISE | FLAGS_##slope,                                                                    \
       .sparsity = DEPENDS_##slope,                                                                                     \
-      .row = ROW_##id,                                                                                                 \
+      .row = GRAD_ROW_##id,                                                                                            \
       .doc = words,                                                                                                    \
       .infer = elementwise_infer,                                                                                      \
       .eval = elementwise_eval,                                                                                        \
-      .jvp = JVP(ROW_##id, JVP_##slope),                                                                               \
+      .jvp = JVP(GRAD_ROW_##id, JVP_##slope),                                                                          \
       .transpose = TRANSPOSE_##slope,                                                                                  \
       .batch = grad__batch_same,                                                                                       \
       .flops = elementwise_flops,                                                                                      \

@@ -11,6 +11,8 @@ static inline int64_t v_relu(int64_t a) { return a > 0 ? a : 0; }
 static inline int64_t v_floor(int64_t a) { return a; }
 static inline int64_t v_ceil(int64_t a) { return a; }
 static inline int64_t v_rint(int64_t a) { return a; }
+static inline bool v_eq(int64_t a, int64_t b) { return a == b; }
+static inline bool v_ne(int64_t a, int64_t b) { return a != b; }
 static inline bool v_lt(int64_t a, int64_t b) { return a < b; }
 static inline bool v_le(int64_t a, int64_t b) { return a <= b; }
 static inline bool v_isinf(int64_t a) { return (void)a, false; }
@@ -46,6 +48,7 @@ static inline int64_t v_mod(int64_t a, int64_t b) {
 #define v_select(a, b, c) (a ? b : c)
 
 #define KERNEL_FLOAT(name, read, value)
+#define KERNEL_WIDE(name, read, value)
 #define KERNEL_ARITH(name, read, value) LOOP(name##_i64, int64_t, int64_t, read, value)
 #define KERNEL_PREDICATE(name, read, value) LOOP(name##_i64, bool, int64_t, read, value)
 #define KERNEL_LOGICAL(name, read, value) LOOP(name##_bool, uint8_t, uint8_t, read, value)
@@ -65,11 +68,12 @@ static inline int64_t v_mod(int64_t a, int64_t b) {
 #define OP3(name, kind, ...) ENTRY_##kind(name)
 
 #define ENTRY_FLOAT(name) NULL,
+#define ENTRY_WIDE(name) NULL,
 #define ENTRY_ARITH(name) name##_i64,
 #define ENTRY_PREDICATE(name) name##_i64,
 #define ENTRY_LOGICAL(name) NULL,
 #define ENTRY_SELECT(name) name##_i64,
-const grad_kernel grad__kernels_i64[] = {
+const grad_kernel grad__kernels_i64[GRAD_ROWS] = {
 #include "ops/ops.def"
 };
 
@@ -81,6 +85,6 @@ const grad_kernel grad__kernels_i64[] = {
 #define ENTRY_PREDICATE(name) NULL,
 #define ENTRY_LOGICAL(name) name##_bool,
 #define ENTRY_SELECT(name) name##_bool,
-const grad_kernel grad__kernels_bool[] = {
+const grad_kernel grad__kernels_bool[GRAD_ROWS] = {
 #include "ops/ops.def"
 };

@@ -19,6 +19,7 @@
   const double c = (double)((const REAL *)in[2])[i];
 
 #define KERNEL_FLOAT(name, read, scalar) LOOP(name, REAL, read, scalar)
+#define KERNEL_WIDE(name, read, scalar) LOOP(name, REAL, read, scalar)
 #define KERNEL_ARITH(name, read, scalar) LOOP(name, REAL, read, scalar)
 #define KERNEL_PREDICATE(name, read, scalar) LOOP(name, bool, read, scalar)
 #define KERNEL_SELECT(name, read, scalar) LOOP(name, REAL, READ_SELECT, scalar)
@@ -32,11 +33,12 @@
 #undef OP3
 
 #define ENTRY_FLOAT(name) name##_kernel,
+#define ENTRY_WIDE(name) name##_kernel,
 #define ENTRY_ARITH(name) name##_kernel,
 #define ENTRY_PREDICATE(name) name##_kernel,
 #define ENTRY_SELECT(name) name##_kernel,
 #define ENTRY_LOGICAL(name) NULL,
-const grad_kernel TABLE[] = {
+const grad_kernel TABLE[GRAD_ROWS] = {
 #define OP1(name, kind, ...) ENTRY_##kind(name)
 #define OP2(name, kind, ...) ENTRY_##kind(name)
 #define OP3(name, kind, ...) ENTRY_##kind(name)

@@ -1,0 +1,6 @@
+/* kernels_f64_avx512.c: see kernels_body.h. */
+#if defined __x86_64__
+#define REAL_BITS 64
+#define TABLE grad__kernels_f64_avx512
+#include "ops/kernels_body.h"
+#endif

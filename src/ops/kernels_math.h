@@ -1,0 +1,219 @@
+/* kernels_math.h: the functions over vectors that the value column of ops.def names. Error bounds, in units in the last
+ * place, are those that tests/c/elementwise_test.c holds them to. */
+#ifndef GRAD_OPS_KERNELS_MATH_H
+#define GRAD_OPS_KERNELS_MATH_H
+
+#include "ops/grad_scalar.h"
+#include "ops/kernels_vector.h"
+
+#define IS_F64 (REAL_BITS == 64)
+#define PICK(f64, f32) ((real)(IS_F64 ? (f64) : (f32)))
+#define V(x) v_splat((real)(x))
+
+/* f(a) lane by lane, for functions that are rarely used or for lanes that are rarely special. */
+#define EACH_LANE(result, expression)                                                                                  \
+  do {                                                                                                                 \
+    for (int lane = 0; lane < LANES; lane++) {                                                                         \
+      (result)[lane] = (real)(expression);                                                                             \
+    }                                                                                                                  \
+  } while (0)
+
+/* --- arithmetic */
+
+static inline vec v_mulz(vec a, vec b) { return v_keep(m_and(v_ne(a, V(0)), v_ne(b, V(0))), a * b); }
+static inline vec v_max(vec a, vec b) { return v_select(m_or(v_lt(b, a), v_ne(a, a)), a, b); }
+static inline vec v_min(vec a, vec b) { return v_select(m_or(v_lt(a, b), v_ne(a, a)), a, b); }
+static inline vec v_relu(vec a) { return v_max(a, V(0)); }
+static inline vec v_sign(vec a) { return v_select(m_or(v_eq(a, V(0)), v_ne(a, a)), a, v_with_sign_of(V(1), a)); }
+static inline vec v_floor(vec a) { return v_round(a, DOWN); }
+static inline vec v_ceil(vec a) { return v_round(a, UP); }
+static inline vec v_rint(vec a) { return v_round(a, NEAREST); }
+static inline vec v_floordiv(vec a, vec b) { return v_floor(a / b); }
+static inline vec v_rsqrt(vec a) { return V(1) / v_sqrt(a); }
+static inline mask v_isinf(vec a) { return v_eq(v_abs(a), V(INFINITY)); }
+static inline mask v_isfinite(vec a) { return v_lt(v_abs(a), V(INFINITY)); }
+
+/* Exact, as C's fmod, then moved to the sign of b. The fused product leaves a - q b without error as long as q is an
+ * integer within the mantissa; q may be one off. Other lanes go through fmod. */
+static inline vec v_mod(vec a, vec b) {
+#if HAVE_FMA
+  const vec q = v_floor(a / b);
+  vec r = v_fma(-q, b, a);
+  r = v_select(v_lt(r * v_with_sign_of(V(1), b), V(0)), r + b, r);
+  r = v_select(v_le(v_abs(b), v_abs(r)), r - b, r);
+  const mask plain = m_and(v_lt(v_abs(q), V(PICK(0x1p52, 0x1p23))), v_lt(v_abs(b), V(INFINITY)));
+  if (!m_any(m_not(plain))) return r;
+  vec other = a;
+  EACH_LANE(other, grad_scalar_mod((double)a[lane], (double)b[lane]));
+  return v_select(plain, r, other);
+#else
+  vec r = a;
+  EACH_LANE(r, grad_scalar_mod((double)a[lane], (double)b[lane]));
+  return r;
+#endif
+}
+
+/* --- straight from SLEEF, within 1 ulp */
+
+static inline vec v_exp(vec a) { return SLEEF(exp, u10)(a); }
+static inline vec v_exp2(vec a) { return SLEEF(exp2, u10)(a); }
+static inline vec v_expm1(vec a) { return SLEEF(expm1, u10)(a); }
+static inline vec v_log(vec a) { return SLEEF(log, u10)(a); }
+static inline vec v_log2(vec a) { return SLEEF(log2, u10)(a); }
+static inline vec v_log10(vec a) { return SLEEF(log10, u10)(a); }
+static inline vec v_cbrt(vec a) { return SLEEF(cbrt, u10)(a); }
+static inline vec v_sin(vec a) { return SLEEF(sin, u10)(a); }
+static inline vec v_cos(vec a) { return SLEEF(cos, u10)(a); }
+static inline vec v_tan(vec a) { return SLEEF(tan, u10)(a); }
+static inline vec v_asin(vec a) { return SLEEF(asin, u10)(a); }
+static inline vec v_acos(vec a) { return SLEEF(acos, u10)(a); }
+static inline vec v_atan(vec a) { return SLEEF(atan, u10)(a); }
+static inline vec v_atan2(vec a, vec b) { return SLEEF(atan2, u10)(a, b); }
+static inline vec v_tanh(vec a) { return SLEEF(tanh, u10)(a); }
+static inline vec v_atanh(vec a) { return SLEEF(atanh, u10)(a); }
+static inline vec v_hypot(vec a, vec b) { return SLEEF(hypot, u05)(a, b); }
+static inline vec v_erfc(vec a) { return SLEEF(erfc, u15)(a); }
+
+/* --- SLEEF, mended at the ends of its range */
+
+/* Close to the largest number SLEEF's log1p overflows; there log(1 + a) is log(a). */
+static inline vec v_log1p(vec a) {
+  const vec y = SLEEF(log1p, u10)(a);
+  const mask large = v_lt(V(PICK(0x1p60, 0x1p30)), a);
+  return m_any(large) ? v_select(large, v_log(a), y) : y;
+}
+
+/* e^(|a|) overflows earlier than half of it does. exp(k) / 2 is given as a number and its rest, for |a| above k. */
+static inline vec half_exp_large(vec size) {
+  const real k = PICK(709, 88), high = PICK(4.10920373305063470e307, 8.25815001709273855e37);
+  const vec e = v_exp(size - k);
+  return e * high;
+}
+
+static inline vec v_sinh(vec a) {
+  const vec y = SLEEF(sinh, u10)(a), size = v_abs(a);
+  const mask large = v_lt(V(PICK(709, 88)), size);
+  return m_any(large) ? v_select(large, v_with_sign_of(half_exp_large(size), a), y) : y;
+}
+
+static inline vec v_cosh(vec a) {
+  const vec y = SLEEF(cosh, u10)(a), size = v_abs(a);
+  const mask large = v_lt(V(PICK(709, 88)), size);
+  return m_any(large) ? v_select(large, half_exp_large(size), y) : y;
+}
+
+/* For large arguments both inverses are log(2 a), where SLEEF overflows. */
+static inline vec log_twice(vec size) { return v_log(size) + PICK(0.693147180559945309417, 0.693147180559945309417); }
+
+static inline vec v_asinh(vec a) {
+  const vec y = SLEEF(asinh, u10)(a), size = v_abs(a);
+  const mask large = v_lt(V(PICK(0x1p60, 0x1p30)), size);
+  return m_any(large) ? v_select(large, v_with_sign_of(log_twice(size), a), y) : y;
+}
+
+static inline vec v_acosh(vec a) {
+  const vec y = SLEEF(acosh, u10)(a);
+  const mask large = v_lt(V(PICK(0x1p60, 0x1p30)), a);
+  return m_any(large) ? v_select(large, log_twice(a), y) : y;
+}
+
+/* Next to 0 SLEEF loses bits of subnormal results; there erf(a) is 2 / sqrt(pi) a. */
+static inline vec v_erf(vec a) {
+  const mask small = v_lt(v_abs(a), V(PICK(0x1p-30, 0x1p-14)));
+  const vec y = SLEEF(erf, u10)(a);
+  return m_any(small) ? v_select(small, a + a * PICK(0.128379167095512573896, 0.128379167095512573896), y) : y;
+}
+
+static inline vec v_lgamma(vec a) { return v_select(v_isinf(a), V(INFINITY), SLEEF(lgamma, u10)(a)); }
+
+/* Exponents 1, 2, 3, -1 are products, whose rounding is no worse than that of the general way; and sqrt for 1/2. A lane
+ * takes the product whether or not its neighbours do; only the time depends on them. */
+static inline vec v_pow(vec a, vec b) {
+  const mask one = v_eq(b, V(1)), two = v_eq(b, V(2)), three = v_eq(b, V(3)), inverse = v_eq(b, V(-1));
+  const mask root = m_and(v_eq(b, V(0.5)), v_lt(V(0), a));
+  const vec aa = a * a;
+  vec y = v_select(two, aa, a);
+  y = v_select(three, aa * a, y);
+  if (m_any(m_or(inverse, root))) y = v_select(inverse, V(1) / a, v_select(root, v_sqrt(a), y));
+  const mask easy = m_or(m_or(one, two), m_or(three, m_or(inverse, root)));
+  return m_any(m_not(easy)) ? v_select(easy, y, SLEEF(pow, u10)(a, b)) : y;
+}
+
+/* --- compositions, within 2 ulp */
+
+static inline vec v_sigmoid(vec a) {
+  const vec z = v_exp(-v_abs(a));
+  return v_select(v_lt(a, V(0)), z, V(1)) / (V(1) + z);
+}
+
+static inline vec v_softplus(vec a) { return v_max(a, V(0)) + SLEEF(log1p, u10)(v_exp(-v_abs(a))); }
+
+static inline vec v_softsign(vec a) { return v_select(v_isinf(a), v_with_sign_of(V(1), a), a / (V(1) + v_abs(a))); }
+
+static inline vec v_logaddexp(vec a, vec b) {
+  const vec gap = v_select(v_eq(a, b), V(0), v_abs(a - b));
+  return v_max(a, b) + SLEEF(log1p, u10)(v_exp(-gap));
+}
+
+/* --- gamma functions: recurrence up to 10, then the asymptotic series (Abramowitz and Stegun 6.3.5, 6.3.18, 6.4.6,
+ * 6.4.12), reflection (6.3.7, 6.4.7) below 0. */
+
+/* digamma above 0. */
+static inline vec digamma_positive(vec a) {
+  vec below = V(0), carry = V(0);
+  for (mask low = v_lt(a, V(10)); m_any(low); low = v_lt(a, V(10))) { /* a compensated sum of 1 / a */
+    const vec term = v_keep(low, V(1) / a) - carry, sum = below + term;
+    carry = (sum - below) - term;
+    below = sum;
+    a += v_keep(low, V(1));
+  }
+  const vec r = V(1) / (a * a);
+  static const double series[] = {691.0 / 32760, -1.0 / 132, 1.0 / 240, -1.0 / 252, 1.0 / 120, -1.0 / 12};
+  vec tail = V(-1.0 / 12);
+  for (int k = 0; k < 6; k++) tail = tail * r + V(series[k]);
+  return v_log(a) + ((tail * r - V(0.5) / a) + carry) - below;
+}
+
+static inline vec v_digamma(vec a) {
+  const mask negative = v_lt(a, V(0));
+  vec y = digamma_positive(v_select(v_lt(V(0), a), a, v_select(negative, V(1) - a, V(1))));
+  if (m_any(negative)) { /* tan has period pi, and a - rint(a) is exact */
+    const vec turn = a - v_rint(a);
+    y = v_select(negative, y - V(M_PI) / v_tan(V(M_PI) * turn), y);
+    y = v_select(m_and(negative, m_or(v_eq(turn, V(0)), v_isinf(a))), V(NAN), y);
+  }
+  return v_select(v_eq(a, V(0)), V(-1) / a, v_select(v_ne(a, a), a, y));
+}
+
+/* trigamma above 0. */
+static inline vec trigamma_positive(vec a) {
+  vec below = V(0);
+  for (mask low = v_lt(a, V(12)); m_any(low); low = v_lt(a, V(12))) {
+    const vec q = V(1) / a;
+    below += v_keep(low, q * q);
+    a += v_keep(low, V(1));
+  }
+  const vec q = V(1) / a, r = q * q;
+  static const double series[] = {-691.0 / 2730, 5.0 / 66, -1.0 / 30, 1.0 / 42, -1.0 / 30, 1.0 / 6};
+  vec tail = V(7.0 / 6);
+  for (int k = 0; k < 6; k++) tail = tail * r + V(series[k]);
+  return below + (q + (V(0.5) * r + tail * r * q));
+}
+
+static inline vec v_trigamma(vec a) {
+  const mask negative = v_lt(a, V(0));
+  vec y = trigamma_positive(v_select(v_lt(V(0), a), a, v_select(negative, V(1) - a, V(1))));
+  if (m_any(negative)) {
+    const vec s = V(M_PI) / v_sin(V(M_PI) * (a - v_rint(a)));
+    y = v_select(negative, s * s - y, y);
+  }
+  return v_select(v_eq(a, V(0)), V(INFINITY), v_select(v_ne(a, a), a, y));
+}
+
+static inline vec v_polygamma(vec order, vec a) {
+  vec y = a;
+  EACH_LANE(y, grad_scalar_polygamma((double)order[lane], (double)a[lane]));
+  return y;
+}
+
+#endif
