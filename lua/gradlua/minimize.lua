@@ -1,0 +1,184 @@
+--- gl.minimize: the minimizers of the core on functions of a number, a tensor or a nested table. The variables are
+--- flattened into one f64 vector, on which the exact derivatives of f are taken.
+
+local gl = require "gradlua.core"
+local check = require "gradlua.check"
+local tree = require "gradlua.tree"
+
+local M = {}
+
+--- What turns the vector of variables into the structure of x0 and back.
+local function layout(name, x0)
+  local leaves, paths = tree.flatten(name, x0)
+  local at, parts, vectors = 0, {}, {}
+  for i, leaf in ipairs(leaves) do
+    local is_tensor = gl.is_tensor(leaf)
+    if not is_tensor and type(leaf) ~= "number" then
+      check.fail(name, "%s must be a number or a tensor, not %s", paths[i] == "" and "x0" or paths[i], type(leaf))
+    end
+    local count = is_tensor and leaf:numel() or 1
+    parts[i] = { first = at + 1, last = at + count, tensor = is_tensor, shape = is_tensor and leaf:shape(),
+      dtype = is_tensor and leaf:dtype() }
+    vectors[i] = is_tensor and leaf:to("f64"):reshape(count) or gl.tensor { leaf }
+    at = at + count
+  end
+  local self = { n = at, start = at == 0 and gl.zeros(0) or (#vectors == 1 and vectors[1] or gl.concat(vectors, 1)) }
+
+  local function part_of(vector, part)
+    local piece = part.first == 1 and part.last == at and vector or vector[{ { part.first, part.last } }]
+    piece = piece:reshape(part.shape or {})
+    return part.dtype and part.dtype ~= "f64" and piece:to(part.dtype) or piece
+  end
+
+  --- The structure with its pieces of the vector: tensors, and 0-d tensors for numbers.
+  function self.unpack(vector)
+    local i = 0
+    return tree.map(name, function()
+      i = i + 1
+      return part_of(vector, parts[i])
+    end, x0)
+  end
+
+  --- The same for a user: numbers are numbers.
+  function self.unpack_plain(vector)
+    local i = 0
+    return tree.map(name, function()
+      i = i + 1
+      local piece = part_of(vector, parts[i])
+      return parts[i].tensor and piece or piece:item()
+    end, x0)
+  end
+
+  --- The vector of a structure like x0, whose numbers may stand for whole tensors (bounds).
+  function self.pack(what, value)
+    local i = 0
+    local pieces = {}
+    tree.map(name, function(_, leaf)
+      i = i + 1
+      local part = parts[i]
+      local count = part.last - part.first + 1
+      if type(leaf) == "number" then leaf = gl.full({ count }, leaf) end
+      if not gl.is_tensor(leaf) or leaf:numel() ~= count then check.fail(name, "%s does not have the shape of x0", what) end
+      pieces[i] = leaf:to("f64"):reshape(count)
+    end, x0, value)
+    return #pieces == 1 and pieces[1] or gl.concat(pieces, 1)
+  end
+  return self
+end
+
+--- One function c(x) -> vector of the functions in `list` (each gives a number or a tensor).
+local function stack_constraints(list, unpack)
+  return function(vector)
+    local x, out = unpack(vector), {}
+    for i, c in ipairs(list) do
+      local value = c(x)
+      if type(value) == "number" then value = gl.tensor { value } end
+      out[i] = value:reshape(-1)
+    end
+    return #out == 1 and out[1] or gl.concat(out, 1)
+  end
+end
+
+local function as_list(value)
+  if value == nil then return {} end
+  if type(value) == "table" and getmetatable(value) == nil then return value end
+  return { value }
+end
+
+local function add_constraints(name, constraints, space, callbacks)
+  local c = check.options(name, constraints, { eq = check.none, ineq = check.none, bounds = check.none })
+  local equal, unequal = as_list(c.eq), as_list(c.ineq)
+  local all = table.move(unequal, 1, #unequal, #equal + 1, table.move(equal, 1, #equal, 1, {}))
+  if #all > 0 then
+    local function count(list)
+      return #list == 0 and 0 or stack_constraints(list, space.unpack)(space.start):numel()
+    end
+    callbacks.equalities, callbacks.inequalities = count(equal), count(unequal)
+    callbacks.constraints = stack_constraints(all, space.unpack)
+    callbacks.jacobian = gl.jacobian(callbacks.constraints)
+  end
+  return c.bounds
+end
+
+local function add_bounds(name, bounds, space, callbacks)
+  if bounds == nil then return end
+  check.kind(name, "bounds", bounds, "table")
+  local lower, upper = bounds[1] or bounds.lower, bounds[2] or bounds.upper
+  if lower ~= nil then callbacks.lower = space.pack("the lower bound", lower) end
+  if upper ~= nil then callbacks.upper = space.pack("the upper bound", upper) end
+end
+
+--- Methods that ask for second derivatives.
+local uses_hessian = { newton = true, trust_exact = true, dogleg = true }
+local uses_products = { newton_cg = true, trust_ncg = true }
+
+local function log_line(info)
+  io.stderr:write(("%6d  f %.10g  gradient %.3g  step %.3g  %.2f s\n"):format(
+    info.iteration, info.f, info.gradient_norm, info.step, info.seconds))
+end
+
+---@class gradlua.Minimizer
+local Minimizer = {}
+Minimizer.__index = Minimizer
+
+--- One iteration; false when the run has ended.
+function Minimizer:step() return self.solver:step() end
+
+--- Steps until the run ends, and gives the result.
+function Minimizer:run()
+  self.solver:run()
+  return self:result()
+end
+
+--- The best point so far: {x, f, grad, status, message, converged, method, iterations, evaluations, trace}.
+function Minimizer:result()
+  local result = self.solver:result()
+  result.x, result.grad = self.space.unpack_plain(result.x), self.space.unpack_plain(result.grad)
+  result.trace = self.trace
+  return result
+end
+
+--- The whole state as a table that gl.save takes; a minimizer made in the same way goes on from it bit for bit.
+function Minimizer:state() return self.solver:state() end
+
+function Minimizer:load(state) return self.solver:load(state) end
+
+--- A minimizer to be stepped by hand: :step() :run() :result() :state() :load(state). Arguments as gl.minimize's.
+---@return gradlua.Minimizer
+function M.minimizer(f, x0, options)
+  local name = "minimize"
+  check.kind(name, "options", options, "table or nil")
+  options = options or {}
+  local space = layout(name, x0)
+  local function on_vector(vector) return (f(space.unpack(vector))) end
+  local callbacks = { f_gradient = gl.value_and_grad(on_vector) }
+  local method = options.method
+  if uses_hessian[method] then callbacks.hessian = gl.hessian(on_vector) end
+  if uses_products[method] then callbacks.hvp = gl.hvp(on_vector) end
+  local inner_bounds = add_constraints(name, options.constraints, space, callbacks)
+  add_bounds(name, options.bounds or inner_bounds, space, callbacks)
+
+  local trace = {}
+  function callbacks.on_step(info)
+    trace[#trace + 1] = { iteration = info.iteration, f = info.f, gradient_norm = info.gradient_norm, step = info.step,
+      seconds = info.seconds }
+    if options.progress then log_line(info) end
+    if not options.on_step then return false end
+    info.x = space.unpack_plain(info.x)
+    return options.on_step(info)
+  end
+
+  local solver = gl.solver.minimize(space.start, callbacks, options)
+  return setmetatable({ solver = solver, space = space, trace = trace }, Minimizer)
+end
+
+--- Minimizes f from x0 (a number, a tensor, a nested table).
+---@param f function
+---@param x0 any
+---@param options table?
+---@return table result
+function M.minimize(f, x0, options)
+  return M.minimizer(f, x0, options):run()
+end
+
+return M
