@@ -173,13 +173,13 @@ static inline grad_id check_random_shape(check_pool *pool) {
   case 2:
     return grad__slice(p, v, start, count, step);
   case 3:
-    return grad__concat(p, 2, (const grad_id[]){v, v}, t.ndim ? 0 : -1);
+    return t.ndim ? grad__concat(p, 2, (const grad_id[]){v, v}, 0) : v;
   case 4:
     return t.ndim < 3 ? grad__broadcast(p, v, t.ndim + 1, wide) : v;
   case 5:
     return grad__sum(p, v, t.ndim ? 1 : 0, check_below(pool, 2));
   case 6:
-    return grad__logsumexp(p, v, t.ndim ? 1u << (t.ndim - 1) : 0, true);
+    return grad__reduce(p, &grad__op_prod, v, t.ndim ? 1u << (t.ndim - 1) : 0, true);
   case 7:
     return t.ndim == 2 ? grad__matmul(p, v, v, true, false) : grad__op1(p, &grad__op_tanh, v);
   default:
