@@ -11,6 +11,7 @@
 #include <lua.h>
 
 #include "array/array.h"
+#include "core/arena.h"
 #include "include/gradlua.h"
 #include "program/program.h"
 
@@ -26,6 +27,7 @@ typedef struct grad_fn {
   lua_CFunction call;            /* a plain C function, or */
   void (*build)(grad_call *c);   /* a builder: one implementation for eager and traced (call.h) */
   bool method;                   /* the first argument is a tensor: also x:NAME() */
+  bool views;                    /* results may share memory with the arguments, as reshape's do */
 } grad_fn;
 #define GRAD_FN_END {0}
 
@@ -40,8 +42,7 @@ typedef struct grad_lua {
   grad_trace **traces;           /* live traces by slot; NULL: free slot */
   int ntraces, live_traces;
   uint64_t random_key, random_counter; /* the default generator */
-  grad_fn *rows;                 /* rows made from the registry of ops */
-  size_t nrows;
+  grad_arena arena;              /* rows made from the registry of ops */
 } grad_lua;
 
 static inline grad_lua *grad__lua(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }

@@ -1,3 +1,243 @@
-/* call.c */
+/* call.c: running builders: the arguments become values of a program, the results become tensors. */
 #include "lua/call.h"
-int grad__call_row(lua_State *L) { (void)L; return 0; }
+
+#include <math.h>
+#include <string.h>
+
+#include "exec/exec.h"
+#include "lua/trace.h"
+#include "ops/ops.h"
+
+static const char call_key;
+
+static void reset(grad_call *c) {
+  grad_ctx *ctx = c->g->ctx;
+  if (!c->trace) grad__program_release(c->p);
+  grad__free(ctx, c->in, (size_t)c->in_cap * sizeof *c->in);
+  grad__free(ctx, c->scalars, (size_t)c->scalars_cap * sizeof *c->scalars);
+  c->trace = NULL, c->p = NULL, c->in = NULL, c->scalars = NULL;
+  c->nin = c->in_cap = c->scalars_cap = c->nout = 0;
+  c->list = c->views = c->busy = false;
+}
+
+static int call_gc(lua_State *L) {
+  reset(lua_touserdata(L, 1));
+  return 0;
+}
+
+static grad_call *new_call(lua_State *L) {
+  grad_call *c = lua_newuserdatauv(L, sizeof *c, 0);
+  memset(c, 0, sizeof *c);
+  c->g = grad__lua(L);
+  if (luaL_newmetatable(L, "gradlua.call")) {
+    lua_pushcfunction(L, call_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &call_key);
+  return c;
+}
+
+/* Pushes a call to use. The one in the registry is reused unless it is busy: then an error left it so, or it runs further
+ * down the stack (a finalizer calls us): whoever holds it keeps it, the collector takes it in the end. */
+static grad_call *acquire(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &call_key);
+  grad_call *c = lua_touserdata(L, -1);
+  if (!c || c->busy) {
+    lua_pop(L, 1);
+    c = new_call(L);
+  }
+  c->busy = true;
+  return c;
+}
+
+/* The newest trace among the arguments, lists of tensors included (one level). */
+static grad_trace *find_trace(lua_State *L, int nargs) {
+  grad_trace *t = NULL;
+  if (grad__lua(L)->live_traces == 0) return NULL;
+  for (int i = 1; i <= nargs; i++) {
+    t = grad__trace_newer(L, t, i);
+    if (!lua_istable(L, i)) continue;
+    lua_Integer n = (lua_Integer)lua_rawlen(L, i);
+    for (lua_Integer k = 1; k <= n; k++) {
+      lua_rawgeti(L, i, k);
+      t = grad__trace_newer(L, t, -1);
+      lua_pop(L, 1);
+    }
+  }
+  return t;
+}
+
+grad_call *grad__call_begin(lua_State *L) {
+  int options = grad__options(L), nargs = lua_gettop(L) - (options != 0);
+  grad_call *c = acquire(L);
+  c->L = L;
+  c->options = options;
+  c->nargs = nargs;
+  c->trace = find_trace(L, nargs);
+  c->p = NULL;
+  if (c->trace) c->p = c->trace->p;
+  else grad__lua_check(L, grad__program_new(c->g->ctx, &c->p));
+  return c;
+}
+
+/* --- arguments */
+
+static grad_id add_input(grad_call *c, const grad_array *array, int owner) {
+  if (c->nin == c->in_cap) {
+    int32_t cap = c->in_cap ? 2 * c->in_cap : 8;
+    grad_call_input *grown = grad__realloc(c->g->ctx, c->in, (size_t)c->in_cap * sizeof *grown, (size_t)cap * sizeof *grown);
+    if (!grown) grad__lua_check(c->L, c->g->ctx->status);
+    c->in = grown;
+    c->in_cap = cap;
+  }
+  c->in[c->nin++] = (grad_call_input){array, owner};
+  return grad__program_input(c->p, (grad_dtype)array->dtype, array->ndim, array->shape);
+}
+
+grad_id grad__call_capture(grad_call *c, int index) {
+  const grad_tensor *t = grad__tensor_to(c->L, index);
+  if (c->trace) return grad__trace_lift(c->L, c->trace, index, GRAD_F64);
+  if (grad__tensor_is_traced(t)) grad__trace_of(c->L, t); /* raises: find_trace has seen all live ones */
+  return add_input(c, &t->array, index > 0 ? index : 0);
+}
+
+grad_id grad__call_number(grad_call *c, double value, grad_dtype dtype) {
+  if (c->trace) return grad__trace_number(c->L, c->trace, value, dtype);
+  if (dtype == GRAD_BOOL) return grad__full(c->p, value, dtype, 0, NULL);
+  int32_t k = c->p->nscalars;
+  if (k >= c->scalars_cap) {
+    int32_t cap = c->scalars_cap ? 2 * c->scalars_cap : 4;
+    double *grown = grad__realloc(c->g->ctx, c->scalars, (size_t)c->scalars_cap * sizeof *grown, (size_t)cap * sizeof *grown);
+    if (!grown) grad__lua_check(c->L, c->g->ctx->status);
+    c->scalars = grown;
+    c->scalars_cap = cap;
+  }
+  c->scalars[k] = value;
+  return grad__scalar(c->p, dtype, k);
+}
+
+grad_dtype grad__number_dtype(lua_State *L, int index, grad_dtype other) {
+  if (lua_isboolean(L, index)) return GRAD_BOOL;
+  if (grad__dtype_is_float(other)) return other;
+  double value = lua_tonumber(L, index);
+  return value == floor(value) && fabs(value) < 0x1p53 ? GRAD_I64 : GRAD_F64;
+}
+
+static grad_id number_argument(grad_call *c, int arg, const char *what, grad_dtype other) {
+  int type = lua_type(c->L, arg);
+  if (type != LUA_TNUMBER && type != LUA_TBOOLEAN) grad__arg_error(c->L, arg, what, "a tensor or a number");
+  double value = type == LUA_TNUMBER ? lua_tonumber(c->L, arg) : lua_toboolean(c->L, arg);
+  return grad__call_number(c, value, grad__number_dtype(c->L, arg, other));
+}
+
+grad_id grad__call_tensor(grad_call *c, int arg, const char *what) {
+  grad__tensor_check(c->L, arg, what);
+  return grad__call_capture(c, arg);
+}
+
+grad_id grad__call_value(grad_call *c, int arg, const char *what) {
+  if (grad__tensor_to(c->L, arg)) return grad__call_capture(c, arg);
+  return number_argument(c, arg, what, GRAD_F64);
+}
+
+grad_id grad__call_value_like(grad_call *c, int arg, const char *what, grad_id like) {
+  if (like == GRAD_NONE || grad__tensor_to(c->L, arg)) return grad__call_value(c, arg, what);
+  return number_argument(c, arg, what, (grad_dtype)grad__call_type(c, like)->dtype);
+}
+
+int grad__call_list(grad_call *c, int arg, const char *what, grad_id **ids) {
+  lua_State *L = c->L;
+  if (!lua_istable(L, arg)) grad__arg_error(L, arg, what, "a list of tensors");
+  lua_Integer n = (lua_Integer)lua_rawlen(L, arg);
+  if (n == 0) grad__lua_error(L, "%s is empty", what);
+  if (n > INT32_MAX / 8) grad__lua_error(L, "%s is too long", what);
+  *ids = lua_newuserdatauv(L, (size_t)n * sizeof **ids, 0);
+  for (lua_Integer k = 1; k <= n; k++) {
+    lua_rawgeti(L, arg, k);
+    (*ids)[k - 1] = grad__tensor_to(L, -1) ? grad__call_capture(c, -1) : grad__call_value(c, -1, what);
+    lua_pop(L, 1); /* the list keeps it alive */
+  }
+  return (int)n;
+}
+
+void grad__call_return(grad_call *c, grad_id id) {
+  if (c->nout < GRAD_MAX_OUT) c->out[c->nout++] = id;
+  else grad__program_fail(c->p, GRAD_EVALUE, "at most %d results are possible", GRAD_MAX_OUT);
+}
+
+/* --- results */
+
+/* Is the value a rearrangement of an argument that strides can express? Then `out` is its header. */
+static bool as_view(const grad_call *c, grad_id id, grad_array *out, int *owner) {
+  const grad_instr *ins = grad__producer(c->p, id);
+  if (!ins) {
+    const grad_call_input *in = &c->in[-1 - c->p->producers[id]];
+    *out = *in->array;
+    *owner = in->owner;
+    return in->owner != 0;
+  }
+  grad_array from;
+  if (!ins->op->view || !as_view(c, ins->in[0], &from, owner)) return false;
+  return ins->op->view(ins, &from, grad__type(c->p, id), out);
+}
+
+/* Pushes result k as a view, or as a new tensor whose header goes to out. */
+static bool push_result(grad_call *c, int k, grad_array *out) {
+  grad_array view;
+  int owner;
+  if (c->views && as_view(c, c->out[k], &view, &owner)) {
+    grad__tensor_push_view(c->L, owner, &view);
+    return false;
+  }
+  const grad_type *type = grad__type(c->p, c->out[k]);
+  *out = *grad__tensor_new(c->L, (grad_dtype)type->dtype, type->ndim, type->shape);
+  grad__program_output(c->p, c->out[k]);
+  return true;
+}
+
+static void run(grad_call *c, grad_array *out) {
+  const grad_array *few[8], **in = few;
+  if (c->nin > 8) in = lua_newuserdatauv(c->L, (size_t)c->nin * sizeof *in, 0);
+  for (int32_t i = 0; i < c->nin; i++) in[i] = c->in[i].array;
+  grad__lua_check(c->L, grad__direct_run(c->p, in, c->scalars, out));
+  if (c->nin > 8) lua_pop(c->L, 1);
+}
+
+static void push_eager(grad_call *c) {
+  grad_array out[GRAD_MAX_OUT];
+  int fresh = 0;
+  if (c->p->status != GRAD_OK) grad__lua_check(c->L, c->p->status);
+  for (int k = 0; k < c->nout; k++) fresh += push_result(c, k, &out[fresh]);
+  if (fresh > 0) run(c, out);
+}
+
+/* A failure is the call's, not the trace's: it is forgotten when it has been raised. */
+static void push_traced(grad_call *c) {
+  for (int k = 0; k < c->nout; k++) grad__trace_push(c->L, c->trace, c->out[k]);
+}
+
+int grad__call_finish(grad_call *c) {
+  lua_State *L = c->L;
+  int n = c->nout;
+  luaL_checkstack(L, n + 4, "too many results");
+  if (c->trace) push_traced(c);
+  else push_eager(c);
+  if (c->list) {
+    lua_createtable(L, n, 0);
+    lua_insert(L, -1 - n);
+    for (int k = n; k >= 1; k--) lua_rawseti(L, -1 - k, k);
+    n = 1;
+  }
+  reset(c);
+  return n;
+}
+
+int grad__call_row(lua_State *L) {
+  const grad_fn *fn = grad__lua_fn(L);
+  grad_call *c = grad__call_begin(L);
+  c->views = fn->views;
+  fn->build(c);
+  return grad__call_finish(c);
+}

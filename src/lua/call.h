@@ -1,11 +1,59 @@
-/* call.h: functions made by a builder: one implementation for concrete tensors (a small program, run at once) and for
- * traced ones (recorded). */
+/* call.h: functions made by a builder: one implementation for concrete tensors and for traced ones.
+ *
+ * A builder reads its arguments, emits instructions into `p`, and names the results. When an argument is traced, `p` is
+ * the program of the newest trace among them and that is all. Otherwise `p` is a small program of its own, whose inputs
+ * are the concrete arguments; it is run when the builder returns.
+ */
 #ifndef GRAD_LUA_CALL_H
 #define GRAD_LUA_CALL_H
 
 #include "lua/binding.h"
 
+typedef struct grad_call_input {
+  const grad_array *array;
+  int owner; /* stack index of the tensor, 0 when it is not an argument of its own */
+} grad_call_input;
+
+struct grad_call {
+  lua_State *L;
+  grad_lua *g;
+  grad_trace *trace;  /* NULL: eager */
+  grad_program *p;
+  int nargs;          /* arguments, the options left out */
+  int options;        /* stack index of the table of options, or 0 */
+  bool views;         /* results may share memory with arguments */
+  bool busy;
+  grad_call_input *in; /* eager: what the program's inputs are */
+  int32_t nin, in_cap;
+  double *scalars;
+  int32_t scalars_cap;
+  grad_id out[GRAD_MAX_OUT];
+  int nout;
+  bool list; /* the results come back as one Lua list */
+};
+
 /* The C function of every row that has a builder. */
 int grad__call_row(lua_State *L);
+
+/* For C functions that build without a row of their own: begin with the arguments as they are on the stack, build, then
+ * finish: pushes the results and returns their number. Pushes one value (the call), which stays. */
+grad_call *grad__call_begin(lua_State *L);
+int grad__call_finish(grad_call *c);
+
+/* The value of an argument: a tensor, or a number (f64 unless `like` is a value whose dtype it adopts). */
+grad_id grad__call_tensor(grad_call *c, int arg, const char *what);
+grad_id grad__call_value(grad_call *c, int arg, const char *what);
+grad_id grad__call_value_like(grad_call *c, int arg, const char *what, grad_id like);
+/* A number that came from Lua, as a value: not part of the program. */
+grad_id grad__call_number(grad_call *c, double value, grad_dtype dtype);
+/* Makes a further array an input of the eager program, or a capture of the trace: the tensor at stack `index`. */
+grad_id grad__call_capture(grad_call *c, int index);
+/* A list of tensors; the ids are in memory that lives as long as the call. */
+int grad__call_list(grad_call *c, int arg, const char *what, grad_id **ids);
+void grad__call_return(grad_call *c, grad_id id);
+/* The dtype of a Lua number next to a tensor of dtype `other`: that dtype when it can hold the number. */
+grad_dtype grad__number_dtype(lua_State *L, int index, grad_dtype other);
+
+static inline const grad_type *grad__call_type(const grad_call *c, grad_id id) { return grad__type(c->p, id); }
 
 #endif

@@ -32,6 +32,7 @@ static int state_gc(lua_State *L) {
   if (!g->ctx) return 0;
   grad__free(g->ctx, g->traces, (size_t)g->ntraces * sizeof *g->traces);
   g->traces = NULL;
+  grad__arena_clear(&g->arena);
   grad_ctx_free(g->ctx);
   g->ctx = NULL;
   return 0;
@@ -48,6 +49,7 @@ static void make_state(lua_State *L) {
   grad_config config = {.interrupt = was_interrupted, .interrupt_ud = g};
   config.alloc = lua_getallocf(L, &config.alloc_ud);
   if (grad_ctx_new(&config, &g->ctx) != GRAD_OK) luaL_error(L, "gradlua: not enough memory for a context");
+  grad__arena_init(&g->arena, g->ctx);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
 }

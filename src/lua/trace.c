@@ -1,8 +1,287 @@
-/* trace.c: traces. */
+/* trace.c: traces: beginning and ending, their inputs, and the tensors that stand for their values. */
 #include "lua/trace.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "ops/ops.h"
+
+static const char meta_key; /* registry key of the metatable */
+
+/* --- beginning and ending */
+
+static int32_t free_slot(lua_State *L, grad_lua *g) {
+  for (int32_t i = 0; i < g->ntraces; i++)
+    if (!g->traces[i]) return i;
+  int n = g->ntraces ? 2 * g->ntraces : 8;
+  grad_trace **grown = grad__realloc(g->ctx, g->traces, (size_t)g->ntraces * sizeof *grown, (size_t)n * sizeof *grown);
+  if (!grown) grad__lua_check(L, g->ctx->status);
+  memset(grown + g->ntraces, 0, (size_t)(n - g->ntraces) * sizeof *grown);
+  g->traces = grown;
+  int32_t slot = g->ntraces;
+  g->ntraces = n;
+  return slot;
+}
+
+grad_trace *grad__trace_begin(lua_State *L, const char *staged_by) {
+  grad_lua *g = grad__lua(L);
+  grad_trace *t = lua_newuserdatauv(L, sizeof *t, 0);
+  memset(t, 0, sizeof *t);
+  t->captures = LUA_NOREF;
+  t->g = g;
+  t->thread = L;
+  t->staged_by = staged_by;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_key);
+  lua_setmetatable(L, -2);
+  lua_newtable(L);
+  t->captures = luaL_ref(L, LUA_REGISTRYINDEX);
+  t->slot = free_slot(L, g);
+  grad__lua_check(L, grad__program_new(g->ctx, &t->p));
+  lua_toclose(L, -1);
+  t->serial = ++g->serial;
+  g->traces[t->slot] = t;
+  g->live_traces++;
+  return t;
+}
+
+void grad__trace_end(grad_trace *t) {
+  if (t->serial == 0) return;
+  t->g->traces[t->slot] = NULL;
+  t->g->live_traces--;
+  t->serial = 0;
+}
+
+static int trace_free(lua_State *L) {
+  grad_trace *t = lua_touserdata(L, 1);
+  grad_ctx *ctx = t->g->ctx;
+  grad__trace_end(t);
+  for (int32_t i = 0; i < t->nknown; i++) grad__array_release(&t->known[i]);
+  for (int32_t i = 0; i < t->ninputs; i++)
+    if (t->inputs[i].owned) grad__array_release(&t->inputs[i].array);
+  grad__free(ctx, t->known, (size_t)t->nknown * sizeof *t->known);
+  grad__free(ctx, t->inputs, (size_t)t->inputs_cap * sizeof *t->inputs);
+  grad__free(ctx, t->scalars, (size_t)t->scalars_cap * sizeof *t->scalars);
+  grad__program_release(t->p);
+  luaL_unref(L, LUA_REGISTRYINDEX, t->captures);
+  t->captures = LUA_NOREF;
+  t->known = NULL, t->inputs = NULL, t->scalars = NULL, t->p = NULL;
+  t->nknown = t->ninputs = t->inputs_cap = t->scalars_cap = 0;
+  return 0;
+}
+
+/* --- inputs */
+
+static void raise_failure(lua_State *L, grad_trace *t) {
+  grad_status status = t->p->status;
+  t->p->status = GRAD_OK;
+  grad__lua_check(L, status != GRAD_OK ? status : GRAD_EINTERNAL);
+}
+
+/* The binding of a new input; `array` gives the type. */
+static grad_binding *add_input(lua_State *L, grad_trace *t, grad_dtype dtype, int ndim, const int64_t *shape, grad_id *id) {
+  if (t->ninputs == t->inputs_cap) {
+    int32_t cap = t->inputs_cap ? 2 * t->inputs_cap : 8;
+    grad_binding *grown = grad__realloc(t->g->ctx, t->inputs, (size_t)t->inputs_cap * sizeof *grown, (size_t)cap * sizeof *grown);
+    if (!grown) grad__lua_check(L, t->g->ctx->status);
+    t->inputs = grown;
+    t->inputs_cap = cap;
+  }
+  *id = grad__program_input(t->p, dtype, ndim, shape);
+  if (*id == GRAD_NONE) raise_failure(L, t);
+  grad_binding *b = &t->inputs[t->ninputs++];
+  memset(b, 0, sizeof *b);
+  return b;
+}
+
+grad_id grad__trace_open_input(lua_State *L, grad_trace *t, grad_dtype dtype, int ndim, const int64_t *shape) {
+  grad_id id;
+  add_input(L, t, dtype, ndim, shape, &id)->kind = GRAD_BOUND_OPEN;
+  return id;
+}
+
+static grad_id bind_tensor(lua_State *L, grad_trace *t, const grad_tensor *x) {
+  grad_id id;
+  if (grad__tensor_is_traced(x)) grad__trace_of(L, x);
+  grad_binding *b = add_input(L, t, x->array.dtype, x->array.ndim, x->array.shape, &id);
+  if (!grad__tensor_is_traced(x)) {
+    b->kind = GRAD_BOUND_ARRAY;
+    b->array = x->array;
+    return id;
+  }
+  b->kind = GRAD_BOUND_VALUE;
+  b->serial = x->serial, b->slot = x->slot, b->id = x->id;
+  return id;
+}
+
+static grad_id bind_number(lua_State *L, grad_trace *t, double value) {
+  grad_id id;
+  grad_binding *b = add_input(L, t, GRAD_F64, 0, NULL, &id);
+  b->kind = GRAD_BOUND_ARRAY;
+  grad__lua_check(L, grad__array_new(t->g->ctx, GRAD_F64, 0, NULL, &b->array));
+  b->owned = true;
+  *(double *)b->array.data = value;
+  return id;
+}
+
+/* captures[id] = tensor keeps it alive. */
+static void keep(lua_State *L, const grad_trace *t, grad_id id, int index) {
+  index = lua_absindex(L, index);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, t->captures);
+  lua_pushvalue(L, index);
+  lua_rawseti(L, -2, id);
+  lua_pop(L, 1);
+}
+
+grad_id grad__trace_argument(lua_State *L, grad_trace *t, int index) {
+  const grad_tensor *x = grad__tensor_to(L, index);
+  if (!x) return bind_number(L, t, lua_tonumber(L, index));
+  grad_id id = bind_tensor(L, t, x);
+  keep(L, t, id, index);
+  return id;
+}
+
+/* Captures are found by the tensor itself; values of older traces by what they are. */
+static void push_capture_key(lua_State *L, const grad_tensor *x, int index) {
+  if (grad__tensor_is_traced(x)) lua_pushfstring(L, "%I/%d", (LUAI_UACINT)x->serial, (int)x->id);
+  else lua_pushvalue(L, index);
+}
+
+static grad_id capture(lua_State *L, grad_trace *t, const grad_tensor *x, int index) {
+  index = lua_absindex(L, index);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, t->captures);
+  push_capture_key(L, x, index);
+  lua_pushvalue(L, -1);
+  grad_id id;
+  if (lua_rawget(L, -3) == LUA_TNUMBER) {
+    id = (grad_id)lua_tointeger(L, -1);
+    lua_pop(L, 3);
+    return id;
+  }
+  lua_pop(L, 1);
+  id = bind_tensor(L, t, x);
+  lua_pushinteger(L, id);
+  lua_rawset(L, -3); /* captures[key] = id */
+  lua_pushvalue(L, index);
+  lua_rawseti(L, -2, id); /* captures[id] = tensor */
+  lua_pop(L, 1);
+  return id;
+}
+
+grad_id grad__trace_number(lua_State *L, grad_trace *t, double value, grad_dtype dtype) {
+  bool constant = (value == 0 && !signbit(value)) || value == 1 || value == -1 || value == 2 || value == 0.5;
+  if (constant || dtype == GRAD_BOOL) return grad__full(t->p, value, dtype, 0, NULL);
+  int32_t k = t->p->nscalars;
+  if (k >= t->scalars_cap) {
+    int32_t cap = k < 8 ? 8 : 2 * k;
+    double *grown = grad__realloc(t->g->ctx, t->scalars, (size_t)t->scalars_cap * sizeof *grown, (size_t)cap * sizeof *grown);
+    if (!grown) grad__lua_check(L, t->g->ctx->status);
+    t->scalars = grown;
+    t->scalars_cap = cap;
+  }
+  t->scalars[k] = value;
+  return grad__scalar(t->p, dtype, k);
+}
+
+grad_id grad__trace_lift(lua_State *L, grad_trace *t, int index, grad_dtype number_dtype) {
+  const grad_tensor *x = grad__tensor_to(L, index);
+  if (!x) {
+    double value = lua_isboolean(L, index) ? lua_toboolean(L, index) : lua_tonumber(L, index);
+    return grad__trace_number(L, t, value, number_dtype);
+  }
+  if (x->serial == t->serial) return x->id;
+  return capture(L, t, x, index);
+}
+
+/* --- traced tensors */
+
+grad_trace *grad__trace_of(lua_State *L, const grad_tensor *x) {
+  const grad_lua *g = grad__lua(L);
+  grad_trace *t = x->slot < g->ntraces ? g->traces[x->slot] : NULL;
+  if (!t || t->serial != x->serial)
+    grad__lua_error(L, "a traced value was kept after its transform had ended: return it from the function instead");
+  return t;
+}
+
+grad_trace *grad__trace_newer(lua_State *L, grad_trace *newest, int index) {
+  const grad_tensor *x = grad__tensor_to(L, index);
+  if (!x || !grad__tensor_is_traced(x)) return newest;
+  grad_trace *t = grad__trace_of(L, x);
+  return !newest || t->serial > newest->serial ? t : newest;
+}
+
+void grad__trace_push(lua_State *L, grad_trace *t, grad_id id) {
+  if (id == GRAD_NONE || t->p->status != GRAD_OK) raise_failure(L, t);
+  const grad_type *type = grad__type(t->p, id);
+  grad_tensor *x = lua_newuserdatauv(L, sizeof *x, 0);
+  x->array.data = NULL;
+  x->array.storage = NULL;
+  x->array.dtype = type->dtype;
+  x->array.ndim = type->ndim;
+  for (int i = 0; i < type->ndim; i++) x->array.shape[i] = type->shape[i], x->array.strides[i] = 0;
+  x->serial = t->serial, x->slot = t->slot, x->id = id;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, t->g->ref_light);
+  lua_setmetatable(L, -2);
+}
+
+/* --- tensors that change while captured */
+
+static bool overlap(const grad_array *a, const grad_array *b) {
+  const char *from[2], *to[2];
+  const grad_array *both[2] = {a, b};
+  for (int k = 0; k < 2; k++) {
+    const grad_array *x = both[k];
+    int64_t size = (int64_t)grad__dtype_size((grad_dtype)x->dtype);
+    from[k] = x->data, to[k] = from[k] + size;
+    if (grad__array_numel(x) == 0) return false;
+    for (int i = 0; i < x->ndim; i++) {
+      int64_t reach = (x->shape[i] - 1) * x->strides[i] * size;
+      if (reach > 0) to[k] += reach;
+      else from[k] += reach;
+    }
+  }
+  return from[0] < to[1] && from[1] < to[0];
+}
+
+/* A later capture of the tensor must see its new value: the table forgets that it has the input `id`. */
+static void forget_capture(lua_State *L, grad_trace *t, grad_id id) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, t->captures);
+  if (lua_rawgeti(L, -1, id) == LUA_TUSERDATA) {
+    lua_pushnil(L);
+    lua_rawset(L, -3);
+  } else {
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+static void preserve_in(lua_State *L, grad_trace *t, const grad_array *array) {
+  for (int32_t i = 0; i < t->ninputs; i++) {
+    grad_binding *b = &t->inputs[i];
+    if (b->kind != GRAD_BOUND_ARRAY || b->owned || !overlap(&b->array, array)) continue;
+    grad_array copy;
+    grad__lua_check(L, grad__array_new(t->g->ctx, (grad_dtype)b->array.dtype, b->array.ndim, b->array.shape, &copy));
+    grad__array_copy(&copy, &b->array);
+    b->array = copy;
+    b->owned = true;
+    forget_capture(L, t, t->p->inputs[i]);
+  }
+  /* values evaluated so far may be views of it: they are evaluated again from the copy */
+  for (int32_t v = 0; v < t->nknown; v++)
+    if (t->known[v].data && overlap(&t->known[v], array)) grad__array_release(&t->known[v]);
+}
 
 void grad__trace_preserve(lua_State *L, const grad_array *array) {
   const grad_lua *g = grad__lua(L);
   if (g->live_traces == 0) return;
-  (void)array;
+  for (int i = 0; i < g->ntraces; i++)
+    if (g->traces[i]) preserve_in(L, g->traces[i], array);
+}
+
+void grad__open_trace(lua_State *L) {
+  lua_newtable(L);
+  lua_pushcfunction(L, trace_free);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "__gc");
+  lua_setfield(L, -2, "__close");
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &meta_key);
 }

@@ -1,8 +1,70 @@
-/* trace.h: recording operations on traced tensors into a program. */
+/* trace.h: recording operations on traced tensors into a program.
+ *
+ * A trace is a userdata that owns a program. A traced tensor names its trace by serial number, so that a value that
+ * outlives its trace is recognised. An operation is recorded in the newest trace among its operands; the other operands
+ * become inputs of that trace's program, each bound to what it stands for.
+ */
 #ifndef GRAD_LUA_TRACE_H
 #define GRAD_LUA_TRACE_H
 
 #include "lua/binding.h"
+
+/* What an input of the program stands for. */
+typedef enum grad_binding_kind {
+  GRAD_BOUND_OPEN,  /* given at each run: no value while tracing (vmap, jit, loop bodies) */
+  GRAD_BOUND_ARRAY, /* a concrete array */
+  GRAD_BOUND_VALUE  /* a value of an older trace */
+} grad_binding_kind;
+
+typedef struct grad_binding {
+  grad_binding_kind kind;
+  bool owned;       /* `array` holds a reference of its own (a number, or a copy made before the tensor changed) */
+  grad_array array; /* ARRAY: the tensor itself is kept alive by the trace's table of captures */
+  uint64_t serial;  /* VALUE */
+  int32_t slot;
+  grad_id id;
+} grad_binding;
+
+struct grad_trace {
+  grad_lua *g;
+  grad_program *p;
+  uint64_t serial; /* 0 when ended */
+  int32_t slot;
+  int captures; /* reference to a Lua table: captures[tensor or its name] = id, captures[id] = tensor */
+  const lua_State *thread;  /* in which it was begun */
+  const char *staged_by;    /* "jit", "vmap", ...: numbers cannot be read; NULL: they can */
+  grad_binding *inputs;     /* one for each input of p */
+  int32_t ninputs, inputs_cap;
+  double *scalars;          /* p->nscalars numbers */
+  int32_t scalars_cap;
+  grad_array *known;        /* values evaluated so far, by id; for numbers asked for while tracing */
+  int32_t nknown;
+};
+
+/* Pushes a new live trace, marked to be closed: it ends when the running C function returns or fails. */
+grad_trace *grad__trace_begin(lua_State *L, const char *staged_by);
+/* Its values can no longer be used; program and bindings stay until the userdata goes. */
+void grad__trace_end(grad_trace *t);
+
+/* A new input of the trace's program. The first two keep the stack as it was: the value at `index` is a concrete or
+ * older tensor (kept alive), or a number. Equal captures share an input, arguments never do. */
+grad_id grad__trace_argument(lua_State *L, grad_trace *t, int index);
+grad_id grad__trace_lift(lua_State *L, grad_trace *t, int index, grad_dtype number_dtype);
+grad_id grad__trace_open_input(lua_State *L, grad_trace *t, grad_dtype dtype, int ndim, const int64_t *shape);
+/* A Lua number as a 0-d value: a constant for 0, 1, -1, 2, 0.5, else a scalar of the program. */
+grad_id grad__trace_number(lua_State *L, grad_trace *t, double value, grad_dtype dtype);
+
+/* The live trace of a traced tensor; raises when it has ended. */
+grad_trace *grad__trace_of(lua_State *L, const grad_tensor *t);
+/* The newer of `newest` (may be NULL) and the trace of the value at `index` (if it is traced). */
+grad_trace *grad__trace_newer(lua_State *L, grad_trace *newest, int index);
+/* Pushes the tensor of a value. Raises when id is GRAD_NONE, with the program's failure, which is forgotten. */
+void grad__trace_push(lua_State *L, grad_trace *t, grad_id id);
+
+/* The value of a traced tensor, evaluated now. Raises for staged traces, saying what to use instead of `doing`. */
+const grad_array *grad__trace_evaluate(lua_State *L, const grad_tensor *t, const char *doing);
+/* The header to read: the tensor's own, or the evaluated one. */
+const grad_array *grad__trace_read(lua_State *L, const grad_tensor *t, const char *doing);
 
 /* Called before the memory of `array` is changed: live traces that captured any of it get their own copy first. */
 void grad__trace_preserve(lua_State *L, const grad_array *array);

@@ -1,0 +1,55 @@
+/* trace_read.c: numbers asked for in the middle of a trace: what was recorded so far is evaluated there and then. */
+#include <string.h>
+
+#include "exec/exec.h"
+#include "lua/trace.h"
+
+static void grow_known(lua_State *L, grad_trace *t) {
+  int32_t n = t->p->nvalues;
+  if (t->nknown >= n) return;
+  grad_array *grown = grad__realloc(t->g->ctx, t->known, (size_t)t->nknown * sizeof *grown, (size_t)n * sizeof *grown);
+  if (!grown) grad__lua_check(L, t->g->ctx->status);
+  memset(grown + t->nknown, 0, (size_t)(n - t->nknown) * sizeof *grown);
+  t->known = grown;
+  t->nknown = n;
+}
+
+static const char *remedy(const char *staged_by) {
+  if (strcmp(staged_by, "vmap") == 0) return "gl.where(mask, a, b) or gl.cond chooses per example";
+  return "gl.where, gl.cond or gl.while_loop depend on values when the program runs";
+}
+
+static const grad_array *evaluate(lua_State *L, grad_trace *t, grad_id id, const char *doing);
+
+/* The header an input is read through; taken with its own reference, as grad__direct_partial expects of known values. */
+static void know_input(lua_State *L, grad_trace *t, int32_t k, const char *doing) {
+  const grad_binding *b = &t->inputs[k];
+  grad_array *known = &t->known[t->p->inputs[k]];
+  if (known->data || b->kind == GRAD_BOUND_OPEN) return;
+  if (b->kind == GRAD_BOUND_ARRAY) {
+    *known = b->array;
+  } else {
+    const grad_tensor outer = {.serial = b->serial, .slot = b->slot};
+    *known = *evaluate(L, grad__trace_of(L, &outer), b->id, doing);
+  }
+  grad__array_retain(known);
+}
+
+static const grad_array *evaluate(lua_State *L, grad_trace *t, grad_id id, const char *doing) {
+  grow_known(L, t);
+  for (int32_t k = 0; k < t->ninputs; k++) know_input(L, t, k, doing);
+  grad_status status = grad__direct_partial(t->p, id, t->known, t->scalars);
+  if (status == GRAD_EVALUE && t->staged_by)
+    grad__lua_error(L, "%s needs a number, but inside gl.%s values are not known while the function is recorded: %s", doing,
+                    t->staged_by, remedy(t->staged_by));
+  grad__lua_check(L, status);
+  return &t->known[id];
+}
+
+const grad_array *grad__trace_evaluate(lua_State *L, const grad_tensor *x, const char *doing) {
+  return evaluate(L, grad__trace_of(L, x), x->id, doing);
+}
+
+const grad_array *grad__trace_read(lua_State *L, const grad_tensor *x, const char *doing) {
+  return grad__tensor_is_traced(x) ? grad__trace_evaluate(L, x, doing) : &x->array;
+}
