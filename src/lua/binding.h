@@ -51,6 +51,7 @@ static inline grad_ctx *grad__lua_ctx(lua_State *L) { return grad__lua(L)->ctx; 
 
 /* Adds rows (ended by GRAD_FN_END) to the table on top of the stack, and, for methods, to the tensors' methods. */
 void grad__lua_register(lua_State *L, const grad_fn *rows);
+void grad__lua_register_row(lua_State *L, const grad_fn *row);
 /* Pushes a closure with the state and `row` as its first upvalues and the `extra` values on top of the stack after. */
 void grad__lua_push_function(lua_State *L, lua_CFunction f, const grad_fn *row, int extra);
 /* Makes a metatable named `name` in the registry with the functions of `rows` as fields ("__index" is itself when no
@@ -154,6 +155,10 @@ grad_array *grad__tensor_push_copy(lua_State *L, const grad_array *array, grad_d
 void grad__tensor_push_number(lua_State *L, double value);
 /* Pushes a Lua number, or boolean, from element `index`. */
 void grad__tensor_push_element(lua_State *L, const grad_array *array, const int64_t *index);
+/* May the two share an element's memory? (By their outer bounds.) */
+bool grad__array_overlap(const grad_array *a, const grad_array *b);
+/* Makes row->call the metamethod `event` of tensors. */
+void grad__tensor_metamethod(lua_State *L, const char *event, const grad_fn *row);
 /* "f64 2 x 3" for messages. */
 const char *grad__tensor_text(const grad_tensor *t, char *text, size_t size);
 

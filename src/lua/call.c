@@ -15,8 +15,9 @@ static void reset(grad_call *c) {
   if (!c->trace) grad__program_release(c->p);
   grad__free(ctx, c->in, (size_t)c->in_cap * sizeof *c->in);
   grad__free(ctx, c->scalars, (size_t)c->scalars_cap * sizeof *c->scalars);
-  c->trace = NULL, c->p = NULL, c->in = NULL, c->scalars = NULL;
-  c->nin = c->in_cap = c->scalars_cap = c->nout = 0;
+  grad__free(ctx, c->out, (size_t)c->out_cap * sizeof *c->out);
+  c->trace = NULL, c->p = NULL, c->in = NULL, c->scalars = NULL, c->out = NULL;
+  c->nin = c->in_cap = c->scalars_cap = c->nout = c->out_cap = 0;
   c->list = c->views = c->busy = false;
 }
 
@@ -77,21 +78,28 @@ grad_call *grad__call_begin(lua_State *L) {
   c->nargs = nargs;
   c->trace = find_trace(L, nargs);
   c->p = NULL;
-  if (c->trace) c->p = c->trace->p;
+  if (c->trace) {
+    c->p = c->trace->p;
+    c->p->status = GRAD_OK; /* an earlier failure has been raised */
+  }
   else grad__lua_check(L, grad__program_new(c->g->ctx, &c->p));
   return c;
+}
+
+/* Makes room for one more element of a growing array. */
+static void *grow(grad_call *c, void *block, int32_t count, int32_t *cap, size_t size) {
+  if (count < *cap) return block;
+  int32_t wider = *cap ? 2 * *cap : 8;
+  void *grown = grad__realloc(c->g->ctx, block, (size_t)*cap * size, (size_t)wider * size);
+  if (!grown) grad__lua_check(c->L, c->g->ctx->status);
+  *cap = wider;
+  return grown;
 }
 
 /* --- arguments */
 
 static grad_id add_input(grad_call *c, const grad_array *array, int owner) {
-  if (c->nin == c->in_cap) {
-    int32_t cap = c->in_cap ? 2 * c->in_cap : 8;
-    grad_call_input *grown = grad__realloc(c->g->ctx, c->in, (size_t)c->in_cap * sizeof *grown, (size_t)cap * sizeof *grown);
-    if (!grown) grad__lua_check(c->L, c->g->ctx->status);
-    c->in = grown;
-    c->in_cap = cap;
-  }
+  c->in = grow(c, c->in, c->nin, &c->in_cap, sizeof *c->in);
   c->in[c->nin++] = (grad_call_input){array, owner};
   return grad__program_input(c->p, (grad_dtype)array->dtype, array->ndim, array->shape);
 }
@@ -107,13 +115,7 @@ grad_id grad__call_number(grad_call *c, double value, grad_dtype dtype) {
   if (c->trace) return grad__trace_number(c->L, c->trace, value, dtype);
   if (dtype == GRAD_BOOL) return grad__full(c->p, value, dtype, 0, NULL);
   int32_t k = c->p->nscalars;
-  if (k >= c->scalars_cap) {
-    int32_t cap = c->scalars_cap ? 2 * c->scalars_cap : 4;
-    double *grown = grad__realloc(c->g->ctx, c->scalars, (size_t)c->scalars_cap * sizeof *grown, (size_t)cap * sizeof *grown);
-    if (!grown) grad__lua_check(c->L, c->g->ctx->status);
-    c->scalars = grown;
-    c->scalars_cap = cap;
-  }
+  c->scalars = grow(c, c->scalars, k, &c->scalars_cap, sizeof *c->scalars);
   c->scalars[k] = value;
   return grad__scalar(c->p, dtype, k);
 }
@@ -163,8 +165,8 @@ int grad__call_list(grad_call *c, int arg, const char *what, grad_id **ids) {
 }
 
 void grad__call_return(grad_call *c, grad_id id) {
-  if (c->nout < GRAD_MAX_OUT) c->out[c->nout++] = id;
-  else grad__program_fail(c->p, GRAD_EVALUE, "at most %d results are possible", GRAD_MAX_OUT);
+  c->out = grow(c, c->out, c->nout, &c->out_cap, sizeof *c->out);
+  c->out[c->nout++] = id;
 }
 
 /* --- results */
@@ -183,17 +185,17 @@ static bool as_view(const grad_call *c, grad_id id, grad_array *out, int *owner)
   return ins->op->view(ins, &from, grad__type(c->p, id), out);
 }
 
-/* Pushes result k as a view, or as a new tensor whose header goes to out. */
-static bool push_result(grad_call *c, int k, grad_array *out) {
+/* Pushes a result as a view, or as a new tensor whose header goes to out. */
+static bool push_result(grad_call *c, grad_id id, grad_array *out) {
   grad_array view;
   int owner;
-  if (c->views && as_view(c, c->out[k], &view, &owner)) {
+  if (c->views && as_view(c, id, &view, &owner)) {
     grad__tensor_push_view(c->L, owner, &view);
     return false;
   }
-  const grad_type *type = grad__type(c->p, c->out[k]);
+  const grad_type *type = grad__type(c->p, id);
   *out = *grad__tensor_new(c->L, (grad_dtype)type->dtype, type->ndim, type->shape);
-  grad__program_output(c->p, c->out[k]);
+  grad__program_output(c->p, id);
   return true;
 }
 
@@ -206,11 +208,13 @@ static void run(grad_call *c, grad_array *out) {
 }
 
 static void push_eager(grad_call *c) {
-  grad_array out[GRAD_MAX_OUT];
+  grad_array few[4], *out = few;
   int fresh = 0;
+  if (c->nout > 4) out = lua_newuserdatauv(c->L, (size_t)c->nout * sizeof *out, 0);
   if (c->p->status != GRAD_OK) grad__lua_check(c->L, c->p->status);
-  for (int k = 0; k < c->nout; k++) fresh += push_result(c, k, &out[fresh]);
+  for (int k = 0; k < c->nout; k++) fresh += push_result(c, c->out[k], &out[fresh]);
   if (fresh > 0) run(c, out);
+  if (c->nout > 4) lua_remove(c->L, -1 - c->nout);
 }
 
 /* A failure is the call's, not the trace's: it is forgotten when it has been raised. */

@@ -27,8 +27,8 @@ struct grad_call {
   int32_t nin, in_cap;
   double *scalars;
   int32_t scalars_cap;
-  grad_id out[GRAD_MAX_OUT];
-  int nout;
+  grad_id *out; /* results */
+  int32_t nout, out_cap;
   bool list; /* the results come back as one Lua list */
 };
 

@@ -61,17 +61,19 @@ void grad__lua_push_function(lua_State *L, lua_CFunction f, const grad_fn *row, 
   lua_pushcclosure(L, f, 2 + extra);
 }
 
-void grad__lua_register(lua_State *L, const grad_fn *rows) {
-  lua_rawgeti(L, LUA_REGISTRYINDEX, state_of(L)->ref_methods);
-  for (; rows->name; rows++) {
-    grad__lua_push_function(L, rows->call ? rows->call : grad__call_row, rows, 0);
-    if (rows->method) {
-      lua_pushvalue(L, -1);
-      lua_setfield(L, -3, rows->name);
-    }
-    lua_setfield(L, -3, rows->name);
+void grad__lua_register_row(lua_State *L, const grad_fn *row) {
+  grad__lua_push_function(L, row->call ? row->call : grad__call_row, row, 0);
+  if (row->method) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, state_of(L)->ref_methods);
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, row->name);
+    lua_pop(L, 1);
   }
-  lua_pop(L, 1);
+  lua_setfield(L, -2, row->name);
+}
+
+void grad__lua_register(lua_State *L, const grad_fn *rows) {
+  for (; rows->name; rows++) grad__lua_register_row(L, rows);
 }
 
 void grad__lua_metatable(lua_State *L, const char *name, const grad_fn *rows) {

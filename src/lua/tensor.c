@@ -32,11 +32,18 @@ grad_tensor *grad__tensor_check_concrete(lua_State *L, int arg, const char *what
   return t;
 }
 
+static bool has_repeats(const grad_array *a) {
+  for (int i = 0; i < a->ndim; i++)
+    if (a->strides[i] == 0 && a->shape[i] > 1) return true;
+  return false;
+}
+
 grad_tensor *grad__tensor_check_writable(lua_State *L, int arg, const char *what) {
   grad_tensor *t = grad__tensor_check(L, arg, what);
   if (grad__tensor_is_traced(t))
     grad__lua_error(L, "a value inside a transform cannot be changed in place: use the method without the underscore, or x:put(index, value)");
   if (t->array.storage && t->array.storage->readonly) grad__lua_error(L, "%s is read-only: change a clone()", what);
+  if (has_repeats(&t->array)) grad__lua_error(L, "%s repeats its elements (expand): change a clone()", what);
   grad__trace_preserve(L, &t->array);
   return t;
 }
@@ -133,6 +140,23 @@ const char *grad__tensor_text(const grad_tensor *t, char *text, size_t size) {
   return grad__type_text(&type, text, size);
 }
 
+bool grad__array_overlap(const grad_array *a, const grad_array *b) {
+  const char *from[2], *to[2];
+  const grad_array *both[2] = {a, b};
+  for (int k = 0; k < 2; k++) {
+    const grad_array *x = both[k];
+    int64_t size = (int64_t)grad__dtype_size((grad_dtype)x->dtype);
+    from[k] = x->data, to[k] = from[k] + size;
+    if (grad__array_numel(x) == 0) return false;
+    for (int i = 0; i < x->ndim; i++) {
+      int64_t reach = (x->shape[i] - 1) * x->strides[i] * size;
+      if (reach > 0) to[k] += reach;
+      else from[k] += reach;
+    }
+  }
+  return from[0] < to[1] && from[1] < to[0];
+}
+
 static int tensor_gc(lua_State *L) {
   grad_tensor *t = lua_touserdata(L, 1);
   grad__array_release(&t->array);
@@ -155,15 +179,13 @@ static int make_meta(lua_State *L, const char *name, bool owner, const void **id
   return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-void grad__tensor_metamethods(lua_State *L, const grad_fn *rows) {
-  const grad_lua *g = lua_touserdata(L, lua_upvalueindex(1));
+void grad__tensor_metamethod(lua_State *L, const char *event, const grad_fn *row) {
+  const grad_lua *g = grad__lua(L);
   const int refs[] = {g->ref_light, g->ref_owner};
   for (int i = 0; i < 2; i++) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, refs[i]);
-    for (const grad_fn *row = rows; row->name; row++) {
-      grad__lua_push_function(L, row->call, row, 0);
-      lua_setfield(L, -2, row->signature);
-    }
+    grad__lua_push_function(L, row->call, row, 0);
+    lua_setfield(L, -2, event);
     lua_pop(L, 1);
   }
 }

@@ -225,23 +225,6 @@ void grad__trace_push(lua_State *L, grad_trace *t, grad_id id) {
 
 /* --- tensors that change while captured */
 
-static bool overlap(const grad_array *a, const grad_array *b) {
-  const char *from[2], *to[2];
-  const grad_array *both[2] = {a, b};
-  for (int k = 0; k < 2; k++) {
-    const grad_array *x = both[k];
-    int64_t size = (int64_t)grad__dtype_size((grad_dtype)x->dtype);
-    from[k] = x->data, to[k] = from[k] + size;
-    if (grad__array_numel(x) == 0) return false;
-    for (int i = 0; i < x->ndim; i++) {
-      int64_t reach = (x->shape[i] - 1) * x->strides[i] * size;
-      if (reach > 0) to[k] += reach;
-      else from[k] += reach;
-    }
-  }
-  return from[0] < to[1] && from[1] < to[0];
-}
-
 /* A later capture of the tensor must see its new value: the table forgets that it has the input `id`. */
 static void forget_capture(lua_State *L, grad_trace *t, grad_id id) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, t->captures);
@@ -257,7 +240,7 @@ static void forget_capture(lua_State *L, grad_trace *t, grad_id id) {
 static void preserve_in(lua_State *L, grad_trace *t, const grad_array *array) {
   for (int32_t i = 0; i < t->ninputs; i++) {
     grad_binding *b = &t->inputs[i];
-    if (b->kind != GRAD_BOUND_ARRAY || b->owned || !overlap(&b->array, array)) continue;
+    if (b->kind != GRAD_BOUND_ARRAY || b->owned || !grad__array_overlap(&b->array, array)) continue;
     grad_array copy;
     grad__lua_check(L, grad__array_new(t->g->ctx, (grad_dtype)b->array.dtype, b->array.ndim, b->array.shape, &copy));
     grad__array_copy(&copy, &b->array);
@@ -267,7 +250,7 @@ static void preserve_in(lua_State *L, grad_trace *t, const grad_array *array) {
   }
   /* values evaluated so far may be views of it: they are evaluated again from the copy */
   for (int32_t v = 0; v < t->nknown; v++)
-    if (t->known[v].data && overlap(&t->known[v], array)) grad__array_release(&t->known[v]);
+    if (t->known[v].data && grad__array_overlap(&t->known[v], array)) grad__array_release(&t->known[v]);
 }
 
 void grad__trace_preserve(lua_State *L, const grad_array *array) {

@@ -1,0 +1,345 @@
+/* elementwise.c: one Lua function for every elementwise row of ops.def, its method, its in-place method, and the
+ * operators. Concrete operands that fit go straight to the kernel; whatever is not simple goes the general way, through
+ * a small program, so that both give the same dtypes and shapes. */
+#include <math.h>
+#include <string.h>
+
+#include "lua/binding.h"
+#include "lua/call.h"
+#include "lua/trace.h"
+#include "ops/kernels.h"
+#include "ops/ops.h"
+
+enum { MAX_OPERANDS = 3, DTYPES = 4, LARGE = 1 << 15 }; /* from LARGE on plans are worth it: they use the pool */
+
+/* A row, and what it makes of each dtype by the kernel alone (-1: conversions are needed). */
+typedef struct elementwise {
+  grad_fn fn; /* first: the running row is cast to this */
+  const grad_op *op;
+  int8_t result[DTYPES];
+} elementwise;
+
+typedef struct operand {
+  const grad_array *array; /* NULL: a number */
+  double number;
+} operand;
+
+/* --- the direct way */
+
+typedef union block {
+  double f64[GRAD_BLOCK];
+  float f32[GRAD_BLOCK];
+} block;
+
+static const void *fill_block(block *b, const operand *x, grad_dtype dtype, int64_t n) {
+  if (dtype == GRAD_F64) {
+    double value = x->array ? *(const double *)x->array->data : x->number;
+    for (int64_t i = 0; i < n; i++) b->f64[i] = value;
+  } else {
+    float value = x->array ? *(const float *)x->array->data : (float)x->number;
+    for (int64_t i = 0; i < n; i++) b->f32[i] = value;
+  }
+  return b;
+}
+
+static void run_kernel(grad_kernel kernel, int nin, const operand *x, grad_dtype dtype, size_t out_size, int64_t n, char *out) {
+  block blocks[MAX_OPERANDS];
+  const char *at[MAX_OPERANDS];
+  size_t size = grad__dtype_size(dtype), step[MAX_OPERANDS];
+  int64_t filled = n < GRAD_BLOCK ? n : GRAD_BLOCK;
+  bool repeated = false;
+  for (int k = 0; k < nin; k++) {
+    bool single = !x[k].array || (x[k].array->ndim == 0 && n > 1);
+    at[k] = single ? fill_block(&blocks[k], &x[k], dtype, filled) : x[k].array->data;
+    step[k] = single ? 0 : size;
+    repeated = repeated || single;
+  }
+  int64_t run = repeated ? filled : n;
+  for (int64_t i = 0; i < n; i += run) {
+    int64_t count = n - i < run ? n - i : run;
+    const void *in[MAX_OPERANDS];
+    for (int k = 0; k < nin; k++) in[k] = at[k] + (size_t)i * step[k];
+    kernel(count, out + (size_t)i * out_size, in);
+  }
+}
+
+/* The operand that has the result's shape; NULL when the operands need broadcasting, converting or gathering. */
+static const grad_array *common_shape(int nin, const operand *x) {
+  const grad_array *shape = NULL;
+  for (int k = 0; k < nin; k++) {
+    const grad_array *a = x[k].array;
+    if (!a) continue;
+    if (shape && a->dtype != shape->dtype) return NULL;
+    if (a->ndim == 0) {
+      if (!shape) shape = a;
+      continue;
+    }
+    if (!grad__array_is_contiguous(a)) return NULL;
+    if (shape && shape->ndim && !grad__shape_equal(a->ndim, a->shape, shape->ndim, shape->shape)) return NULL;
+    shape = a;
+  }
+  return shape;
+}
+
+static bool run_direct(lua_State *L, const elementwise *e, int nin, const operand *x) {
+  const grad_array *shape = common_shape(nin, x);
+  if (!shape || e->result[shape->dtype] < 0) return false;
+  int64_t n = grad__array_numel(shape);
+  if (n >= LARGE) return false;
+  grad_dtype dtype = (grad_dtype)shape->dtype, result = (grad_dtype)e->result[dtype];
+  grad_array *out = grad__tensor_new(L, result, shape->ndim, shape->shape);
+  run_kernel(grad__kernel(grad__lua_ctx(L), e->op, dtype), nin, x, dtype, grad__dtype_size(result), n, out->data);
+  return true;
+}
+
+/* Plain numbers give a plain number, or boolean. */
+static bool run_numbers(lua_State *L, const elementwise *e, int nin, const operand *x) {
+  if (e->result[GRAD_F64] < 0) return false;
+  const void *in[MAX_OPERANDS];
+  double number = 0;
+  uint8_t truth = 0;
+  bool predicate = e->result[GRAD_F64] == GRAD_BOOL;
+  for (int k = 0; k < nin; k++) in[k] = &x[k].number;
+  grad__kernel(grad__lua_ctx(L), e->op, GRAD_F64)(1, predicate ? (void *)&truth : &number, in);
+  if (predicate) lua_pushboolean(L, truth);
+  else lua_pushnumber(L, number);
+  return true;
+}
+
+/* --- the general way */
+
+/* A number takes the dtype of the tensors around it; where's mask does not count. */
+static grad_dtype dtype_around(lua_State *L, const grad_op *op, int nin) {
+  grad_dtype dtype = GRAD_BOOL;
+  bool any = false;
+  for (int k = nin == 3 && op == &grad__op_where ? 1 : 0; k < nin; k++) {
+    const grad_tensor *t = grad__tensor_to(L, k + 1);
+    if (!t) continue;
+    dtype = any ? grad__dtype_promote(dtype, (grad_dtype)t->array.dtype) : (grad_dtype)t->array.dtype;
+    any = true;
+  }
+  return any ? dtype : GRAD_F64;
+}
+
+static grad_id apply(grad_program *p, const grad_op *op, int nin, const grad_id *x) {
+  if (nin == 1) return grad__op1(p, op, x[0]);
+  if (nin == 2) return grad__op2(p, op, x[0], x[1]);
+  return op == &grad__op_where ? grad__where(p, x[0], x[1], x[2]) : grad__op3(p, op, x[0], x[1], x[2]);
+}
+
+static const char *const operand_names[MAX_OPERANDS] = {"argument 1", "argument 2", "argument 3"};
+
+static void check_operand(lua_State *L, int arg) {
+  int type = lua_type(L, arg);
+  if (type == LUA_TNUMBER || type == LUA_TBOOLEAN || grad__tensor_to(L, arg)) return;
+  grad__arg_error(L, arg, operand_names[arg - 1], "a tensor or a number");
+}
+
+static void record(lua_State *L, const grad_op *op, int nin, grad_trace *t) {
+  grad_id x[MAX_OPERANDS] = {GRAD_NONE, GRAD_NONE, GRAD_NONE};
+  grad_dtype around = dtype_around(L, op, nin);
+  t->p->status = GRAD_OK;
+  for (int k = 0; k < nin; k++) {
+    check_operand(L, k + 1);
+    grad_dtype dtype = lua_type(L, k + 1) == LUA_TUSERDATA ? around : grad__number_dtype(L, k + 1, around);
+    x[k] = grad__trace_lift(L, t, k + 1, dtype);
+  }
+  grad__trace_push(L, t, apply(t->p, op, nin, x));
+}
+
+static void run_program(lua_State *L, const grad_op *op, int nin) {
+  grad_id x[MAX_OPERANDS] = {GRAD_NONE, GRAD_NONE, GRAD_NONE};
+  grad_dtype around = dtype_around(L, op, nin);
+  bool plain = true;
+  for (int k = 0; k < nin; k++) plain = plain && !grad__tensor_to(L, k + 1);
+  grad_call *c = grad__call_begin(L);
+  for (int k = 0; k < nin; k++) {
+    if (grad__tensor_to(L, k + 1)) {
+      x[k] = grad__call_capture(c, k + 1);
+      continue;
+    }
+    check_operand(L, k + 1);
+    double value = lua_isboolean(L, k + 1) ? lua_toboolean(L, k + 1) : lua_tonumber(L, k + 1);
+    x[k] = grad__call_number(c, value, grad__number_dtype(L, k + 1, around));
+  }
+  grad__call_return(c, apply(c->p, op, nin, x));
+  grad__call_finish(c);
+  if (!plain) return;
+  const grad_tensor *t = grad__tensor_to(L, -1);
+  grad__tensor_push_element(L, &t->array, NULL);
+}
+
+/* Reads the operands; false when one is neither a concrete tensor nor a number. `newest` is the trace to record in. */
+static bool read_operands(lua_State *L, int nin, operand *x, grad_trace **newest, bool *plain) {
+  bool simple = true;
+  *newest = NULL;
+  *plain = true;
+  for (int k = 0; k < nin; k++) {
+    x[k].array = NULL;
+    if (lua_type(L, k + 1) == LUA_TNUMBER) {
+      x[k].number = lua_tonumber(L, k + 1);
+      continue;
+    }
+    const grad_tensor *t = grad__tensor_to(L, k + 1);
+    simple = simple && t;
+    if (!t) continue;
+    *plain = false;
+    x[k].array = &t->array;
+    if (!grad__tensor_is_traced(t)) continue;
+    simple = false;
+    *newest = grad__trace_newer(L, *newest, k + 1);
+  }
+  return simple;
+}
+
+/* With the operands at 1 .. nin; pushes the result. */
+static void call_elementwise(lua_State *L, const elementwise *e) {
+  operand x[MAX_OPERANDS];
+  grad_trace *newest;
+  bool plain;
+  int nin = e->op->nin;
+  if (read_operands(L, nin, x, &newest, &plain)) {
+    if (plain ? run_numbers(L, e, nin, x) : run_direct(L, e, nin, x)) return;
+  } else if (newest) {
+    record(L, e->op, nin, newest);
+    return;
+  }
+  run_program(L, e->op, nin);
+}
+
+static int elementwise_call(lua_State *L) {
+  const elementwise *e = (const elementwise *)grad__lua_fn(L);
+  lua_settop(L, e->op->nin);
+  call_elementwise(L, e);
+  return 1;
+}
+
+/* x:add_(y): the result goes to x, whose dtype and shape stay. */
+static int in_place_call(lua_State *L) {
+  const elementwise *e = (const elementwise *)grad__lua_fn(L);
+  lua_settop(L, e->op->nin);
+  const grad_tensor *x = grad__tensor_check_writable(L, 1, "the tensor");
+  call_elementwise(L, e);
+  const grad_tensor *result = grad__tensor_to(L, -1);
+  if (grad__tensor_is_traced(result))
+    grad__lua_error(L, "a concrete tensor cannot take a value of a transform in place: use the method without the underscore");
+  char a[160], b[160];
+  const grad_array *from = &result->array;
+  if (!grad__shape_equal(from->ndim, from->shape, x->array.ndim, x->array.shape) ||
+      (grad__dtype_is_float((grad_dtype)from->dtype) && !grad__dtype_is_float((grad_dtype)x->array.dtype)))
+    grad__lua_error(L, "the result (%s) does not fit in place into the tensor (%s)", grad__tensor_text(result, a, sizeof a),
+                    grad__tensor_text(x, b, sizeof b));
+  grad__array_copy(&x->array, from);
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* --- comparisons of 0-d tensors by Lua's operators */
+
+static double ordered(lua_State *L, int arg, const char *sign, const char *method) {
+  if (lua_type(L, arg) == LUA_TNUMBER) return lua_tonumber(L, arg);
+  const grad_tensor *t = grad__tensor_to(L, arg);
+  if (!t) grad__arg_error(L, arg, "an operand", "a tensor or a number");
+  char text[160], doing[32];
+  if (t->array.ndim != 0)
+    grad__lua_error(L, "a %s b needs numbers or 0-d tensors, got a tensor (%s): use a:%s(b), which compares element by element", sign,
+                    grad__tensor_text(t, text, sizeof text), method);
+  snprintf(doing, sizeof doing, "a %s b", sign);
+  return grad__array_get(grad__trace_read(L, t, doing), NULL);
+}
+
+static int less_than(lua_State *L) {
+  double a = ordered(L, 1, "<", "lt"), b = ordered(L, 2, "<", "lt");
+  lua_pushboolean(L, a < b);
+  return 1;
+}
+
+static int less_equal(lua_State *L) {
+  double a = ordered(L, 1, "<=", "le"), b = ordered(L, 2, "<=", "le");
+  lua_pushboolean(L, a <= b);
+  return 1;
+}
+
+/* --- registration: everything comes from the registry of ops */
+
+/* What each float dtype gives; rows that compute in another dtype go the general way. */
+static void find_results(lua_State *L, elementwise *e) {
+  for (int d = 0; d < DTYPES; d++) {
+    e->result[d] = -1;
+    if (!grad__dtype_is_float((grad_dtype)d) || e->op == &grad__op_where) continue;
+    if (grad__operand_dtype(e->op, (grad_dtype)d) != (grad_dtype)d) continue;
+    if (!grad__kernel(grad__lua_ctx(L), e->op, (grad_dtype)d)) continue;
+    e->result[d] = (int8_t)grad__result_dtype(e->op, (grad_dtype)d);
+  }
+}
+
+static void *arena_text(lua_State *L, const char *a, const char *b) {
+  size_t na = strlen(a), nb = strlen(b);
+  char *text = grad__arena_alloc(&grad__lua(L)->arena, na + nb + 1);
+  if (!text) grad__lua_check(L, GRAD_ENOMEM);
+  memcpy(text, a, na);
+  memcpy(text + na, b, nb + 1);
+  return text;
+}
+
+/* Names that Lua keeps for itself. */
+static const char *lua_name(lua_State *L, const char *name) {
+  static const char *const keywords[] = {"and", "or", "not"};
+  for (int i = 0; i < 3; i++)
+    if (strcmp(name, keywords[i]) == 0) return arena_text(L, "logical_", name);
+  return name;
+}
+
+static elementwise *make_row(lua_State *L, const grad_op *op) {
+  static const char *const signatures[] = {"x -> tensor", "a, b -> tensor", "a, b, c -> tensor"};
+  elementwise *e = grad__arena_alloc(&grad__lua(L)->arena, sizeof *e);
+  if (!e) grad__lua_check(L, GRAD_ENOMEM);
+  memset(e, 0, sizeof *e);
+  e->op = op;
+  e->fn.name = lua_name(L, op->name);
+  e->fn.signature = signatures[op->nin - 1];
+  e->fn.doc = op->doc;
+  e->fn.call = elementwise_call;
+  e->fn.method = true;
+  find_results(L, e);
+  return e;
+}
+
+static void add_in_place(lua_State *L, const elementwise *from) {
+  elementwise *e = grad__arena_copy(&grad__lua(L)->arena, from, sizeof *e);
+  if (!e) grad__lua_check(L, GRAD_ENOMEM);
+  e->fn.name = arena_text(L, from->fn.name, "_");
+  e->fn.doc = arena_text(L, "in place: ", from->fn.doc);
+  e->fn.call = in_place_call;
+  grad__lua_register_row(L, &e->fn);
+}
+
+/* Operators by the name of their row. */
+static const struct {
+  const char *event, *op;
+} operators[] = {{"__add", "add"},  {"__sub", "sub"},       {"__mul", "mul"}, {"__div", "div"},  {"__pow", "pow"},
+                 {"__mod", "mod"},  {"__idiv", "floordiv"}, {"__unm", "neg"}, {"__band", "and"}, {"__bor", "or"},
+                 {"__bxor", "xor"}, {"__bnot", "not"}};
+
+static void add_operators(lua_State *L, const elementwise *e) {
+  for (size_t i = 0; i < sizeof operators / sizeof *operators; i++)
+    if (strcmp(operators[i].op, e->op->name) == 0) grad__tensor_metamethod(L, operators[i].event, &e->fn);
+}
+
+static void add_rows(lua_State *L) {
+  for (int i = 0; i < grad__op_count(); i++) {
+    const grad_op *op = grad__op_at(i);
+    if (!(op->flags & GRAD_OP_ELEMENTWISE)) continue;
+    const elementwise *e = make_row(L, op);
+    grad__lua_register_row(L, &e->fn);
+    add_operators(L, e);
+    if (op->nin < 3 && e->result[GRAD_F64] == GRAD_F64) add_in_place(L, e);
+  }
+}
+
+void grad__open_elementwise(lua_State *L) {
+  static const grad_fn comparisons[] = {{.name = "lt", .call = less_than}, {.name = "le", .call = less_equal}};
+  add_rows(L);
+  grad__tensor_metamethod(L, "__lt", &comparisons[0]);
+  grad__tensor_metamethod(L, "__le", &comparisons[1]);
+}
