@@ -6,6 +6,7 @@
 #include "io/source.h"
 
 typedef struct grad_csv_options {
+  int64_t skip;     /* lines to leave out at the start */
   char delimiter;   /* 0: the one of , ; tab | that the first line has most of; without any of them, blanks */
   int header;       /* 1: the first line names the columns; 0: it is data; -1: a header when none of it is a number */
   grad_dtype dtype; /* of the values: GRAD_F32 or GRAD_F64 */
