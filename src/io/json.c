@@ -8,15 +8,19 @@ grad_status grad__json_expected(const grad_json *json, const char *what) {
   return grad__bad_data(json->ctx, json->name, json->offset + (json->at - json->begin), "%s expected", what);
 }
 
+void grad__json_skip(grad_json *json) {
+  while (json->at < json->end && *json->at && strchr(" \t\r\n", *json->at)) json->at++;
+}
+
 bool grad__json_take(grad_json *json, char c) {
-  while (json->at < json->end && strchr(" \t\r\n", *json->at) && *json->at) json->at++;
+  grad__json_skip(json);
   if (json->at == json->end || *json->at != c) return false;
   json->at++;
   return true;
 }
 
 grad_status grad__json_natural(grad_json *json, int64_t *out) {
-  grad__json_take(json, '\0'); /* skips blanks; there is no NUL in JSON */
+  grad__json_skip(json);
   const char *const first = json->at;
   int64_t x = 0;
   for (; json->at < json->end && *json->at >= '0' && *json->at <= '9'; json->at++) {

@@ -15,6 +15,8 @@ typedef struct grad_json {
 /* grad__json_expected: EFORMAT at the present place. */
 grad_status grad__json_expected(const grad_json *json, const char *what);
 
+void grad__json_skip(grad_json *json); /* blanks */
+
 /* grad__json_take: skips blanks, then c if it comes next. */
 bool grad__json_take(grad_json *json, char c);
 

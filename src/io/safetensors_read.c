@@ -138,18 +138,19 @@ static grad_status parse_metadata(reader *r) {
   return GRAD_OK;
 }
 
-static grad_status add_entry(reader *r, entry **out) {
+/* A new entry, zeroed; NULL when out of memory. */
+static entry *add_entry(reader *r) {
   if (r->entries.count == r->entries.cap) {
     const int64_t cap = r->entries.cap ? r->entries.cap * 2 : 16;
     entry *const items =
         grad__realloc(r->ctx, r->entries.items, (size_t)r->entries.cap * sizeof *items, (size_t)cap * sizeof *items);
-    if (!items) return r->ctx->status;
+    if (!items) return NULL;
     r->entries.items = items;
     r->entries.cap = cap;
   }
-  *out = &r->entries.items[r->entries.count++];
-  **out = (entry){0};
-  return GRAD_OK;
+  entry *const e = &r->entries.items[r->entries.count++];
+  *e = (entry){0};
+  return e;
 }
 
 static grad_status parse_header(reader *r) {
@@ -158,7 +159,6 @@ static grad_status parse_header(reader *r) {
   for (bool first = true; !grad__json_take(&r->json, '}'); first = false) {
     const char *name;
     size_t size;
-    entry *e;
     if (!first && !grad__json_take(&r->json, ',')) return grad__json_expected(&r->json, "a comma or }");
     grad_status status = grad__json_string(&r->json, r->arena, &name, &size);
     if (status) return status;
@@ -168,15 +168,15 @@ static grad_status parse_header(reader *r) {
       metadata = true;
       status = parse_metadata(r);
     } else {
-      status = add_entry(r, &e);
-      if (status) return status;
+      entry *const e = add_entry(r);
+      if (!e) return r->ctx->status;
       e->name = name;
       e->name_size = size;
       status = parse_tensor(r, e);
     }
     if (status) return status;
   }
-  grad__json_take(&r->json, '\0'); /* spaces pad the header */
+  grad__json_skip(&r->json); /* spaces pad the header */
   return r->json.at == r->json.end ? GRAD_OK : grad__json_expected(&r->json, "nothing more");
 }
 
