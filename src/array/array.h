@@ -63,6 +63,9 @@ void grad__array_release(grad_array *a); /* drops the reference (if storage) and
 /* Copies values with conversion; shapes must be equal (broadcast the source first); any strides; no overlap unless the
  * headers are identical. i64 from float truncates; bool is value != 0. */
 void grad__array_copy(const grad_array *to, const grad_array *from);
+/* The inner loop of it: n elements, steps counted in elements; the memory must not overlap. */
+typedef void (*grad_copier)(int64_t n, void *restrict to, int64_t to_step, const void *restrict from, int64_t from_step);
+grad_copier grad__array_copier(grad_dtype to, grad_dtype from);
 void grad__array_fill(const grad_array *to, double value);
 double grad__array_get(const grad_array *a, const int64_t *index); /* as double; for printing and item() */
 

@@ -5,9 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* n elements, steps counted in elements. */
-typedef void (*copy_fn)(int64_t n, void *restrict to, int64_t to_step, const void *restrict from, int64_t from_step);
-
 /* i64 from a float truncates towards zero; out of range gives the nearest integer, NaN gives 0 (C leaves both open). */
 static inline int64_t i64_from(double x) {
   if (isnan(x)) return 0;
@@ -49,12 +46,14 @@ COPY(f64_from_i64, double, int64_t, TO_F64)
 COPY(f64_from_f32, double, float, TO_F64)
 COPY(f64_from_f64, double, double, TO_F64)
 
-static const copy_fn copies[4][4] = {
+static const grad_copier copies[4][4] = {
     [GRAD_BOOL] = {bool_from_bool, bool_from_i64, bool_from_f32, bool_from_f64},
     [GRAD_I64] = {i64_from_bool, i64_from_i64, i64_from_f32, i64_from_f64},
     [GRAD_F32] = {f32_from_bool, f32_from_i64, f32_from_f32, f32_from_f64},
     [GRAD_F64] = {f64_from_bool, f64_from_i64, f64_from_f32, f64_from_f64},
 };
+
+grad_copier grad__array_copier(grad_dtype to, grad_dtype from) { return copies[to][from]; }
 
 /* Reorders the axes of both alike, so that `to` is written in the order of its memory. */
 static void order_axes(grad_array *to, grad_array *from) {
@@ -75,7 +74,7 @@ typedef struct plane {
   int64_t to_row, to_col, from_row, from_col;
 } plane;
 
-static void copy_plane(const plane *p, copy_fn copy, char *to, size_t to_size, const char *from, size_t from_size) {
+static void copy_plane(const plane *p, grad_copier copy, char *to, size_t to_size, const char *from, size_t from_size) {
   for (int64_t col = 0; col < p->cols; col += TILE) {
     const int64_t n = p->cols - col < TILE ? p->cols - col : TILE;
     for (int64_t row = 0; row < p->rows; row++) {
@@ -95,7 +94,7 @@ static int transposed_axis(const grad_array *to, const grad_array *from) {
   return -1;
 }
 
-static void copy_transposed(const grad_array *to, const grad_array *from, int axis, copy_fn copy) {
+static void copy_transposed(const grad_array *to, const grad_array *from, int axis, grad_copier copy) {
   const int last = to->ndim - 1;
   const plane p = {.rows = to->shape[axis],
                    .cols = to->shape[last],
@@ -126,7 +125,7 @@ static bool same_layout(const grad_array *a, const grad_array *b) {
 }
 
 void grad__array_copy(const grad_array *to, const grad_array *from) {
-  const copy_fn copy = copies[to->dtype][from->dtype];
+  const grad_copier copy = copies[to->dtype][from->dtype];
   grad_array t = *to, f = *from;
   if (grad__array_numel(to) == 0 || same_layout(to, from)) return;
   order_axes(&t, &f);
@@ -152,7 +151,7 @@ void grad__array_fill(const grad_array *to, double value) {
     float f;
     double d;
   } one;
-  const copy_fn convert = copies[to->dtype][GRAD_F64], copy = copies[to->dtype][to->dtype];
+  const grad_copier convert = copies[to->dtype][GRAD_F64], copy = copies[to->dtype][to->dtype];
   convert(1, &one, 1, &value, 1);
   const bool zero_bytes = value == 0 && !signbit(value);
   grad_array t = *to, same = *to;

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "exec/exec.h"
+#include "exec/planner.h"
 
 static grad_status call_nested(void *ud, grad_program *sub, const grad_array *const *in, const double *scalars,
                                grad_array *out) {
@@ -15,18 +15,8 @@ static grad_status call_nested(void *ud, grad_program *sub, const grad_array *co
   return grad__direct_run(sub, in, scalars, out);
 }
 
-/* A header nobody has filled. (An array without elements may have no data, but it has an axis.) */
-static bool is_unset(const grad_array *a) { return !a->data && !a->storage && a->ndim == 0; }
-
-static bool is_dynamic(const grad_type *t) {
-  for (int i = 0; i < t->ndim; i++) {
-    if (t->shape[i] == GRAD_DYNAMIC) return true;
-  }
-  return false;
-}
-
 /* Says where in the user's file the failing instruction was recorded. */
-static grad_status fail_at(const grad_program *p, const grad_instr *ins, grad_status status) {
+grad_status grad__fail_at(const grad_program *p, const grad_instr *ins, grad_status status) {
   const char *where = grad__program_where(p, ins);
   size_t used = strlen(p->ctx->message);
   if (status != GRAD_OK && *where) snprintf(p->ctx->message + used, sizeof p->ctx->message - used, " [%s]", where);
@@ -118,7 +108,7 @@ static grad_status make_outputs(const frame *f, const grad_instr *ins) {
     const grad_type *t = grad__type(f->p, ins->out + k);
     grad_array *out = &f->values[ins->out + k];
     f->out[k] = out;
-    if (is_dynamic(t)) continue;
+    if (grad__type_is_dynamic(t)) continue;
     grad_status status = grad__array_new(f->p->ctx, t->dtype, t->ndim, t->shape, out);
     if (status != GRAD_OK) return status;
   }
@@ -141,7 +131,7 @@ static grad_status step(frame *f, const grad_instr *ins) {
   if (status == GRAD_OK) {
     int64_t bytes = ins->op->scratch ? ins->op->scratch(f->p, ins) : 0;
     grad_eval e = {.ctx = ctx, .ins = ins, .in = f->in, .out = f->out, .scalars = f->scalars, .call = call_nested};
-    status = fail_at(f->p, ins, eval_with_scratch(&e, bytes));
+    status = grad__fail_at(f->p, ins, eval_with_scratch(&e, bytes));
   }
   if (status != GRAD_OK) release_outputs(f, ins);
   return status;
@@ -155,7 +145,7 @@ static bool fits(const grad_type *t, const grad_array *a) {
   return true;
 }
 
-static grad_status check_inputs(const grad_program *p, const grad_array *const *in) {
+grad_status grad__check_inputs(const grad_program *p, const grad_array *const *in) {
   for (int32_t k = 0; k < p->ninputs; k++) {
     const grad_type *t = grad__type(p, p->inputs[k]), got = {in[k]->shape, in[k]->dtype, in[k]->ndim};
     char want_text[128], got_text[128];
@@ -209,7 +199,7 @@ static grad_status give_output(grad_ctx *ctx, const grad_array *v, grad_array *o
 static grad_status give_outputs(const frame *f, grad_array *out, bool *fresh) {
   const grad_program *p = f->p;
   grad_status status = GRAD_OK;
-  for (int32_t k = 0; k < p->noutputs; k++) fresh[k] = is_unset(&out[k]);
+  for (int32_t k = 0; k < p->noutputs; k++) fresh[k] = grad__array_is_unset(&out[k]);
   int32_t given = 0;
   for (; given < p->noutputs && status == GRAD_OK; given++) {
     const grad_array *v = &f->values[p->outputs[given]];
@@ -238,7 +228,7 @@ static grad_status run_all(frame *f, const int32_t *last) {
 
 grad_status grad__direct_run(grad_program *p, const grad_array *const *in, const double *scalars, grad_array *out) {
   if (p->status != GRAD_OK) return p->status;
-  grad_status status = check_inputs(p, in);
+  grad_status status = grad__check_inputs(p, in);
   if (status != GRAD_OK) return status;
   size_t nvalues = (size_t)p->nvalues, noutputs = (size_t)p->noutputs;
   size_t bytes = nvalues * (sizeof(grad_array) + sizeof(int32_t)) + noutputs * sizeof(bool);
@@ -287,7 +277,7 @@ static bool push(id_stack *s, grad_id v) {
 static grad_status push_unknown(id_stack *s, const frame *f, const grad_instr *ins, bool *waits) {
   *waits = false;
   for (int32_t k = 0; k < ins->nin; k++) {
-    if (!is_unset(&f->values[ins->in[k]])) continue;
+    if (!grad__array_is_unset(&f->values[ins->in[k]])) continue;
     *waits = true;
     if (!push(s, ins->in[k])) return s->ctx->status;
   }
@@ -298,7 +288,7 @@ static grad_status push_unknown(id_stack *s, const frame *f, const grad_instr *i
 static grad_status complete(frame *f, id_stack *s) {
   while (s->count > 0) {
     grad_id v = s->ids[s->count - 1];
-    if (!is_unset(&f->values[v])) {
+    if (!grad__array_is_unset(&f->values[v])) {
       s->count--;
       continue;
     }

@@ -13,8 +13,8 @@
 grad_status grad__direct_run(grad_program *p, const grad_array *const *in, const double *scalars, grad_array *out);
 
 /* grad__direct_instr: evaluates one instruction; out headers have memory. The eager path of the binding uses it. */
-grad_status grad__direct_instr(grad_ctx *ctx, const grad_instr *ins, const grad_array *const *in,
-                               const double *scalars, grad_array *const *out);
+grad_status grad__direct_instr(grad_ctx *ctx, const grad_instr *ins, const grad_array *const *in, const double *scalars,
+                               grad_array *const *out);
 
 /* grad__direct_partial: evaluates just what `wanted` depends on. known[v] (nvalues headers, empty when not known) are
  * read and completed: each value evaluated is kept there, so that the next call goes on from it; the caller releases

@@ -1,43 +1,293 @@
-/* plan.c: the plan: a program made ready to run many times. This first form runs the instructions directly. */
-#include "exec/exec.h"
+/* plan.c: making a plan: the passes of planner.h, then the places of all memory, known once liveness is. */
+#include <string.h>
 
-struct grad_plan {
-  grad_program *program;
-  uint64_t runs;
-  bool running;
-};
+#include "exec/planner.h"
+
+/* --- memory */
+
+static void *zeroed(grad_arena *arena, size_t count, size_t size) {
+  void *block = grad__arena_alloc(arena, count * size);
+  if (block) memset(block, 0, count * size);
+  return block;
+}
+
+void *grad__planner_alloc(grad_planner *pl, size_t count, size_t size) { return zeroed(&pl->temp, count, size); }
+void *grad__plan_alloc(grad_planner *pl, size_t count, size_t size) { return zeroed(&pl->plan->arena, count, size); }
+
+static void widest(int64_t *most, int64_t bytes) {
+  if (bytes > *most) *most = bytes;
+}
+
+/* --- places */
+
+static grad_place place_of(const grad_planner *pl, grad_id root, int64_t offset) {
+  grad_place place = pl->values[root].place;
+  place.offset += offset;
+  return place;
+}
+
+static void place_header(const grad_planner *pl, grad_id v, grad_array *header, grad_place *place) {
+  grad__planner_header(pl, v, header);
+  *place = place_of(pl, pl->values[v].root, (char *)header->data - GRAD_FAKE_BASE);
+}
+
+static void place_loads(const grad_planner *pl, grad_micro *micros, int32_t count) {
+  for (int32_t i = 0; i < count; i++) {
+    if (micros[i].kind != GRAD_MICRO_LOAD) continue;
+    grad_load *load = micros[i].do_.load;
+    load->place = place_of(pl, load->value, load->place.offset);
+  }
+}
+
+static void place_region(grad_planner *pl, grad_region *g) {
+  for (int32_t i = 0; i < g->noperands; i++) {
+    grad_operand *o = &g->operands[i];
+    if (o->kind != GRAD_OPERAND_REGISTER) o->place = place_of(pl, o->value, o->place.offset);
+  }
+  place_loads(pl, g->fills, g->nfills);
+  place_loads(pl, g->micros, g->nmicros);
+  for (int32_t i = 0; i < g->nreductions; i++) g->reductions[i].place = place_of(pl, g->reductions[i].value, 0);
+  grad_plan *plan = pl->plan;
+  widest(&plan->region_scratch, g->scratch_bytes);
+  widest(&plan->partials, g->partial_bytes);
+  plan->threaded = plan->threaded || g->nchunks > 1;
+}
+
+static void place_argument(const grad_planner *pl, grad_op_step *op, int32_t arg, grad_id v) {
+  const grad_value *root = &pl->values[pl->values[v].root];
+  if (root->kind == GRAD_VALUE_DYNAMIC) {
+    op->pointers[arg] = &pl->plan->dynamics[root->place.offset];
+    op->places[arg].base = -1;
+  } else {
+    op->pointers[arg] = &op->args[arg];
+    place_header(pl, v, &op->args[arg], &op->places[arg]);
+  }
+}
+
+static grad_status place_op(grad_planner *pl, grad_step *step) {
+  const grad_instr *ins = &pl->p->instrs[step->instrs[0]];
+  const size_t n = (size_t)ins->nin + (size_t)ins->nout;
+  grad_op_step *op = grad__plan_alloc(pl, 1, sizeof *op);
+  if (!op) return pl->ctx->status;
+  *op = (grad_op_step){.ins = ins,
+                       .args = grad__plan_alloc(pl, n, sizeof *op->args),
+                       .pointers = grad__plan_alloc(pl, n, sizeof *op->pointers),
+                       .places = grad__plan_alloc(pl, n, sizeof *op->places),
+                       .scratch = ins->op->scratch ? ins->op->scratch(pl->p, ins) : 0};
+  if (!op->args || !op->pointers || !op->places) return pl->ctx->status;
+  for (int32_t k = 0; k < ins->nin; k++) place_argument(pl, op, k, ins->in[k]);
+  for (int32_t k = 0; k < ins->nout; k++) place_argument(pl, op, ins->nin + k, ins->out + k);
+  widest(&pl->plan->op_scratch, op->scratch);
+  step->op = op;
+  return GRAD_OK;
+}
+
+static void place_outputs(grad_planner *pl) {
+  for (int32_t k = 0; k < pl->p->noutputs; k++) {
+    grad_id v = pl->p->outputs[k];
+    grad_plan_output *o = &pl->plan->outputs[k];
+    if (pl->values[v].kind == GRAD_VALUE_DYNAMIC) {
+      o->place = pl->values[v].place;
+    } else {
+      place_header(pl, v, &o->from, &o->place);
+    }
+  }
+}
+
+/* Dynamic arrays end after the last step that reads them. */
+static grad_status list_dead(grad_planner *pl) {
+  grad_plan *plan = pl->plan;
+  int32_t *dead = grad__plan_alloc(pl, (size_t)plan->ndynamics + 1, sizeof *dead), n = 0;
+  if (!dead) return pl->ctx->status;
+  for (int32_t s = 0; plan->ndynamics > 0 && s < plan->nsteps; s++) {
+    plan->steps[s].dead = dead + n;
+    for (int32_t i = 0; i < plan->steps[s].ninstrs; i++) {
+      const grad_instr *ins = &pl->p->instrs[plan->steps[s].instrs[i]];
+      for (int32_t k = 0; k < ins->nin + ins->nout; k++) {
+        grad_value *v = &pl->values[k < ins->nin ? ins->in[k] : ins->out + k - ins->nin];
+        if (v->kind != GRAD_VALUE_DYNAMIC || v->last != s) continue;
+        dead[n++] = (int32_t)v->place.offset;
+        v->last = INT32_MAX;
+      }
+    }
+    plan->steps[s].ndead = (int32_t)(dead + n - plan->steps[s].dead);
+  }
+  return GRAD_OK;
+}
+
+/* --- figures */
+
+static double flops_of(const grad_program *p, const grad_instr *ins) {
+  if (ins->op->flops) return ins->op->flops(p, ins);
+  int64_t n = ins->nout > 0 ? grad__type_numel(grad__type(p, ins->out)) : 0;
+  return n > 0 ? (double)n : 0;
+}
+
+static int64_t bytes_of(const grad_program *p, grad_id v) {
+  const grad_type *t = grad__type(p, v);
+  int64_t n = grad__type_numel(t);
+  return n > 0 ? n * (int64_t)grad__dtype_size((grad_dtype)t->dtype) : 0;
+}
+
+static int64_t bytes_of_region(const grad_region *g) {
+  int64_t bytes = 0;
+  for (int32_t i = 0; i < g->noperands; i++) {
+    if (g->operands[i].kind == GRAD_OPERAND_FLAT) bytes += g->n * g->operands[i].size;
+  }
+  for (int32_t i = 0; i < g->nmicros; i++) {
+    if (g->micros[i].kind == GRAD_MICRO_LOAD) bytes += g->n * g->micros[i].do_.load->size;
+  }
+  return bytes;
+}
+
+static void count_work(grad_planner *pl) {
+  grad_plan_info *info = &pl->plan->info;
+  const grad_program *p = pl->p;
+  info->instructions = p->ninstrs;
+  info->steps = pl->plan->nsteps;
+  for (int32_t s = 0; s < pl->plan->nsteps; s++) {
+    const grad_step *step = &pl->plan->steps[s];
+    info->fused += step->region != NULL;
+    for (int32_t i = 0; i < step->ninstrs; i++) info->flops += flops_of(p, &p->instrs[step->instrs[i]]);
+    if (step->region) {
+      info->bytes_moved += bytes_of_region(step->region);
+      continue;
+    }
+    const grad_instr *ins = step->op->ins;
+    for (int32_t k = 0; k < ins->nin; k++) info->bytes_moved += bytes_of(p, ins->in[k]);
+    for (int32_t k = 0; k < ins->nout; k++) info->bytes_moved += bytes_of(p, ins->out + k);
+  }
+  for (int32_t k = 0; k < p->noutputs; k++) info->peak += bytes_of(p, p->outputs[k]);
+}
+
+/* --- the whole */
+
+static grad_status reserve(grad_planner *pl) {
+  const size_t nvalues = (size_t)pl->p->nvalues, ninstrs = (size_t)pl->p->ninstrs;
+  grad_plan *plan = pl->plan;
+  pl->values = grad__planner_alloc(pl, nvalues, sizeof *pl->values);
+  pl->operand_of = grad__ids_new(&pl->temp, pl->p->nvalues);
+  pl->classes = grad__planner_alloc(pl, ninstrs, sizeof *pl->classes);
+  pl->stage = grad__planner_alloc(pl, ninstrs, sizeof *pl->stage);
+  pl->set = grad__planner_alloc(pl, ninstrs, sizeof *pl->set);
+  pl->step_of = grad__planner_alloc(pl, ninstrs, sizeof *pl->step_of);
+  plan->outputs = grad__plan_alloc(pl, (size_t)pl->p->noutputs, sizeof *plan->outputs);
+  plan->copies = grad__plan_alloc(pl, (size_t)pl->p->ninputs, sizeof *plan->copies);
+  plan->bases = grad__plan_alloc(pl, 1 + (size_t)pl->p->ninputs + (size_t)pl->p->noutputs, sizeof *plan->bases);
+  bool all = pl->values && pl->operand_of && pl->classes && pl->stage && pl->set && pl->step_of && plan->outputs &&
+             plan->copies && plan->bases;
+  return all ? GRAD_OK : pl->ctx->status;
+}
+
+static bool is_fused(const grad_planner *pl, const grad_step *step) {
+  return pl->classes[step->instrs[0]] >= GRAD_INSTR_FUSED;
+}
+
+static grad_status make_steps(grad_planner *pl) {
+  grad_plan *plan = pl->plan;
+  grad_status status = grad__fuse(pl);
+  if (status != GRAD_OK) return status;
+  pl->overwrites = grad__planner_alloc(pl, (size_t)plan->nsteps, sizeof *pl->overwrites);
+  if (!pl->overwrites) return pl->ctx->status;
+  for (int32_t s = 0; s < plan->nsteps && status == GRAD_OK; s++) {
+    if (is_fused(pl, &plan->steps[s])) status = grad__region_build(pl, s);
+  }
+  if (status == GRAD_OK) status = grad__liveness(pl);
+  for (int32_t s = 0; s < plan->nsteps && status == GRAD_OK; s++) {
+    if (plan->steps[s].region) {
+      place_region(pl, plan->steps[s].region);
+    } else {
+      status = place_op(pl, &plan->steps[s]);
+    }
+  }
+  return status;
+}
+
+static grad_status make(grad_planner *pl) {
+  grad_status status = reserve(pl);
+  if (status == GRAD_OK) status = make_steps(pl);
+  if (status == GRAD_OK) status = list_dead(pl);
+  if (status != GRAD_OK) return status;
+  place_outputs(pl);
+  count_work(pl);
+  return GRAD_OK;
+}
 
 grad_status grad__plan_new(grad_program *p, grad_plan **out) {
   if (p->status != GRAD_OK) return p->status;
   grad_plan *plan = grad__alloc(p->ctx, sizeof *plan);
   if (!plan) return p->ctx->status;
-  grad__program_retain(p);
-  *plan = (grad_plan){.program = p};
+  *plan = (grad_plan){.ctx = p->ctx};
+  grad__arena_init(&plan->arena, p->ctx);
+  grad_status status = grad__simplify(p, false, &plan->program);
+  if (status == GRAD_OK) {
+    grad_planner pl = {.ctx = p->ctx, .p = plan->program, .plan = plan};
+    grad__arena_init(&pl.temp, p->ctx);
+    status = make(&pl);
+    grad__arena_clear(&pl.temp);
+  }
+  if (status != GRAD_OK) {
+    grad__plan_free(plan);
+    return status;
+  }
   *out = plan;
   return GRAD_OK;
 }
 
 void grad__plan_free(grad_plan *plan) {
   if (!plan) return;
-  grad_ctx *ctx = plan->program->ctx;
+  grad_ctx *ctx = plan->ctx;
+  for (grad_subplan *s = plan->subplans; s;) {
+    grad_subplan *next = s->next;
+    grad__plan_free(s->plan);
+    grad__free(ctx, s, sizeof *s);
+    s = next;
+  }
+  for (int32_t k = 0; plan->copies && k < plan->program->ninputs; k++) grad__array_release(&plan->copies[k]);
+  grad__free_aligned(ctx, plan->workspace, (size_t)plan->workspace_bytes);
+  grad__arena_clear(&plan->arena);
   grad__program_release(plan->program);
   grad__free(ctx, plan, sizeof *plan);
 }
 
-grad_status grad__plan_run(grad_plan *plan, const grad_array *const *in, const double *scalars, grad_array *out) {
-  if (plan->running) {
-    return grad__fail(plan->program->ctx, GRAD_EVALUE, "this function is already running: it cannot call itself");
+void grad__plan_info(const grad_plan *plan, grad_plan_info *out) {
+  *out = plan->info;
+  out->workspace = plan->workspace_bytes;
+  out->peak += plan->workspace_bytes;
+}
+
+/* --- printing */
+
+static grad_status print_region(const grad_plan *plan, const grad_step *step, grad_text *out) {
+  const grad_region *g = step->region;
+  grad_status status =
+      grad__text_add(out, "  fused loop over %lld elements, blocks of %lld, %d registers, %d loads, %lld chunks:\n   ",
+                     (long long)g->n, (long long)g->block, g->nregs, g->nfills, (long long)g->nchunks);
+  for (int32_t i = 0; i < step->ninstrs && status == GRAD_OK; i++) {
+    const grad_instr *ins = &plan->program->instrs[step->instrs[i]];
+    status = grad__text_add(out, " %%%d=%s", ins->out, ins->op->name);
   }
-  plan->running = true;
-  grad_status status = grad__direct_run(plan->program, in, scalars, out);
-  plan->running = false;
-  plan->runs++;
+  return status == GRAD_OK ? grad__text_add(out, "\n") : status;
+}
+
+static grad_status print_op(const grad_plan *plan, const grad_step *step, grad_text *out) {
+  const grad_instr *ins = step->op->ins;
+  return grad__text_add(out, "  %%%d = %s  %.3g flops%s%s\n", ins->out, ins->op->name, flops_of(plan->program, ins),
+                        ins->where ? "  # " : "", grad__program_where(plan->program, ins));
+}
+
+grad_status grad__plan_print(const grad_plan *plan, grad_text *out) {
+  grad_plan_info info;
+  grad__plan_info(plan, &info);
+  grad_status status = grad__program_print(plan->program, out);
+  if (status == GRAD_OK) {
+    status = grad__text_add(out, "%lld steps (%lld fused), %.4g flops, %lld bytes moved, %lld bytes of workspace\n",
+                            (long long)info.steps, (long long)info.fused, info.flops, (long long)info.bytes_moved,
+                            (long long)info.workspace);
+  }
+  for (int32_t s = 0; s < plan->nsteps && status == GRAD_OK; s++) {
+    const grad_step *step = &plan->steps[s];
+    status = step->region ? print_region(plan, step, out) : print_op(plan, step, out);
+  }
   return status;
 }
-
-void grad__plan_info(const grad_plan *plan, grad_plan_info *out) {
-  int64_t n = plan->program->ninstrs;
-  *out = (grad_plan_info){.steps = n, .instructions = n, .runs = plan->runs};
-}
-
-grad_status grad__plan_print(const grad_plan *plan, grad_text *out) { return grad__program_print(plan->program, out); }

@@ -1,0 +1,135 @@
+/* region.h: a fused region: elementwise instructions, the views they read and the reductions that consume them, as one
+ * loop over the flat positions 0 .. n-1 of their common number of elements. Nothing here knows programs: a backend
+ * (the blocked interpreter in region_run.c, or emitted code) needs only this.
+ *
+ * The loop goes in blocks of at most `block` positions. Each operand of a micro-instruction is an entry in a table of
+ * pointers: a register (scratch of one block), memory that advances with the position (flat), or memory that depends on
+ * the position within a row (row). Where a strided view cannot be read in place, a load gathers it into a register.
+ *
+ * Chunks of positions, cut the same way whatever the number of threads, are the unit of parallel work; a reduction over
+ * the chunked axis has one partial result a chunk, and these are combined in order.
+ */
+#ifndef GRAD_EXEC_REGION_H
+#define GRAD_EXEC_REGION_H
+
+#include "array/array.h"
+#include "ops/kernels.h"
+#include "ops/reduce.h"
+
+/* Memory known only when the plan runs: bytes from one of the run's bases (workspace, inputs, outputs). */
+typedef struct grad_place {
+  int32_t base;
+  int64_t offset;
+} grad_place;
+
+static inline char *grad__at(char *const *bases, grad_place place) { return bases[place.base] + place.offset; }
+
+/* Element offsets of flat positions: row-major over merged axes, the last the fastest. */
+typedef struct grad_layout {
+  int naxes; /* 0: every position reads the same element */
+  int64_t extent[GRAD_MAX_AXES], stride[GRAD_MAX_AXES];
+} grad_layout;
+
+void grad__layout_of(const grad_array *view, grad_layout *out);
+static inline bool grad__layout_is_flat(const grad_layout *l) { return l->naxes == 1 && l->stride[0] == 1; }
+
+/* Copies the elements at positions [pos, pos + n) into a contiguous block. */
+void grad__layout_gather(const grad_layout *l, int size, const char *from, int64_t pos, int64_t n, char *to);
+
+/* Visits positions [pos, pos + n) as runs along the last axis: element offset, step and length of each. */
+typedef struct grad_runs {
+  const grad_layout *layout;
+  int64_t left, offset, count; /* the current run: its first element, how many */
+  int64_t index[GRAD_MAX_AXES];
+} grad_runs;
+void grad__runs_start(grad_runs *r, const grad_layout *l, int64_t pos, int64_t n); /* count is 0 when n is */
+void grad__runs_next(grad_runs *r);
+
+typedef enum grad_operand_kind { GRAD_OPERAND_REGISTER, GRAD_OPERAND_FLAT, GRAD_OPERAND_ROW } grad_operand_kind;
+
+typedef struct grad_operand {
+  uint8_t kind, size; /* size of an element */
+  int32_t reg;
+  int32_t value; /* whose memory; -1 for registers */
+  int64_t row;
+  grad_place place;
+} grad_operand;
+
+typedef struct grad_load {
+  grad_layout layout;
+  int32_t value;
+  uint8_t size;
+  grad_place place;
+} grad_load;
+
+/* FULL: one number. ROWS: a number for each run of `extent` positions. COLUMNS: position modulo `extent`, no more than
+ * a block. STRIDED: anything else, by its layout. */
+typedef enum grad_reduce_mode {
+  GRAD_REDUCE_FULL,
+  GRAD_REDUCE_ROWS,
+  GRAD_REDUCE_COLUMNS,
+  GRAD_REDUCE_STRIDED
+} grad_reduce_mode;
+
+typedef struct grad_region_reduction {
+  uint8_t kind, mode, dtype;
+  int32_t value; /* the result */
+  int64_t count; /* elements of the result */
+  int64_t extent;
+  grad_layout layout; /* of the result, over the positions: stride 0 where it is reduced */
+  grad_place place;
+  int64_t state;   /* bytes into a thread's scratch */
+  int64_t partial; /* bytes into the region's partial results; a chunk's share is count elements */
+} grad_region_reduction;
+
+typedef enum grad_micro_kind {
+  GRAD_MICRO_KERNEL,
+  GRAD_MICRO_CONVERT,
+  GRAD_MICRO_LOAD,
+  GRAD_MICRO_REDUCE
+} grad_micro_kind;
+
+typedef struct grad_micro {
+  uint8_t kind;
+  int32_t out, in[3]; /* operands */
+  union {
+    grad_kernel kernel;
+    grad_copier convert;
+    grad_load *load;
+    const grad_region_reduction *reduction;
+  } do_;
+  const grad_op *op; /* for printing, and for backends that emit code */
+  uint8_t dtype;     /* of the operands (for where: of the branches) */
+} grad_micro;
+
+typedef struct grad_region {
+  int64_t n, block, chunk, nchunks;
+  int64_t row; /* blocks end at multiples of row; 0: anywhere */
+  int32_t noperands, nregs, nfills, nmicros, nmoving, nreductions;
+  grad_operand *operands;
+  grad_micro *fills;  /* loads done once a chunk: the same for every block */
+  grad_micro *micros; /* in order, for every block */
+  int32_t *moving;    /* the operands that are flat */
+  grad_region_reduction *reductions;
+  int64_t register_bytes; /* of one register */
+  int64_t scratch_bytes;  /* of one thread: pointers, registers, reduction states */
+  int64_t partial_bytes;  /* of all chunks */
+  double flops;
+} grad_region;
+
+/* scratch: scratch_bytes for each of the context's threads, 64-byte aligned; partials: partial_bytes. */
+grad_status grad__region_run(grad_ctx *ctx, const grad_region *region, char *const *bases, char *scratch,
+                             char *partials);
+
+/* --- reducer.c: horizontal and elementwise reduction of contiguous elements; NaN wins in max and min. */
+typedef double (*grad_reduce_fn)(int64_t n, const void *x);
+typedef void (*grad_accumulate_fn)(int64_t n, void *to, const void *x);
+typedef struct grad_reducer {
+  grad_reduce_fn reduce;
+  grad_accumulate_fn accumulate;
+} grad_reducer;
+grad_reducer grad__reducer(grad_simd simd, grad_reduction kind, grad_dtype dtype);
+double grad__reduce_identity(grad_reduction kind);
+double grad__reduce_combine(grad_reduction kind, double a, double b);
+
+#endif
