@@ -27,10 +27,10 @@ static grad_status write_file(void *ud, grad_ctx *ctx, const void *data, size_t 
   return GRAD_OK;
 }
 
-static char *copy_text(grad_ctx *ctx, const char *text) {
-  char *const copy = grad__alloc(ctx, strlen(text) + 1);
-  return copy ? memcpy(copy, text, strlen(text) + 1) : NULL;
-}
+enum { SUFFIX_ROOM = 64 };
+
+/* Both names in one block. */
+static size_t names_size(size_t path_size) { return 2 * (path_size + 1) + SUFFIX_ROOM; }
 
 /* The temporary has the old file's permissions, or those that any new file gets. */
 static int create_temporary(const grad_file_sink *file, size_t size) {
@@ -46,8 +46,7 @@ static int create_temporary(const grad_file_sink *file, size_t size) {
 }
 
 static void free_names(grad_file_sink *file) {
-  if (file->path) grad__free(file->ctx, file->path, strlen(file->path) + 1);
-  if (file->temporary) grad__free(file->ctx, file->temporary, strlen(file->path ? file->path : "") + 64);
+  grad__free(file->ctx, file->path, names_size(strlen(file->path)));
   file->path = file->temporary = NULL;
 }
 
@@ -61,16 +60,13 @@ grad_status grad__file_sink_open(grad_ctx *ctx, const char *path, grad_file_sink
     if (strlen(path) >= sizeof target) return grad__fail(ctx, GRAD_EIO, "cannot write %s: the path is too long", path);
     memcpy(target, path, strlen(path) + 1);
   }
-  const size_t room = strlen(target) + 64;
+  const size_t size = strlen(target);
   *out = (grad_file_sink){.fd = -1, .ctx = ctx};
-  out->path = copy_text(ctx, target);
-  out->temporary = out->path ? grad__alloc(ctx, room) : NULL;
-  if (!out->temporary) {
-    if (out->path) grad__free(ctx, out->path, strlen(target) + 1);
-    out->path = NULL;
-    return ctx->status;
-  }
-  out->fd = create_temporary(out, room);
+  out->path = grad__alloc(ctx, names_size(size));
+  if (!out->path) return ctx->status;
+  memcpy(out->path, target, size + 1);
+  out->temporary = out->path + size + 1;
+  out->fd = create_temporary(out, size + 1 + SUFFIX_ROOM);
   if (out->fd >= 0) {
     out->sink = (grad_sink){.write = write_file, .ud = out, .name = out->path};
     return GRAD_OK;
