@@ -145,9 +145,11 @@ static bool mismatched(const grad_minimizer *m, const grad__move *move) {
   return !(change * predicted > 0 && fabs(change) < 1.2 * fabs(predicted) && fabs(change) > fabs(predicted) / 1.2);
 }
 
+/* A point that passes the gradient test ends the run: it is the answer, though a point before it may lie lower by a
+ * rounding error. */
 static void keep_best(grad_minimizer *m) {
   grad__progress *p = m->progress;
-  if (m->arrays[ARRAY_BEST_X].count == 0 || !(p->f < p->best_f)) return;
+  if (m->arrays[ARRAY_BEST_X].count == 0 || !(p->f < p->best_f || p->gradient_norm <= m->options.tol)) return;
   p->best_f = p->f;
   p->best_norm = p->gradient_norm;
   vec_copy(m->n, m->x, m->arrays[ARRAY_BEST_X].data);
@@ -198,6 +200,7 @@ grad_status grad__minimizer_accept(grad_minimizer *m, const grad__move *move) {
   p->iteration++;
   swap_trial(m);
   keep_best(m);
+  if (p->f < -1e150) return grad__minimizer_fail(m, GRAD_FAILURE_UNBOUNDED, NULL);
   grad__stop_test(m);
   return GRAD_OK;
 }
