@@ -109,7 +109,7 @@ static grad_status bracket(search *s, double alpha) {
     bool at_end = alpha >= (stopped_by_region ? 0.9 : 1) * ceiling;
     if (at_end) {
       s->done = true; /* a decrease, though f still falls */
-      s->line->end = stopped_by_region ? GRAD__LINE_OK : GRAD__LINE_UNBOUNDED;
+      s->line->end = stopped_by_region || s->line->walled ? GRAD__LINE_OK : GRAD__LINE_UNBOUNDED;
       return GRAD_OK;
     }
     alpha = stopped_by_region ? 0.5 * (alpha + ceiling) : fmin(5 * alpha, ceiling);

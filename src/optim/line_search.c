@@ -14,9 +14,16 @@ double grad__line_cubic(double a, double fa, double da, double b, double fb, dou
 
 double grad__line_secant(double a, double da, double b, double db) { return a + da / (da - db) * (b - a); }
 
+/* Rounding must not carry the trial past a bound. */
+static void set_trial(grad_minimizer *m, double alpha, const double *direction) {
+  vec_add_scaled(m->n, m->x, alpha, direction, m->trial_x);
+  if (!grad__minimizer_bounded(m)) return;
+  for (int64_t i = 0; i < m->n; i++) m->trial_x[i] = vec_clamp(m->trial_x[i], m->problem.lower[i], m->problem.upper[i]);
+}
+
 grad_status grad__line_eval(grad_minimizer *m, grad__line *line, double alpha) {
   double f = VEC_INF;
-  vec_add_scaled(m->n, m->x, alpha, line->direction, m->trial_x);
+  set_trial(m, alpha, line->direction);
   grad_status status = grad__minimizer_f_gradient(m, m->trial_x, &f, m->trial_g);
   if (status != GRAD_OK) return status;
   line->alpha = alpha;
@@ -31,7 +38,7 @@ grad_status grad__line_armijo(grad_minimizer *m, grad__line *line) {
   bool seen_finite = false;
   for (int trial = 0; trial < 60; trial++) {
     double f = VEC_INF;
-    vec_add_scaled(m->n, m->x, alpha, line->direction, m->trial_x);
+    set_trial(m, alpha, line->direction);
     grad_status status = grad__minimizer_f(m, m->trial_x, &f);
     if (status != GRAD_OK) return status;
     bool finite = isfinite(f);

@@ -18,6 +18,7 @@ typedef struct grad__line {
   double f0, slope0; /* at the accepted point; slope0 < 0 */
   double first;      /* first trial step */
   double longest;    /* 0: 1e12 */
+  bool walled;       /* longest is a bound: reaching it is no sign of f being unbounded */
   double c1, c2;     /* sufficient decrease and curvature; 0: 1e-4 and 0.9 */
   /* results; the point, its gradient: the minimizer's trial_x, trial_g */
   double alpha, f, slope;

@@ -135,7 +135,7 @@ grad_status grad__line_wolfe(grad_minimizer *m, grad__line *line) {
       return GRAD_OK;
     }
     if (lowered && line->slope <= tilt && alpha >= longest) {
-      line->end = longest < line->longest ? GRAD__LINE_OK : GRAD__LINE_UNBOUNDED;
+      line->end = longest < line->longest || line->walled ? GRAD__LINE_OK : GRAD__LINE_UNBOUNDED;
       return GRAD_OK;
     }
     if (b.bracketed && (alpha <= b.least || alpha >= b.most || b.most - b.least <= 4 * DBL_EPSILON * b.most)) break;

@@ -37,8 +37,8 @@ int main(int argc, char **argv) {
   grad_ctx *ctx = NULL;
   if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
   check_jacobians();
-  grad_method methods[] = {GRAD_METHOD_GD, GRAD_METHOD_NESTEROV, GRAD_METHOD_CG, GRAD_METHOD_BFGS, GRAD_METHOD_LBFGS, GRAD_METHOD_NEWTON_CG, GRAD_METHOD_TRUST_NCG};
-  for (int q = 0; q < 7; q++)
+  grad_method methods[] = {GRAD_METHOD_GD, GRAD_METHOD_NESTEROV, GRAD_METHOD_CG, GRAD_METHOD_BFGS, GRAD_METHOD_LBFGS, GRAD_METHOD_NEWTON_CG, GRAD_METHOD_TRUST_NCG, GRAD_METHOD_LBFGSB};
+  for (int q = 0; q < 8; q++)
     for (int k = 0; k < MGH_COUNT; k++) {
       const mgh_problem *p = &mgh_problems[k];
       double x[MGH_MAX];
