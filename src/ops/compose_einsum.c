@@ -38,8 +38,9 @@ typedef struct einsum {
   int dots;               /* axes of the longest ellipsis */
 } einsum;
 
-static void fail(einsum *e, const char *what) {
+static bool fail(einsum *e, const char *what) {
   grad__program_fail(e->p, GRAD_EVALUE, "einsum \"%s\": %s", e->spec, what);
+  return false;
 }
 
 static int letter(char c) {
@@ -60,9 +61,14 @@ static int parse_labels(einsum *e, const char **at, int dots, int8_t *label, boo
   for (; **at && **at != ',' && strncmp(*at, "->", 2) != 0; (*at)++) {
     if (**at == ' ') continue;
     const bool ellipsis = strncmp(*at, "...", 3) == 0;
-    if ((ellipsis ? *has_dots : letter(**at) < 0))
-      return fail(e, "expected letters, commas, one ... a term, and ->"), -1;
-    if (n + (ellipsis ? dots : 1) > GRAD_MAX_AXES) return fail(e, "a term has too many axes"), -1;
+    if ((ellipsis ? *has_dots : letter(**at) < 0)) {
+      fail(e, "expected letters, commas, one ... a term, and ->");
+      return -1;
+    }
+    if (n + (ellipsis ? dots : 1) > GRAD_MAX_AXES) {
+      fail(e, "a term has too many axes");
+      return -1;
+    }
     if (ellipsis) {
       for (int i = 0; i < dots; i++) label[n++] = (int8_t)(ELLIPSIS + dots - 1 - i);
       *has_dots = true;
@@ -120,7 +126,7 @@ static bool implicit_output(einsum *e) {
   for (int k = 0; k < ELLIPSIS; k++) {
     const int label = k < 26 ? 26 + k : k - 26; /* capitals come first, as in NumPy */
     if (e->count[label] != 1) continue;
-    if (e->nout == GRAD_MAX_AXES) return fail(e, "the result has too many axes"), false;
+    if (e->nout == GRAD_MAX_AXES) return fail(e, "the result has too many axes");
     e->out[e->nout++] = (int8_t)label;
   }
   return true;
@@ -130,12 +136,12 @@ static bool explicit_output(einsum *e, const char *at) {
   bool has_dots;
   e->nout = parse_labels(e, &at, e->dots, e->out, &has_dots);
   if (e->nout < 0) return false;
-  if (*at) return fail(e, "one term stands after ->"), false;
-  if (e->dots > 0 && !has_dots) return fail(e, "the result must keep the axes of ..."), false;
+  if (*at) return fail(e, "one term stands after ->");
+  if (e->dots > 0 && !has_dots) return fail(e, "the result must keep the axes of ...");
   label_set seen = 0;
   for (int i = 0; i < e->nout; i++) {
-    if (e->extent[e->out[i]] < 0) return fail(e, "a letter of the result stands in no operand"), false;
-    if (seen & one(e->out[i])) return fail(e, "a letter of the result stands there twice"), false;
+    if (e->extent[e->out[i]] < 0) return fail(e, "a letter of the result stands in no operand");
+    if (seen & one(e->out[i])) return fail(e, "a letter of the result stands there twice");
     seen |= one(e->out[i]);
   }
   return true;
@@ -145,10 +151,10 @@ static bool parse(einsum *e, int n, const grad_id *operands) {
   const char *at = e->spec;
   for (int i = 0; i < LABELS; i++) e->extent[i] = -1;
   for (int i = 0; i < n; i++) {
-    if (i > 0 && *at++ != ',') return fail(e, "fewer terms than operands"), false;
+    if (i > 0 && *at++ != ',') return fail(e, "fewer terms than operands");
     if (!parse_term(e, &at, operands[i])) return false;
   }
-  if (*at == ',') return fail(e, "more terms than operands"), false;
+  if (*at == ',') return fail(e, "more terms than operands");
   return *at ? explicit_output(e, at + 2) : implicit_output(e);
 }
 
@@ -281,7 +287,7 @@ grad_id grad__einsum(grad_program *p, const char *spec, int n, const grad_id *op
   einsum e = {.p = p, .spec = spec};
   for (int i = 0; i < n; i++)
     if (operands[i] == GRAD_NONE) return GRAD_NONE;
-  if (n < 1 || n > MAX_TERMS) return fail(&e, "takes 1 to 32 operands"), GRAD_NONE;
+  if (n < 1 || n > MAX_TERMS) return grad__program_fail(p, GRAD_EVALUE, "einsum: takes 1 to %d operands", MAX_TERMS);
   if (!parse(&e, n, operands)) return GRAD_NONE;
   label_set later[MAX_TERMS] = {0}; /* labels that the result and the operands after each one need */
   for (int i = 0; i < e.nout; i++) later[n - 1] |= one(e.out[i]);
