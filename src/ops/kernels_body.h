@@ -3,9 +3,11 @@
 #include "ops/kernels_math.h"
 #include "ops/kernels_table.h"
 
-#define LOOP(name, result, store, load, load_rest, value)                                                              \
+/* The pointers are read once: a store might otherwise have changed them, for all that the compiler knows. */
+#define LOOP(name, result, store, load, load_rest, value, nin)                                                         \
   static void name##_kernel(int64_t n, void *out, const void *const *in) {                                             \
     result *const to = out;                                                                                            \
+    FROM##nin;                                                                                                         \
     int64_t i = 0;                                                                                                     \
     for (; i + LANES <= n; i += LANES) {                                                                               \
       load;                                                                                                            \
@@ -16,7 +18,10 @@
     load_rest;                                                                                                         \
     store##_rest(to + i, value, rest);                                                                                 \
   }
-#define AT(type, k) (const type *)in[k] + i
+#define FROM1 const void *const from0 = in[0]
+#define FROM2 FROM1, *const from1 = in[1]
+#define FROM3 FROM2, *const from2 = in[2]
+#define AT(type, k) (const type *)from##k + i
 #define LOAD1 const vec a = v_load(AT(real, 0))
 #define LOAD2 LOAD1, b = v_load(AT(real, 1))
 #define LOAD3 LOAD2, c = v_load(AT(real, 2))
@@ -30,10 +35,10 @@
   const mask a = m_load_rest(AT(uint8_t, 0), rest);                                                                    \
   const vec b = v_load_rest(AT(real, 1), rest), c = v_load_rest(AT(real, 2), rest)
 
-#define KERNEL_FLOAT(name, n, value) LOOP(name, real, v_store, LOAD##n, REST##n, value)
-#define KERNEL_ARITH(name, n, value) LOOP(name, real, v_store, LOAD##n, REST##n, value)
-#define KERNEL_PREDICATE(name, n, value) LOOP(name, uint8_t, m_store, LOAD##n, REST##n, value)
-#define KERNEL_SELECT(name, n, value) LOOP(name, real, v_store, LOAD_SELECT, REST_SELECT, value)
+#define KERNEL_FLOAT(name, n, value) LOOP(name, real, v_store, LOAD##n, REST##n, value, n)
+#define KERNEL_ARITH(name, n, value) LOOP(name, real, v_store, LOAD##n, REST##n, value, n)
+#define KERNEL_PREDICATE(name, n, value) LOOP(name, uint8_t, m_store, LOAD##n, REST##n, value, n)
+#define KERNEL_SELECT(name, n, value) LOOP(name, real, v_store, LOAD_SELECT, REST_SELECT, value, n)
 #define KERNEL_LOGICAL(name, n, value)
 
 #if REAL_BITS == 64
