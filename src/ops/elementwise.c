@@ -185,6 +185,12 @@ static double elementwise_flops(const grad_program *p, const grad_instr *ins) {
 #define FLAGS_BILINEAR 0
 #define FLAGS_SMOOTH 0
 #define FLAGS_FLAT GRAD_OP_NONDIFF
+#define KEEPS_FLOAT GRAD_OP_UNIFORM
+#define KEEPS_ARITH GRAD_OP_UNIFORM
+#define KEEPS_PREDICATE 0
+#define KEEPS_LOGICAL 0
+#define KEEPS_SELECT 0
+#define KEEPS_WIDE GRAD_OP_UNIFORM
 #define TRANSPOSE_LINEAR elementwise_transpose
 #define TRANSPOSE_BILINEAR elementwise_transpose
 #define TRANSPOSE_SMOOTH NULL
@@ -199,12 +205,12 @@ static double elementwise_flops(const grad_program *p, const grad_instr *ins) {
 #define DEPENDS_SMOOTH GRAD_SPARSITY_ELEMENTWISE
 #define DEPENDS_FLAT GRAD_SPARSITY_NONE
 
-#define ELEMENTWISE(id, arity, slope, words)                                                                           \
+#define ELEMENTWISE(id, arity, kind, slope, words)                                                                           \
   const grad_op grad__op_##id = {                                                                                      \
       .name = #id,                                                                                                     \
       .nin = arity,                                                                                                    \
       .nout = 1,                                                                                                       \
-      .flags = GRAD_OP_ELEMENTWISE | FLAGS_##slope,                                                                    \
+      .flags = GRAD_OP_ELEMENTWISE | FLAGS_##slope | KEEPS_##kind,                                                                    \
       .sparsity = DEPENDS_##slope,                                                                                     \
       .row = GRAD_ROW_##id,                                                                                            \
       .doc = words,                                                                                                    \
@@ -215,7 +221,7 @@ static double elementwise_flops(const grad_program *p, const grad_instr *ins) {
       .batch = grad__batch_same,                                                                                       \
       .flops = elementwise_flops,                                                                                      \
   };
-#define OP1(name, kind, slope, value, da, dom, scalar, print, doc) ELEMENTWISE(name, 1, slope, doc)
-#define OP2(name, kind, slope, value, da, db, doma, domb, scalar, print, doc) ELEMENTWISE(name, 2, slope, doc)
-#define OP3(name, kind, slope, value, da, db, dc, doma, domb, domc, scalar, print, doc) ELEMENTWISE(name, 3, slope, doc)
+#define OP1(name, kind, slope, value, da, dom, scalar, print, doc) ELEMENTWISE(name, 1, kind, slope, doc)
+#define OP2(name, kind, slope, value, da, db, doma, domb, scalar, print, doc) ELEMENTWISE(name, 2, kind, slope, doc)
+#define OP3(name, kind, slope, value, da, db, dc, doma, domb, domc, scalar, print, doc) ELEMENTWISE(name, 3, kind, slope, doc)
 #include "ops/ops.def"

@@ -13,7 +13,8 @@ enum {
   GRAD_OP_NONDIFF = 16,    /* derivative zero everywhere (comparisons, floor, argmax, draws): tangents are dropped */
   GRAD_OP_VIEW = 32,       /* a rearrangement of its first input's elements; `view` may do it without copying */
   GRAD_OP_CONTROL = 64,    /* has nested programs that evaluation runs through grad_eval.call */
-  GRAD_OP_SCALAR = 128     /* reads number params[0] of those given at each run (only the op `scalar`) */
+  GRAD_OP_SCALAR = 128,    /* reads number params[0] of those given at each run (only the op `scalar`) */
+  GRAD_OP_UNIFORM = 256    /* on operands of one float type it gives that type: the builder then need not infer */
 };
 
 /* How outputs depend on inputs, for sparsity (ad/sparsity.c). MAP: each output element is one element of input 0 (or a
@@ -48,8 +49,8 @@ enum { GRAD_MAX_OUT = 64 };
 
 /* What eval gets. Inputs may have any strides; outputs are row-major, of the inferred type, uninitialised, and overlap
  * no input. `scratch` has the bytes that the op's scratch slot asked for, 64-byte aligned. Eval allocates nothing
- * (CONTROL ops excepted) and is a pure function of inputs and params. An output whose type has a dynamic extent comes as
- * an empty header, which eval fills with grad__array_new once it knows the extent. */
+ * (CONTROL ops excepted) and is a pure function of inputs and params. An output whose type has a dynamic extent comes
+ * as an empty header, which eval fills with grad__array_new once it knows the extent. */
 typedef struct grad_eval {
   grad_ctx *ctx;
   const grad_instr *ins;
@@ -104,7 +105,7 @@ typedef struct grad_sparsity grad_sparsity;
 struct grad_op {
   const char *name;
   int8_t nin, nout; /* -1: any number */
-  uint8_t flags;
+  uint16_t flags;
   uint8_t sparsity; /* grad_sparsity_class */
   int16_t row;      /* elementwise: its row in ops.def; else -1 */
   const char *doc;  /* one line; feeds ops.md, `?` and the stubs */

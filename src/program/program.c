@@ -93,6 +93,7 @@ static bool push_id(grad_program *p, grad_id **list, int32_t *n, int32_t *cap, g
 }
 
 static bool grow_values(grad_program *p, int32_t need) {
+  if (need <= p->values_cap && need <= p->producers_cap) return true;
   grad_type *types = grow(p, p->types, &p->values_cap, need, sizeof *types);
   if (!types) return false;
   p->types = types;
@@ -113,7 +114,8 @@ int64_t grad__type_numel(const grad_type *t) {
   return n;
 }
 
-static bool same_shape(int ndim, const int64_t *a, const int64_t *b) {
+static inline bool same_shape(int ndim, const int64_t *a, const int64_t *b) {
+  if (a == b) return true;
   for (int i = 0; i < ndim; i++) {
     if (a[i] != b[i]) return false;
   }
@@ -121,8 +123,7 @@ static bool same_shape(int ndim, const int64_t *a, const int64_t *b) {
 }
 
 bool grad__type_equal(const grad_type *a, const grad_type *b) {
-  return a->dtype == b->dtype && a->ndim == b->ndim &&
-         (a->shape == b->shape || same_shape(a->ndim, a->shape, b->shape));
+  return a->dtype == b->dtype && a->ndim == b->ndim && same_shape(a->ndim, a->shape, b->shape);
 }
 
 const char *grad__type_text(const grad_type *t, char *text, size_t size) {
@@ -344,7 +345,9 @@ static bool own_operands(grad_program *p, grad_instr *ins) {
   if (!block) return false;
   if (params) ins->params = memcpy(block, ins->params, params);
   if (subs) ins->subs = memcpy(block + params, (const void *)ins->subs, subs);
-  if (in) ins->in = memcpy(block + params + subs, ins->in, in);
+  grad_id *ids = (grad_id *)(void *)(block + params + subs);
+  for (int32_t i = 0; i < ins->nin; i++) ids[i] = ins->in[i];
+  ins->in = ids;
   return true;
 }
 
@@ -384,6 +387,15 @@ static grad_id infer_and_append(grad_program *p, grad_instr *ins) {
   return append(p, ins, types);
 }
 
+/* The type of the output when it follows from the operands being of one float type: nearly always. */
+static const grad_type *uniform_type(const grad_program *p, const grad_instr *ins) {
+  if (!(ins->op->flags & GRAD_OP_UNIFORM)) return NULL;
+  const grad_type *t = &p->types[ins->in[0]];
+  bool same = grad__dtype_is_float((grad_dtype)t->dtype);
+  for (int32_t i = 1; same && i < ins->nin; i++) same = grad__type_equal(t, &p->types[ins->in[i]]);
+  return same ? t : NULL;
+}
+
 /* `types`: the outputs' types (ins->nout of them) where they are known, else NULL to infer them. */
 static grad_id emit(grad_program *p, grad_instr *ins, const grad_type *types) {
   if (p->status || !inputs_valid(p, ins)) return GRAD_NONE;
@@ -392,7 +404,13 @@ static grad_id emit(grad_program *p, grad_instr *ins, const grad_type *types) {
   bool shared = !(ins->op->flags & GRAD_OP_EFFECT);
   uint64_t *slot = shared ? table_find(p, ins, hash) : NULL;
   if (slot && *slot) return p->instrs[(uint32_t)*slot - 1].out;
-  grad_id v = types ? append(p, ins, types) : infer_and_append(p, ins);
+  grad_type type;
+  if (!types && (types = uniform_type(p, ins))) {
+    type = *types; /* p's types may move */
+    types = &type;
+    ins->nout = 1;
+  }
+  const grad_id v = types ? append(p, ins, types) : infer_and_append(p, ins);
   if (v == GRAD_NONE) return v;
   p->hash = mix(p->hash, hash);
   if (slot) {

@@ -1,9 +1,9 @@
 /* program.h: the program: a typed, closed, single-assignment list of instructions in an arena.
  *
- * Every value has an id (grad_id) and a type (dtype, shape). An instruction applies an op (opdef.h) to values. A program
- * has inputs (arrays, given at each run), scalars (plain numbers, given at each run too: numbers that a user's function
- * met while it was traced, kept out of the program so that a changed number does not make a new plan), and outputs.
- * Equal instructions are shared when built, unless the op has effects.
+ * Every value has an id (grad_id) and a type (dtype, shape). An instruction applies an op (opdef.h) to values. A
+ * program has inputs (arrays, given at each run), scalars (plain numbers, given at each run too: numbers that a user's
+ * function met while it was traced, kept out of the program so that a changed number does not make a new plan), and
+ * outputs. Equal instructions are shared when built, unless the op has effects.
  *
  * Building never needs error checks at each step: an instruction that cannot be built gives GRAD_NONE, which is passed
  * on by everything that takes it, and the first failure sticks in program->status (message in the context).
@@ -82,7 +82,8 @@ grad_id grad__emit_like(grad_program *p, const grad_program *from, const grad_in
 #if defined __GNUC__
 __attribute__((format(printf, 3, 4)))
 #endif
-grad_id grad__program_fail(grad_program *p, grad_status status, const char *format, ...);
+grad_id
+grad__program_fail(grad_program *p, grad_status status, const char *format, ...);
 
 static inline const grad_type *grad__type(const grad_program *p, grad_id v) { return &p->types[v]; }
 /* The instruction that makes v; NULL for an input. */
@@ -98,11 +99,17 @@ int32_t grad__program_add_where(grad_program *p, const char *where);
 const char *grad__program_where(const grad_program *p, const grad_instr *ins); /* "" when unknown */
 
 static inline int64_t grad__bits(double x) {
-  union { double d; int64_t i; } u = {.d = x};
+  union {
+    double d;
+    int64_t i;
+  } u = {.d = x};
   return u.i;
 }
 static inline double grad__unbits(int64_t x) {
-  union { double d; int64_t i; } u = {.i = x};
+  union {
+    double d;
+    int64_t i;
+  } u = {.i = x};
   return u.d;
 }
 
@@ -125,8 +132,8 @@ void grad__inline_instr(grad_program *dst, const grad_program *src, const grad_i
  * grad__ids_new: n entries of GRAD_NONE; never NULL for n = 0. */
 int32_t *grad__wheres_map(grad_program *dst, const grad_program *src, grad_arena *arena);
 grad_id *grad__ids_new(grad_arena *arena, int32_t n);
-/* grad__program_finish: how every pass ends: hands over p when it is sound (in debug builds: verified), else releases it
- * and gives its status. */
+/* grad__program_finish: how every pass ends: hands over p when it is sound (in debug builds: verified), else releases
+ * it and gives its status. */
 grad_status grad__program_finish(grad_program *p, grad_program **out);
 /* grad__extract: a new program that computes `outputs` from `inputs`, both values of p: a cut, so an input may be any
  * value. Instructions with effects are kept if so asked. An input of p that is needed but not listed is EINTERNAL.
@@ -151,7 +158,8 @@ typedef struct grad_text {
 #if defined __GNUC__
 __attribute__((format(printf, 2, 3)))
 #endif
-grad_status grad__text_add(grad_text *t, const char *format, ...);
+grad_status
+grad__text_add(grad_text *t, const char *format, ...);
 void grad__text_clear(grad_text *t);
 grad_status grad__program_print(const grad_program *p, grad_text *out);
 

@@ -178,7 +178,8 @@ static void copy_live(extraction *e) {
 grad_status grad__extract(const grad_program *p, int32_t ninputs, const grad_id *inputs, int32_t noutputs,
                           const grad_id *outputs, bool effects, grad_program **out) {
   if (p->status) return p->status;
-  extraction e = {.from = p, .ninputs = ninputs, .noutputs = noutputs, .inputs = inputs, .outputs = outputs, .effects = effects};
+  extraction e = {
+      .from = p, .ninputs = ninputs, .noutputs = noutputs, .inputs = inputs, .outputs = outputs, .effects = effects};
   const grad_status status = grad__program_new(p->ctx, &e.to);
   if (status) return status;
   grad_arena temporary;
