@@ -367,20 +367,28 @@ static int minimizer_load(lua_State *L) {
 }
 
 static const grad_fn methods[] = {
-    {"step", "self -> boolean", "one iteration; false when the run has ended", minimizer_step, NULL, false},
-    {"run", "self", "steps until the run ends", minimizer_run, NULL, false},
-    {"result", "self -> table", "the best point so far and how the run ended", minimizer_result, NULL, false},
-    {"state", "self -> table", "the whole state, to be saved", minimizer_state, NULL, false},
-    {"load", "self, state", "takes a state back", minimizer_load, NULL, false},
-    {"__gc", "", "", handle_gc, NULL, false},
+    {.name = "step",
+     .signature = "self -> boolean",
+     .doc = "one iteration; false when the run has ended",
+     .call = minimizer_step},
+    {.name = "run", .signature = "self", .doc = "steps until the run ends", .call = minimizer_run},
+    {.name = "result",
+     .signature = "self -> table",
+     .doc = "the best point so far and how the run ended",
+     .call = minimizer_result},
+    {.name = "state", .signature = "self -> table", .doc = "the whole state, to be saved", .call = minimizer_state},
+    {.name = "load", .signature = "self, state", .doc = "takes a state back", .call = minimizer_load},
+    {.name = "__gc", .signature = "", .doc = "", .call = handle_gc},
     GRAD_FN_END};
 
-static const grad_fn rows[] = {{"minimize",
-                                "x0, callbacks, {method, bounds, constraints, on_step, progress, tol, constraint_tol, "
-                                "f_tol, x_tol, target, max_iter, max_eval, max_seconds, memory, "
-                                "initial_step, penalty, learning_rate, inner, line_search, cg_update} -> minimizer",
-                                "a minimizer of a function of one vector", minimizer_new, NULL, false},
-                               GRAD_FN_END};
+static const grad_fn rows[] = {
+    {.name = "minimize",
+     .signature = "x0, callbacks, {method, bounds, constraints, on_step, progress, tol, constraint_tol, "
+                  "f_tol, x_tol, target, max_iter, max_eval, max_seconds, memory, "
+                  "initial_step, penalty, learning_rate, inner, line_search, cg_update} -> minimizer",
+     .doc = "a minimizer of a function of one vector",
+     .call = minimizer_new},
+    GRAD_FN_END};
 
 void grad__open_minimize(lua_State *L) {
   grad__lua_metatable(L, handle_name, methods);

@@ -307,23 +307,40 @@ static int schedule_observe(lua_State *L) {
 }
 
 static const grad_fn rule_methods[] = {
-    {"set", "self, options", "changes options", rule_set, NULL, false},
-    {"get", "self, name -> value", "the value of an option", rule_get, NULL, false},
-    {"slots", "self -> names", "the names of what is kept for each parameter", rule_slots, NULL, false},
-    {"update", "self, step, scale, param, gradient, state", "one step, in place", rule_update, NULL, false},
+    {.name = "set", .signature = "self, options", .doc = "changes options", .call = rule_set},
+    {.name = "get", .signature = "self, name -> value", .doc = "the value of an option", .call = rule_get},
+    {.name = "slots",
+     .signature = "self -> names",
+     .doc = "the names of what is kept for each parameter",
+     .call = rule_slots},
+    {.name = "update",
+     .signature = "self, step, scale, param, gradient, state",
+     .doc = "one step, in place",
+     .call = rule_update},
     GRAD_FN_END};
 
-static const grad_fn schedule_methods[] = {
-    {"rate", "self, base, step -> number", "the rate at a step (0, 1, ...)", schedule_rate, NULL, false},
-    {"observe", "self, base, metric", "tells a plateau schedule what was measured", schedule_observe, NULL, false},
-    GRAD_FN_END};
+static const grad_fn schedule_methods[] = {{.name = "rate",
+                                            .signature = "self, base, step -> number",
+                                            .doc = "the rate at a step (0, 1, ...)",
+                                            .call = schedule_rate},
+                                           {.name = "observe",
+                                            .signature = "self, base, metric",
+                                            .doc = "tells a plateau schedule what was measured",
+                                            .call = schedule_observe},
+                                           GRAD_FN_END};
 
 static const grad_fn rows[] = {
-    {"rule", "name, options -> rule", "an update rule", rules_new, NULL, false},
-    {"schedule", "kind, options -> schedule", "a schedule of learning rates", rules_schedule, NULL, false},
-    {"norm", "tensors -> number", "Euclidean norm of all entries", rules_norm, NULL, false},
-    {"ema", "average, x, decay", "average = decay * average + (1 - decay) * x, in place", rules_ema, NULL, false},
-    {"accumulate", "sum, x, scale", "sum += scale * x, in place", rules_accumulate, NULL, false},
+    {.name = "rule", .signature = "name, options -> rule", .doc = "an update rule", .call = rules_new},
+    {.name = "schedule",
+     .signature = "kind, options -> schedule",
+     .doc = "a schedule of learning rates",
+     .call = rules_schedule},
+    {.name = "norm", .signature = "tensors -> number", .doc = "Euclidean norm of all entries", .call = rules_norm},
+    {.name = "ema",
+     .signature = "average, x, decay",
+     .doc = "average = decay * average + (1 - decay) * x, in place",
+     .call = rules_ema},
+    {.name = "accumulate", .signature = "sum, x, scale", .doc = "sum += scale * x, in place", .call = rules_accumulate},
     GRAD_FN_END};
 
 void grad__open_update(lua_State *L) {
