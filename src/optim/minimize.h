@@ -29,7 +29,7 @@
   XX(BFGS, bfgs, "BFGS, Nocedal-Wright (2006) ch. 6")                                                                  \
   XX(LBFGS, lbfgs, "limited-memory BFGS, Liu-Nocedal (1989)")                                                          \
   XX(LBFGSB, lbfgsb, "limited-memory BFGS with bounds, Byrd-Lu-Nocedal-Zhu (1995)")                                    \
-  XX(NEWTON, newton, "Newton with a modified Hessian, More-Sorensen (1984)")                                           \
+  XX(NEWTON, newton, "Newton with a line search and a shifted Hessian, Nocedal-Wright (2006) ch. 3")                   \
   XX(NEWTON_CG, newton_cg, "truncated Newton, Dembo-Steihaug (1983)")                                                  \
   XX(TRUST_NCG, trust_ncg, "trust region, truncated conjugate gradients, Steihaug (1983)")                             \
   XX(TRUST_EXACT, trust_exact, "trust region, nearly exact step, More-Sorensen (1983)")                                \

@@ -2,8 +2,9 @@
 #include "optim/minimizer.h"
 
 static const grad__method *const methods[] = {
-    &grad__method_gd,    &grad__method_nesterov, &grad__method_cg,        &grad__method_bfgs,
-    &grad__method_lbfgs, &grad__method_lbfgsb,   &grad__method_newton_cg, &grad__method_trust_ncg,
+    &grad__method_gd,          &grad__method_nesterov, &grad__method_cg,        &grad__method_bfgs,
+    &grad__method_lbfgs,       &grad__method_lbfgsb,   &grad__method_newton,    &grad__method_newton_cg,
+    &grad__method_trust_exact, &grad__method_dogleg,   &grad__method_trust_ncg,
 };
 
 static const grad__method *method_row(grad_method id) {

@@ -523,4 +523,24 @@ static inline double mgh_f(const mgh_problem *p, const double *x, double *gradie
   return f;
 }
 
+/* 2 (J'J + sum of r_i times the Hessian of r_i), the latter from central differences of J. */
+static inline void mgh_hessian(const mgh_problem *p, const double *x, double *hessian) {
+  double r[MGH_MAX] = {0}, j[MGH_MAX * 12] = {0}, y[MGH_MAX];
+  p->residual(x, r), p->jacobian(x, j);
+  for (int a = 0; a < p->n; a++)
+    for (int b = 0; b < p->n; b++) {
+      double sum = 0;
+      for (int i = 0; i < p->m; i++) sum += j[i * p->n + a] * j[i * p->n + b];
+      hessian[a * p->n + b] = 2 * sum;
+    }
+  for (int b = 0; b < p->n; b++) {
+    double up[MGH_MAX * 12] = {0}, down[MGH_MAX * 12] = {0}, h = 1e-5 * fmax(1e-3, fabs(x[b]));
+    memcpy(y, x, (size_t)p->n * sizeof *y);
+    y[b] = x[b] + h, p->jacobian(y, up);
+    y[b] = x[b] - h, p->jacobian(y, down);
+    for (int a = 0; a < p->n; a++)
+      for (int i = 0; i < p->m; i++) hessian[a * p->n + b] += r[i] * (up[i * p->n + a] - down[i * p->n + a]) / h;
+  }
+}
+
 #endif

@@ -13,6 +13,11 @@ static grad_status problem_f_gradient(void *user, const double *x, double *f, do
   return GRAD_OK;
 }
 
+static grad_status problem_hessian(void *user, const double *x, double *hessian) {
+  mgh_hessian(user, x, hessian);
+  return GRAD_OK;
+}
+
 static void check_jacobians(void) {
   for (int k = 0; k < MGH_COUNT; k++) {
     const mgh_problem *p = &mgh_problems[k];
@@ -37,14 +42,14 @@ int main(int argc, char **argv) {
   grad_ctx *ctx = NULL;
   if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
   check_jacobians();
-  grad_method methods[] = {GRAD_METHOD_GD, GRAD_METHOD_NESTEROV, GRAD_METHOD_CG, GRAD_METHOD_BFGS, GRAD_METHOD_LBFGS, GRAD_METHOD_NEWTON_CG, GRAD_METHOD_TRUST_NCG, GRAD_METHOD_LBFGSB};
-  for (int q = 0; q < 8; q++)
+  grad_method methods[] = {GRAD_METHOD_GD, GRAD_METHOD_NESTEROV, GRAD_METHOD_CG, GRAD_METHOD_BFGS, GRAD_METHOD_LBFGS, GRAD_METHOD_NEWTON_CG, GRAD_METHOD_TRUST_NCG, GRAD_METHOD_LBFGSB, GRAD_METHOD_NEWTON, GRAD_METHOD_TRUST_EXACT, GRAD_METHOD_DOGLEG};
+  for (int q = 0; q < 11; q++)
     for (int k = 0; k < MGH_COUNT; k++) {
       const mgh_problem *p = &mgh_problems[k];
       double x[MGH_MAX];
       grad_minimize_options options;
       grad_minimize_result result = {0};
-      grad_problem problem = {.n = p->n, .user = (void *)p, .f = problem_f, .f_gradient = problem_f_gradient};
+      grad_problem problem = {.n = p->n, .user = (void *)p, .f = problem_f, .f_gradient = problem_f_gradient, .hessian = problem_hessian};
       grad_minimize_defaults(&options);
       options.method = methods[q];
       p->start(x);
