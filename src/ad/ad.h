@@ -17,7 +17,8 @@ grad_status grad__ad_jvp(const grad_program *p, const bool *wrt, grad_program **
  * outputs: p's, then a cotangent for each input with wrt[i]. Reverse mode: linearized, then transposed. */
 grad_status grad__ad_vjp(const grad_program *p, const bool *wrt, int ncot, grad_program **out);
 
-/* grad__ad_grad: for a 0-d float first output: the seed 1 is a constant. inputs: p's; outputs: p's, then the gradients. */
+/* grad__ad_grad: for a 0-d float first output: the seed 1 is a constant. inputs: p's; outputs: p's, then the gradients.
+ */
 grad_status grad__ad_grad(const grad_program *p, const bool *wrt, grad_program **out);
 
 /* grad__ad_linearize: splits into what is done once and what is done for each tangent.
@@ -26,12 +27,13 @@ grad_status grad__ad_grad(const grad_program *p, const bool *wrt, grad_program *
 grad_status grad__ad_linearize(const grad_program *p, const bool *wrt, int nlin, grad_program **primal,
                                grad_program **linear);
 
-/* grad__ad_transpose: p linear in its inputs with linear[i] set (others are residuals). inputs: the residuals, in order,
- * then a cotangent for each output; outputs: a cotangent for each linear input. */
+/* grad__ad_transpose: p linear in its inputs with linear[i] set (others are residuals). inputs: the residuals, in
+ * order, then a cotangent for each output; outputs: a cotangent for each linear input. */
 grad_status grad__ad_transpose(const grad_program *p, const bool *linear, grad_program **out);
 
-/* grad__ad_vmap: inputs with batched[i] get a leading axis of extent size. Every output gets one (those that depend on no
- * batched input are broadcast), unless out_batched is not NULL: then it tells which have it and nothing is broadcast. */
+/* grad__ad_vmap: inputs with batched[i] get a leading axis of extent size. Every output gets one (those that depend on
+ * no batched input are broadcast), unless out_batched is not NULL: then it tells which have it and nothing is
+ * broadcast. */
 grad_status grad__ad_vmap(const grad_program *p, int64_t size, const bool *batched, bool *out_batched,
                           grad_program **out);
 

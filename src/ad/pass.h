@@ -30,9 +30,9 @@ grad_id grad__push_tangent_of(grad_push *s, grad_id src_value);
  * instructions: v depends on a linear input. */
 void grad__mark_linear(const grad_program *p, int32_t ninstrs, bool *linear);
 
-/* grad__pull: the reverse sweep over the linear ones of the first ninstrs instructions of p: transposes are emitted into
- * p itself. ct[v], the cotangent of v, is given for the results and found for what they depend on (GRAD_NONE: zero);
- * it has room for the values that p has at the start. */
+/* grad__pull: the reverse sweep over the linear ones of the first ninstrs instructions of p: transposes are emitted
+ * into p itself. ct[v], the cotangent of v, is given for the results and found for what they depend on (GRAD_NONE:
+ * zero); it has room for the values that p has at the start. */
 void grad__pull(grad_program *p, int32_t ninstrs, const bool *linear, grad_id *ct);
 
 /* grad__pass_failed: the status of a pass that failed; the message gets the user's line at which p stood. */

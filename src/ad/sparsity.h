@@ -1,0 +1,44 @@
+/* sparsity.h: where a derivative can be nonzero: index sets carried through a program. */
+#ifndef GRAD_AD_SPARSITY_H
+#define GRAD_AD_SPARSITY_H
+
+#include "array/array.h"
+#include "program/opdef.h"
+
+/* A sparse matrix's structure by rows (CSR); columns ascend in each row. */
+typedef struct grad_pattern {
+  grad_ctx *ctx;
+  int64_t rows, cols, nnz;
+  int64_t *indptr; /* rows + 1 */
+  int32_t *col;    /* nnz */
+} grad_pattern;
+void grad__pattern_clear(grad_pattern *pattern);
+
+/* The pattern of the transposed matrix. */
+grad_status grad__pattern_transpose(const grad_pattern *pattern, grad_pattern *out);
+
+/* Gives the value of an integer or bool value of the program (positions to gather at), in any strides; lives until the
+ * pass ends. */
+typedef grad_status (*grad_value_fn)(void *ud, grad_id v, const grad_array **out);
+
+/* grad__ad_sparsity: rows are the elements of output number `output`, columns those of input number `input`, in row
+ * order; an entry: the output element may depend on the input element (for the positions that `value` gives; without
+ * `value`, NULL, whatever they are). Never misses one; may have more than needed behind ops that mix.
+ * Errors: ELIMIT when there are more than 2^28 entries: the derivative is not sparse. */
+grad_status grad__ad_sparsity(const grad_program *p, int32_t input, int32_t output, grad_value_fn value, void *ud,
+                              grad_pattern *out);
+
+/* --- coloring.c: columns of one colour are evaluated together. colors has an entry for each column (vertex), from 0.
+ */
+
+/* grad__color_columns: columns of one colour share no row (distance-2 colouring; Curtis, Powell, Reid 1974), so that a
+ * product with the sum of their unit vectors shows every entry. *count is 0 and colors unset when the pattern has rows
+ * so long that colouring costs more than `most` steps. Greedy, in the order of the columns. */
+grad_status grad__color_columns(const grad_pattern *pattern, double most, int32_t *colors, int32_t *count);
+
+/* grad__color_star: for a symmetric pattern: a proper colouring in which every path of four vertices has three colours
+ * (Gebremedhin, Tarafdar, Manne, Pothen 2007), so that a symmetric matrix is read off its products. Greedy. The
+ * diagonal need not be in the pattern. */
+grad_status grad__color_star(const grad_pattern *pattern, int32_t *colors, int32_t *count);
+
+#endif
