@@ -62,13 +62,40 @@ void grad__runs_next(grad_runs *r) {
 
 static grad_dtype dtype_of_size(int size) { return size == 1 ? GRAD_BOOL : size == 4 ? GRAD_F32 : GRAD_I64; }
 
+#define REPEAT(name, type)                                                                                             \
+  static void name(int64_t n, void *to, const void *from) {                                                            \
+    const type value = *(const type *)from;                                                                            \
+    type *const t = to;                                                                                                \
+    for (int64_t i = 0; i < n; i++) t[i] = value;                                                                      \
+  }
+REPEAT(repeat8, uint64_t)
+REPEAT(repeat4, uint32_t)
+
+static void repeat(int size, int64_t n, char *to, const char *from) {
+  if (size == 8) {
+    repeat8(n, to, from);
+  } else if (size == 4) {
+    repeat4(n, to, from);
+  } else {
+    memset(to, *from, (size_t)n);
+  }
+}
+
 void grad__layout_gather(const grad_layout *l, int size, const char *from, int64_t pos, int64_t n, char *to) {
+  if (l->naxes == 0) {
+    repeat(size, n, to, from);
+    return;
+  }
   const grad_dtype dtype = dtype_of_size(size);
   const grad_copier copy = grad__array_copier(dtype, dtype);
-  const int64_t step = l->naxes > 0 ? l->stride[l->naxes - 1] : 0;
+  const int64_t step = l->stride[l->naxes - 1];
   grad_runs r;
   for (grad__runs_start(&r, l, pos, n); r.count > 0; grad__runs_next(&r)) {
-    copy(r.count, to, 1, from + r.offset * size, step);
+    if (step == 0) {
+      repeat(size, r.count, to, from + r.offset * size);
+    } else {
+      copy(r.count, to, 1, from + r.offset * size, step);
+    }
     to += r.count * size;
   }
 }

@@ -3,6 +3,8 @@
  */
 #include "exec/run.h"
 
+#include <string.h>
+
 #include "exec/planner.h"
 
 typedef struct plan_run {
@@ -14,9 +16,13 @@ typedef struct plan_run {
 /* --- workspace */
 
 static void store_slot(const grad_plan *plan, const grad_slot *slot, double value) {
-  grad_array number;
-  grad__array_wrap(&number, plan->workspace + slot->offset, (grad_dtype)slot->dtype, 0, NULL);
-  grad__array_fill(&number, value);
+  char *at = plan->workspace + slot->offset;
+  const grad_copier convert = grad__array_copier((grad_dtype)slot->dtype, GRAD_F64);
+  if (slot->dtype == GRAD_F64) {
+    memcpy(at, &value, sizeof value);
+  } else {
+    convert(1, at, 1, &value, 1);
+  }
 }
 
 static int64_t workspace_needed(const grad_plan *plan) {
