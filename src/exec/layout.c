@@ -60,16 +60,31 @@ void grad__runs_next(grad_runs *r) {
   set_run(r, offset);
 }
 
+enum { SHORT_ROW = 16 };
+
 static grad_dtype dtype_of_size(int size) { return size == 1 ? GRAD_BOOL : size == 4 ? GRAD_F32 : GRAD_I64; }
 
-#define REPEAT(name, type)                                                                                             \
-  static void name(int64_t n, void *to, const void *from) {                                                            \
+/* repeat: one element n times. gather: a layout of two axes whose rows are too short to be worth a call each. */
+#define LOOPS(type, size)                                                                                              \
+  static void repeat##size(int64_t n, void *to, const void *from) {                                                    \
     const type value = *(const type *)from;                                                                            \
     type *const t = to;                                                                                                \
     for (int64_t i = 0; i < n; i++) t[i] = value;                                                                      \
+  }                                                                                                                    \
+  static void gather##size(const grad_layout *l, const void *from, int64_t pos, int64_t n, void *to) {                 \
+    const int64_t columns = l->extent[1], step = l->stride[1], row_step = l->stride[0];                                \
+    int64_t row = pos / columns, col = pos - row * columns;                                                            \
+    type *t = to;                                                                                                      \
+    for (const type *f = (const type *)from + row * row_step; n > 0; f += row_step, col = 0) {                         \
+      const int64_t count = columns - col < n ? columns - col : n;                                                     \
+      for (int64_t i = 0; i < count; i++) t[i] = f[(col + i) * step];                                                  \
+      t += count;                                                                                                      \
+      n -= count;                                                                                                      \
+    }                                                                                                                  \
   }
-REPEAT(repeat8, uint64_t)
-REPEAT(repeat4, uint32_t)
+LOOPS(uint64_t, 8)
+LOOPS(uint32_t, 4)
+LOOPS(uint8_t, 1)
 
 static void repeat(int size, int64_t n, char *to, const char *from) {
   if (size == 8) {
@@ -77,13 +92,27 @@ static void repeat(int size, int64_t n, char *to, const char *from) {
   } else if (size == 4) {
     repeat4(n, to, from);
   } else {
-    memset(to, *from, (size_t)n);
+    repeat1(n, to, from);
+  }
+}
+
+static void gather_short_rows(const grad_layout *l, int size, const char *from, int64_t pos, int64_t n, char *to) {
+  if (size == 8) {
+    gather8(l, from, pos, n, to);
+  } else if (size == 4) {
+    gather4(l, from, pos, n, to);
+  } else {
+    gather1(l, from, pos, n, to);
   }
 }
 
 void grad__layout_gather(const grad_layout *l, int size, const char *from, int64_t pos, int64_t n, char *to) {
   if (l->naxes == 0) {
     repeat(size, n, to, from);
+    return;
+  }
+  if (l->naxes == 2 && l->extent[1] < SHORT_ROW) {
+    gather_short_rows(l, size, from, pos, n, to);
     return;
   }
   const grad_dtype dtype = dtype_of_size(size);

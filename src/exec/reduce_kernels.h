@@ -12,10 +12,13 @@ enum { LANES = 16 };
 #define MIN_OF(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
 
 #define REDUCTION(name, type, OF, identity)                                                                            \
-  static double name##_reduce(int64_t n, const void *x) {                                                              \
-    const type *v = x;                                                                                                 \
-    type lane[LANES];                                                                                                  \
+  static type name##_all(int64_t n, const type *v) {                                                                   \
+    type lane[LANES], few = (type)(identity);                                                                          \
     int64_t i = 0;                                                                                                     \
+    if (n < LANES) {                                                                                                   \
+      for (; i < n; i++) few = OF(few, v[i]);                                                                          \
+      return few;                                                                                                      \
+    }                                                                                                                  \
     for (int k = 0; k < LANES; k++) lane[k] = (type)(identity);                                                        \
     for (; i + LANES <= n; i += LANES) {                                                                               \
       for (int k = 0; k < LANES; k++) lane[k] = OF(lane[k], v[i + k]);                                                 \
@@ -24,7 +27,13 @@ enum { LANES = 16 };
     for (int half = LANES / 2; half > 0; half /= 2) {                                                                  \
       for (int k = 0; k < half; k++) lane[k] = OF(lane[k], lane[k + half]);                                            \
     }                                                                                                                  \
-    return (double)lane[0];                                                                                            \
+    return lane[0];                                                                                                    \
+  }                                                                                                                    \
+  static double name##_reduce(int64_t n, const void *x) { return (double)name##_all(n, x); }                           \
+  static void name##_rows(int64_t rows, int64_t extent, const void *x, void *to) {                                     \
+    const type *v = x;                                                                                                 \
+    type *t = to;                                                                                                      \
+    for (int64_t row = 0; row < rows; row++, v += extent) t[row] = name##_all(extent, v);                              \
   }                                                                                                                    \
   static void name##_accumulate(int64_t n, void *to, const void *x) {                                                  \
     type *t = to;                                                                                                      \
@@ -41,11 +50,13 @@ REDUCTION(max_f32, float, MAX_OF, -__builtin_inf())
 REDUCTION(min_f64, double, MIN_OF, __builtin_inf())
 REDUCTION(min_f32, float, MIN_OF, __builtin_inf())
 
-#define ROW(name)                                                                                                      \
-  {                                                                                                                    \
-    {name##_f32_reduce, name##_f32_accumulate}, { name##_f64_reduce, name##_f64_accumulate }                           \
-  }
-const grad_reducer REDUCER[4][2] = {[GRAD_REDUCE_SUM] = ROW(sum),
-                                    [GRAD_REDUCE_PROD] = ROW(prod),
-                                    [GRAD_REDUCE_MAX] = ROW(max),
-                                    [GRAD_REDUCE_MIN] = ROW(min)};
+/* clang-format off */
+#define ENTRY(name) {name##_reduce, name##_rows, name##_accumulate}
+#define ROW(name) {ENTRY(name##_f32), ENTRY(name##_f64)}
+const grad_reducer REDUCER[4][2] = {
+    [GRAD_REDUCE_SUM] = ROW(sum),
+    [GRAD_REDUCE_PROD] = ROW(prod),
+    [GRAD_REDUCE_MAX] = ROW(max),
+    [GRAD_REDUCE_MIN] = ROW(min),
+};
+/* clang-format on */

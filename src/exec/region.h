@@ -123,9 +123,11 @@ grad_status grad__region_run(grad_ctx *ctx, const grad_region *region, char *con
 
 /* --- reducer.c: horizontal and elementwise reduction of contiguous elements; NaN wins in max and min. */
 typedef double (*grad_reduce_fn)(int64_t n, const void *x);
+typedef void (*grad_reduce_rows_fn)(int64_t rows, int64_t extent, const void *x, void *to);
 typedef void (*grad_accumulate_fn)(int64_t n, void *to, const void *x);
 typedef struct grad_reducer {
   grad_reduce_fn reduce;
+  grad_reduce_rows_fn rows; /* one result for each run of `extent` elements */
   grad_accumulate_fn accumulate;
 } grad_reducer;
 grad_reducer grad__reducer(grad_simd simd, grad_reduction kind, grad_dtype dtype);

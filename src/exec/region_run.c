@@ -69,12 +69,20 @@ static void begin_reduction(const chunk_run *c, const grad_region_reduction *r) 
 
 /* Rows may be shorter than a block (a block then holds whole rows, or the region has another row length and cuts them
  * anywhere) or longer; the running value of an unfinished row is kept in the state. */
-static void reduce_rows(const grad_region_reduction *r, grad_reduce_fn reduce, const char *x, int size, int64_t pos,
-                        int64_t n, double *carry, char *result) {
+static void reduce_rows(const grad_region_reduction *r, grad_reducer f, const char *x, int size, int64_t pos, int64_t n,
+                        double *carry, char *result) {
   int64_t row = pos / r->extent, col = pos - row * r->extent;
   while (n > 0) {
+    if (col == 0 && n >= r->extent) {
+      const int64_t whole = n / r->extent;
+      f.rows(whole, r->extent, x, result + row * size);
+      x += whole * r->extent * size;
+      n -= whole * r->extent;
+      row += whole;
+      continue;
+    }
     int64_t count = r->extent - col < n ? r->extent - col : n;
-    double value = grad__reduce_combine((grad_reduction)r->kind, *carry, reduce(count, x));
+    double value = grad__reduce_combine((grad_reduction)r->kind, *carry, f.reduce(count, x));
     x += count * size;
     n -= count;
     col += count;
@@ -118,7 +126,7 @@ static void reduce_block(const chunk_run *c, const grad_region_reduction *r, con
     *carry = grad__reduce_combine((grad_reduction)r->kind, *carry, f.reduce(n, x));
     return;
   case GRAD_REDUCE_ROWS:
-    reduce_rows(r, f.reduce, x, size, pos, n, carry, grad__at(c->run->bases, r->place));
+    reduce_rows(r, f, x, size, pos, n, carry, grad__at(c->run->bases, r->place));
     return;
   case GRAD_REDUCE_COLUMNS:
     f.accumulate(n, state, x);
