@@ -102,6 +102,8 @@ typedef struct grad_micro {
   uint8_t dtype;     /* of the operands (for where: of the branches) */
 } grad_micro;
 
+typedef struct grad_numbers grad_numbers;
+
 typedef struct grad_region {
   int64_t n, block, chunk, nchunks;
   int64_t row; /* blocks end at multiples of row; 0: anywhere */
@@ -114,7 +116,7 @@ typedef struct grad_region {
   int64_t register_bytes; /* of one register */
   int64_t scratch_bytes;  /* of one thread: pointers, registers, reduction states */
   int64_t partial_bytes;  /* of all chunks */
-  double flops;
+  grad_numbers *numbers;  /* n is 1: the micros once more, as compact code (numbers.h) */
 } grad_region;
 
 /* scratch: scratch_bytes for each of the context's threads, 64-byte aligned; partials: partial_bytes. */

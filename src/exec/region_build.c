@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "exec/numbers.h"
 #include "exec/planner.h"
 #include "ops/ops.h"
 
@@ -414,6 +415,16 @@ static bool list_moving(builder *b) {
   return true;
 }
 
+static void *numbers_alloc(void *pl, size_t count, size_t size) { return grad__plan_alloc(pl, count, size); }
+
+static grad_status build_numbers(builder *b) {
+  grad_status status = grad__numbers_build(b->region, numbers_alloc, b->pl, b->pl->ctx);
+  if (status != GRAD_OK) return status;
+  int64_t bytes = round_up(b->region->numbers->nslots * (int64_t)sizeof(double), 64);
+  if (bytes > b->region->scratch_bytes) b->region->scratch_bytes = bytes;
+  return GRAD_OK;
+}
+
 grad_status grad__region_build(grad_planner *pl, int32_t step) {
   grad_region *g = grad__plan_alloc(pl, 1, sizeof *g);
   builder b = {.pl = pl, .region = g, .step = &pl->plan->steps[step], .step_index = step};
@@ -433,5 +444,5 @@ grad_status grad__region_build(grad_planner *pl, int32_t step) {
   set_chunks(g);
   set_scratch(g);
   pl->plan->steps[step].region = g;
-  return GRAD_OK;
+  return g->n == 1 ? build_numbers(&b) : GRAD_OK;
 }

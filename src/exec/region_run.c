@@ -2,6 +2,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "exec/numbers.h"
 #include "exec/pool.h"
 #include "exec/region.h"
 
@@ -245,6 +246,10 @@ static void run_chunk(void *ud, int64_t index, int worker) {
 
 grad_status grad__region_run(grad_ctx *ctx, const grad_region *region, char *const *bases, char *scratch,
                              char *partials) {
+  if (region->numbers) {
+    grad__numbers_run(region, bases, scratch);
+    return GRAD_OK;
+  }
   region_run run = {.ctx = ctx, .region = region, .bases = bases, .scratch = scratch, .partials = partials};
   if (region->nchunks <= 1) {
     run_chunk(&run, 0, 0);
