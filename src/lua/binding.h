@@ -28,6 +28,7 @@ typedef struct grad_fn {
   void (*build)(grad_call *c);   /* a builder: one implementation for eager and traced (call.h) */
   bool method;                   /* the first argument is a tensor: also x:NAME() */
   bool views;                    /* results may share memory with the arguments, as reshape's do */
+  bool plain;                    /* of plain numbers it gives a plain number */
 } grad_fn;
 #define GRAD_FN_END {0}
 
@@ -42,6 +43,7 @@ typedef struct grad_lua {
   grad_trace **traces;           /* live traces by slot; NULL: free slot */
   int ntraces, live_traces;
   uint64_t random_key, random_counter; /* the default generator */
+  struct grad_cache *cache;      /* of derived programs and plans; made on first use */
   grad_arena arena;              /* rows made from the registry of ops */
 } grad_lua;
 

@@ -238,10 +238,19 @@ int grad__call_finish(grad_call *c) {
   return n;
 }
 
+static bool all_plain(lua_State *L, int nargs) {
+  for (int i = 1; i <= nargs; i++)
+    if (lua_type(L, i) != LUA_TNUMBER && lua_type(L, i) != LUA_TNIL) return false;
+  return true;
+}
+
 int grad__call_row(lua_State *L) {
   const grad_fn *fn = grad__lua_fn(L);
   grad_call *c = grad__call_begin(L);
   c->views = fn->views;
+  bool plain = fn->plain && lua_type(L, 1) == LUA_TNUMBER && all_plain(L, c->nargs);
   fn->build(c);
-  return grad__call_finish(c);
+  int n = grad__call_finish(c);
+  if (plain) grad__tensor_push_element(L, &grad__tensor_to(L, -1)->array, NULL);
+  return n;
 }

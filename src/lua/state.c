@@ -1,6 +1,7 @@
 /* state.c: opening the module, the state that belongs to a Lua state, and what the collector is told of C memory. */
 #include <string.h>
 
+#include "fn/cache.h"
 #include "lua/binding.h"
 #include "lua/call.h"
 #include "lua/modules.h"
@@ -32,6 +33,7 @@ static int state_gc(lua_State *L) {
   if (!g->ctx) return 0;
   grad__free(g->ctx, g->traces, (size_t)g->ntraces * sizeof *g->traces);
   g->traces = NULL;
+  grad__cache_free(g->cache);
   grad__arena_clear(&g->arena);
   grad_ctx_free(g->ctx);
   g->ctx = NULL;

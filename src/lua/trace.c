@@ -113,16 +113,6 @@ static grad_id bind_tensor(lua_State *L, grad_trace *t, const grad_tensor *x) {
   return id;
 }
 
-static grad_id bind_number(lua_State *L, grad_trace *t, double value) {
-  grad_id id;
-  grad_binding *b = add_input(L, t, GRAD_F64, 0, NULL, &id);
-  b->kind = GRAD_BOUND_ARRAY;
-  grad__lua_check(L, grad__array_new(t->g->ctx, GRAD_F64, 0, NULL, &b->array));
-  b->owned = true;
-  *(double *)b->array.data = value;
-  return id;
-}
-
 /* captures[id] = tensor keeps it alive. */
 static void keep(lua_State *L, const grad_trace *t, grad_id id, int index) {
   index = lua_absindex(L, index);
@@ -133,10 +123,12 @@ static void keep(lua_State *L, const grad_trace *t, grad_id id, int index) {
 }
 
 grad_id grad__trace_argument(lua_State *L, grad_trace *t, int index) {
-  const grad_tensor *x = grad__tensor_to(L, index);
-  if (!x) return bind_number(L, t, lua_tonumber(L, index));
-  grad_id id = bind_tensor(L, t, x);
-  keep(L, t, id, index);
+  bool number = lua_type(L, index) == LUA_TNUMBER;
+  if (number) grad__tensor_push_number(L, lua_tonumber(L, index));
+  else lua_pushvalue(L, index);
+  grad_id id = bind_tensor(L, t, grad__tensor_to(L, -1));
+  keep(L, t, id, -1);
+  lua_pop(L, 1);
   return id;
 }
 
@@ -167,18 +159,23 @@ static grad_id capture(lua_State *L, grad_trace *t, const grad_tensor *x, int in
   return id;
 }
 
-grad_id grad__trace_number(lua_State *L, grad_trace *t, double value, grad_dtype dtype) {
-  bool constant = (value == 0 && !signbit(value)) || value == 1 || value == -1 || value == 2 || value == 0.5;
-  if (constant || dtype == GRAD_BOOL) return grad__full(t->p, value, dtype, 0, NULL);
+void grad__trace_add_scalars(lua_State *L, grad_trace *t, int32_t n, const double *scalars) {
   int32_t k = t->p->nscalars;
-  if (k >= t->scalars_cap) {
-    int32_t cap = k < 8 ? 8 : 2 * k;
+  if (k + n > t->scalars_cap) {
+    int32_t cap = 2 * (k + n);
     double *grown = grad__realloc(t->g->ctx, t->scalars, (size_t)t->scalars_cap * sizeof *grown, (size_t)cap * sizeof *grown);
     if (!grown) grad__lua_check(L, t->g->ctx->status);
     t->scalars = grown;
     t->scalars_cap = cap;
   }
-  t->scalars[k] = value;
+  for (int32_t i = 0; i < n; i++) t->scalars[k + i] = scalars[i];
+}
+
+grad_id grad__trace_number(lua_State *L, grad_trace *t, double value, grad_dtype dtype) {
+  bool constant = (value == 0 && !signbit(value)) || value == 1 || value == -1 || value == 2 || value == 0.5;
+  if (constant || dtype == GRAD_BOOL) return grad__full(t->p, value, dtype, 0, NULL);
+  int32_t k = t->p->nscalars;
+  grad__trace_add_scalars(L, t, 1, &value);
   return grad__scalar(t->p, dtype, k);
 }
 

@@ -18,7 +18,7 @@ typedef enum grad_binding_kind {
 
 typedef struct grad_binding {
   grad_binding_kind kind;
-  bool owned;       /* `array` holds a reference of its own (a number, or a copy made before the tensor changed) */
+  bool owned;       /* `array` holds a reference of its own: a copy made before the tensor changed */
   grad_array array; /* ARRAY: the tensor itself is kept alive by the trace's table of captures */
   uint64_t serial;  /* VALUE */
   int32_t slot;
@@ -53,6 +53,9 @@ grad_id grad__trace_lift(lua_State *L, grad_trace *t, int index, grad_dtype numb
 grad_id grad__trace_open_input(lua_State *L, grad_trace *t, grad_dtype dtype, int ndim, const int64_t *shape);
 /* A Lua number as a 0-d value: a constant for 0, 1, -1, 2, 0.5, else a scalar of the program. */
 grad_id grad__trace_number(lua_State *L, grad_trace *t, double value, grad_dtype dtype);
+
+/* Appends numbers to the trace's, for a program that is about to be inlined with fresh scalars. */
+void grad__trace_add_scalars(lua_State *L, grad_trace *t, int32_t n, const double *scalars);
 
 /* The live trace of a traced tensor; raises when it has ended. */
 grad_trace *grad__trace_of(lua_State *L, const grad_tensor *t);

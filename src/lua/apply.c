@@ -1,0 +1,158 @@
+/* apply.c: derived programs: from the plan cache, run on tensors or inlined into an outer trace. */
+#include "lua/apply.h"
+
+#include <string.h>
+
+#include "lua/trace.h"
+
+static const char meta_key;
+
+static int derived_free(lua_State *L) {
+  grad_derived *d = lua_touserdata(L, 1);
+  grad_lua *g = lua_touserdata(L, lua_upvalueindex(1));
+  grad__cached_release(d->entry);
+  grad__free(g->ctx, d->scalars, (size_t)d->nscalars * sizeof *d->scalars);
+  d->entry = NULL, d->scalars = NULL, d->nscalars = 0;
+  return 0;
+}
+
+static grad_cache *cache_of(lua_State *L) {
+  grad_lua *g = grad__lua(L);
+  if (!g->cache) grad__lua_check(L, grad__cache_new(g->ctx, 0, 0, &g->cache));
+  return g->cache;
+}
+
+grad_derived *grad__derived_push(lua_State *L, grad_trace *t, const grad_recipe *recipe) {
+  grad_derived *d = lua_newuserdatauv(L, sizeof *d, 0);
+  memset(d, 0, sizeof *d);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_key);
+  lua_setmetatable(L, -2);
+  grad__trace_end(t);
+  grad__lua_check(L, t->p->status);
+  if (t->p->nscalars > 0) {
+    size_t bytes = (size_t)t->p->nscalars * sizeof *d->scalars;
+    d->scalars = grad__alloc(t->g->ctx, bytes);
+    if (!d->scalars) grad__lua_check(L, t->g->ctx->status);
+    d->nscalars = t->p->nscalars;
+    memcpy(d->scalars, t->scalars, bytes);
+  }
+  grad__lua_check(L, grad__cache_get(cache_of(L), t->p, recipe, &d->entry));
+  return d;
+}
+
+static void push_binding(lua_State *L, const grad_trace *t, int32_t i) {
+  const grad_binding *b = &t->inputs[i];
+  if (b->owned) {
+    grad_array *copy = grad__tensor_push_empty(L);
+    *copy = b->array;
+    grad__array_retain(copy);
+    return;
+  }
+  lua_rawgeti(L, LUA_REGISTRYINDEX, t->captures);
+  lua_rawgeti(L, -1, t->p->inputs[i]);
+  lua_remove(L, -2);
+}
+
+void grad__trace_push_inputs(lua_State *L, grad_trace *t) {
+  lua_createtable(L, t->ninputs, 0);
+  for (int32_t i = 0; i < t->ninputs; i++) {
+    push_binding(L, t, i);
+    lua_rawseti(L, -2, i + 1);
+  }
+}
+
+/* --- recording */
+
+static void record(lua_State *L, const grad_derived *d, const grad_program *p, int inputs, grad_trace *t) {
+  grad_id *in = lua_newuserdatauv(L, (size_t)(p->ninputs + p->noutputs) * sizeof *in, 0), *out = in + p->ninputs;
+  for (int32_t i = 0; i < p->ninputs; i++) {
+    lua_rawgeti(L, inputs, i + 1);
+    in[i] = grad__trace_lift(L, t, -1, (grad_dtype)grad__type(p, p->inputs[i])->dtype);
+    lua_pop(L, 1);
+  }
+  grad__trace_add_scalars(L, t, d->nscalars, d->scalars);
+  grad__inline(t->p, p, in, NULL, out, NULL);
+  lua_createtable(L, p->noutputs, 0);
+  for (int32_t k = 0; k < p->noutputs; k++) {
+    grad__trace_push(L, t, out[k]);
+    lua_rawseti(L, -2, k + 1);
+  }
+  lua_remove(L, -2);
+}
+
+/* --- running */
+
+static bool is_dynamic(const grad_type *type) {
+  for (int i = 0; i < type->ndim; i++)
+    if (type->shape[i] == GRAD_DYNAMIC) return true;
+  return false;
+}
+
+/* The arrays of the inputs; numbers are written to `numbers`. */
+static void read_inputs(lua_State *L, const grad_program *p, int inputs, const grad_array **in, grad_array *wrapped, double *numbers) {
+  for (int32_t i = 0; i < p->ninputs; i++) {
+    lua_rawgeti(L, inputs, i + 1);
+    const grad_tensor *x = grad__tensor_to(L, -1);
+    in[i] = x ? &x->array : &wrapped[i];
+    if (!x) {
+      numbers[i] = lua_tonumber(L, -1);
+      grad__array_wrap(&wrapped[i], &numbers[i], GRAD_F64, 0, NULL);
+    }
+    lua_pop(L, 1);
+  }
+}
+
+/* Outputs get their memory before the run, as tensors in the list on the stack; extents known only then are made by it. */
+static void make_outputs(lua_State *L, const grad_program *p, grad_array *out) {
+  lua_createtable(L, p->noutputs, 0);
+  for (int32_t k = 0; k < p->noutputs; k++) {
+    const grad_type *type = grad__type(p, p->outputs[k]);
+    if (is_dynamic(type)) memset(grad__tensor_push_empty(L), 0, sizeof out[k]), memset(&out[k], 0, sizeof out[k]);
+    else out[k] = *grad__tensor_new(L, (grad_dtype)type->dtype, type->ndim, type->shape);
+    lua_rawseti(L, -2, k + 1);
+  }
+}
+
+static void adopt_dynamic(lua_State *L, const grad_program *p, const grad_array *out) {
+  for (int32_t k = 0; k < p->noutputs; k++) {
+    if (!is_dynamic(grad__type(p, p->outputs[k]))) continue;
+    lua_rawgeti(L, -1, k + 1);
+    grad_array *to = &grad__tensor_to(L, -1)->array;
+    *to = out[k];
+    grad__tensor_made(L, to);
+    lua_pop(L, 1);
+  }
+}
+
+static void run(lua_State *L, const grad_derived *d, int part, const grad_program *p, int inputs) {
+  size_t n = (size_t)p->ninputs;
+  size_t bytes = n * (sizeof(void *) + sizeof(grad_array) + sizeof(double)) + (size_t)p->noutputs * sizeof(grad_array);
+  grad_array *out = lua_newuserdatauv(L, bytes, 0), *wrapped = out + p->noutputs;
+  const grad_array **in = (const grad_array **)(wrapped + n);
+  read_inputs(L, p, inputs, in, wrapped, (double *)(in + n));
+  make_outputs(L, p, out);
+  grad__lua_check(L, grad__cached_run(d->entry, part, in, d->scalars, out));
+  adopt_dynamic(L, p, out);
+  lua_remove(L, -2);
+}
+
+void grad__derived_apply(lua_State *L, const grad_derived *d, int part, int inputs) {
+  const grad_program *p = grad__cached_program(d->entry, part);
+  grad_trace *newest = NULL;
+  inputs = lua_absindex(L, inputs);
+  for (int32_t i = 0; i < p->ninputs; i++) {
+    lua_rawgeti(L, inputs, i + 1);
+    newest = grad__trace_newer(L, newest, -1);
+    lua_pop(L, 1);
+  }
+  if (newest) record(L, d, p, inputs, newest);
+  else run(L, d, part, p, inputs);
+}
+
+void grad__open_apply(lua_State *L) {
+  static const grad_fn gc = {.name = "gc", .call = derived_free};
+  lua_newtable(L);
+  grad__lua_push_function(L, derived_free, &gc, 0);
+  lua_setfield(L, -2, "__gc");
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &meta_key);
+}

@@ -1,0 +1,148 @@
+/* tree.c: walking nested tables in a fixed order. */
+#include "lua/tree.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_DEPTH = 100 };
+
+/* --- keys in order */
+
+typedef struct key {
+  const char *text; /* NULL: a number; the table keeps the string alive */
+  size_t length;
+  double number;
+  bool integer;
+} key;
+
+struct grad_keys {
+  lua_Integer list; /* > 0: the keys are 1 .. list */
+  lua_Integer count;
+  key at[];
+};
+
+static int compare(const void *x, const void *y) {
+  const key *a = x, *b = y;
+  if (!a->text || !b->text) {
+    if (a->text || b->text) return a->text ? 1 : -1;
+    return a->number < b->number ? -1 : a->number > b->number;
+  }
+  size_t n = a->length < b->length ? a->length : b->length;
+  int order = memcmp(a->text, b->text, n);
+  return order ? order : (a->length > b->length) - (a->length < b->length);
+}
+
+static lua_Integer count_keys(lua_State *L, int table) {
+  lua_Integer n = 0;
+  lua_pushnil(L);
+  for (; lua_next(L, table); n++) lua_pop(L, 1);
+  return n;
+}
+
+static void read_key(lua_State *L, key *k, const char *what) {
+  *k = (key){0};
+  if (lua_type(L, -1) == LUA_TNUMBER) {
+    k->number = lua_tonumber(L, -1);
+    k->integer = lua_isinteger(L, -1);
+  } else if (lua_type(L, -1) == LUA_TSTRING) {
+    k->text = lua_tolstring(L, -1, &k->length);
+  } else {
+    grad__lua_error(L, "%s has a key that is a %s: tables of tensors have numbers or strings as keys", what, luaL_typename(L, -1));
+  }
+}
+
+const grad_keys *grad__keys_open(lua_State *L, int table, const char *what, lua_Integer *count) {
+  table = lua_absindex(L, table);
+  lua_Integer n = count_keys(L, table);
+  bool list = n == (lua_Integer)lua_rawlen(L, table);
+  grad_keys *keys = lua_newuserdatauv(L, sizeof *keys + (list ? 0 : (size_t)n * sizeof *keys->at), 0);
+  keys->list = list ? n : 0;
+  keys->count = *count = n;
+  if (list) return keys;
+  lua_pushnil(L);
+  for (lua_Integer i = 0; lua_next(L, table); i++) {
+    lua_pop(L, 1);
+    read_key(L, &keys->at[i], what);
+  }
+  qsort(keys->at, (size_t)n, sizeof *keys->at, compare);
+  return keys;
+}
+
+void grad__keys_push(lua_State *L, const grad_keys *keys, lua_Integer i) {
+  if (keys->list > 0) {
+    lua_pushinteger(L, i + 1);
+    return;
+  }
+  const key *k = &keys->at[i];
+  if (k->text) lua_pushlstring(L, k->text, k->length);
+  else if (k->integer) lua_pushinteger(L, (lua_Integer)k->number);
+  else lua_pushnumber(L, k->number);
+}
+
+/* --- walking */
+
+static bool is_leaf(lua_State *L, int index) { return lua_type(L, index) == LUA_TNUMBER || grad__tensor_to(L, index); }
+
+static void enter(lua_State *L, int depth, const char *what) {
+  if (depth > MAX_DEPTH) grad__lua_error(L, "%s is nested more than %d deep: does a table contain itself?", what, MAX_DEPTH);
+  luaL_checkstack(L, 8, "tables are nested too deep");
+}
+
+static lua_Integer flatten(lua_State *L, int index, int leaves, const char *what, lua_Integer found, int depth) {
+  if (is_leaf(L, index)) {
+    lua_pushvalue(L, index);
+    lua_rawseti(L, leaves, found + 1);
+    return found + 1;
+  }
+  if (!lua_istable(L, index)) return found;
+  lua_Integer n;
+  enter(L, depth, what);
+  const grad_keys *keys = grad__keys_open(L, index, what, &n);
+  for (lua_Integer i = 0; i < n; i++) {
+    grad__keys_push(L, keys, i);
+    lua_rawget(L, index);
+    found = flatten(L, lua_gettop(L), leaves, what, found, depth + 1);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return found;
+}
+
+lua_Integer grad__tree_flatten(lua_State *L, int index, int leaves, const char *what) {
+  lua_Integer before = (lua_Integer)lua_rawlen(L, leaves);
+  return flatten(L, lua_absindex(L, index), lua_absindex(L, leaves), what, before, 0) - before;
+}
+
+static void build(lua_State *L, int like, int leaves, lua_Integer *next, grad_tree_rest rest, int depth) {
+  if (is_leaf(L, like)) {
+    if (lua_rawgeti(L, leaves, (*next)++) == LUA_TBOOLEAN) {
+      lua_pop(L, 1);
+      lua_pushnil(L);
+    }
+    return;
+  }
+  if (!lua_istable(L, like)) {
+    if (rest == GRAD_TREE_KEEP) lua_pushvalue(L, like);
+    else lua_pushnil(L);
+    return;
+  }
+  lua_Integer n;
+  enter(L, depth, "the structure");
+  lua_newtable(L);
+  int copy = lua_gettop(L);
+  const grad_keys *keys = grad__keys_open(L, like, "the structure", &n);
+  for (lua_Integer i = 0; i < n; i++) {
+    grad__keys_push(L, keys, i);
+    lua_pushvalue(L, -1);
+    lua_rawget(L, like);
+    build(L, lua_gettop(L), leaves, next, rest, depth + 1);
+    lua_remove(L, -2);
+    lua_rawset(L, copy);
+  }
+  lua_pop(L, 1);
+  if (rest == GRAD_TREE_KEEP && lua_getmetatable(L, like)) lua_setmetatable(L, copy);
+}
+
+void grad__tree_build(lua_State *L, int like, int leaves, lua_Integer *next, grad_tree_rest rest) {
+  build(L, lua_absindex(L, like), lua_absindex(L, leaves), next, rest, 0);
+}
