@@ -10,6 +10,8 @@
 
 static const char call_key;
 
+enum { MISSING = 6 }; /* more optional arguments than any row has */
+
 static void reset(grad_call *c) {
   grad_ctx *ctx = c->g->ctx;
   if (!c->trace) grad__program_release(c->p);
@@ -72,6 +74,14 @@ static grad_trace *find_trace(lua_State *L, int nargs) {
 
 grad_call *grad__call_begin(lua_State *L) {
   int options = grad__options(L), nargs = lua_gettop(L) - (options != 0);
+  luaL_checkstack(L, MISSING + 8, NULL);
+  lua_settop(L, nargs + MISSING); /* arguments that were left out are nil; the options move behind them */
+  if (options) {
+    lua_pushvalue(L, options);
+    lua_pushnil(L);
+    lua_replace(L, options);
+    options = lua_gettop(L);
+  }
   grad_call *c = acquire(L);
   c->L = L;
   c->options = options;
@@ -240,7 +250,7 @@ int grad__call_finish(grad_call *c) {
 
 static bool all_plain(lua_State *L, int nargs) {
   for (int i = 1; i <= nargs; i++)
-    if (lua_type(L, i) != LUA_TNUMBER && lua_type(L, i) != LUA_TNIL) return false;
+    if (!lua_isnil(L, i) && lua_type(L, i) != LUA_TNUMBER) return false;
   return true;
 }
 

@@ -11,7 +11,7 @@ static grad_id first(grad_call *c) {
 }
 
 static grad_id parameter(grad_call *c, int arg, const char *what, double otherwise, grad_id like) {
-  if (c->nargs >= arg && !lua_isnil(c->L, arg)) return grad__call_value_like(c, arg, what, like);
+  if (!lua_isnil(c->L, arg)) return grad__call_value_like(c, arg, what, like);
   return grad__call_number(c, otherwise, (grad_dtype)grad__call_type(c, like)->dtype);
 }
 
@@ -72,7 +72,7 @@ static void build_hardtanh(grad_call *c) {
 /* A missing bound is infinite; of integers the bound is the type's. */
 static void build_clamp(grad_call *c) {
   grad_id x = grad__call_value(c, 1, "argument 1");
-  bool low = c->nargs >= 2 && !lua_isnil(c->L, 2), high = c->nargs >= 3 && !lua_isnil(c->L, 3);
+  bool low = !lua_isnil(c->L, 2), high = !lua_isnil(c->L, 3);
   grad_id lo = low ? grad__call_value_like(c, 2, "the lower bound", x) : GRAD_NONE;
   grad_id hi = high ? grad__call_value_like(c, 3, "the upper bound", x) : GRAD_NONE;
   if (!low && !high) grad__lua_error(c->L, "needs a lower or an upper bound");

@@ -26,7 +26,7 @@ static void build_einsum(grad_call *c) {
   grad__call_return(c, grad__einsum(c->p, lua_tostring(c->L, 1), n, operands));
 }
 
-static int64_t diagonal_number(const grad_call *c) { return c->nargs >= 2 ? grad__arg_integer_or(c->L, 2, "the diagonal", 0) : 0; }
+static int64_t diagonal_number(const grad_call *c) { return grad__arg_integer_or(c->L, 2, "the diagonal", 0); }
 
 static void build_trace(grad_call *c) { grad__call_return(c, grad__trace(c->p, grad__call_tensor(c, 1, "the matrix"))); }
 static void build_tril(grad_call *c) { grad__call_return(c, grad__tril(c->p, grad__call_tensor(c, 1, "the matrix"), diagonal_number(c))); }

@@ -4,7 +4,7 @@
 #include "lua/call.h"
 #include "ops/compose.h"
 
-static uint32_t axes(const grad_call *c, grad_id x) { return grad__arg_axes(c->L, c->nargs >= 2 ? 2 : -1, "axis", grad__call_type(c, x)->ndim); }
+static uint32_t axes(const grad_call *c, grad_id x) { return grad__arg_axes(c->L, 2, "axis", grad__call_type(c, x)->ndim); }
 
 static bool keepdim(const grad_call *c) { return grad__option_boolean(c->L, c->options, "keepdim", false); }
 
@@ -59,7 +59,7 @@ static void arg_extremum(grad_call *c, const grad_op *op) {
   grad_id x = grad__call_tensor(c, 1, "the tensor");
   grad_type type = *grad__call_type(c, x);
   int64_t numel = grad__type_numel(&type);
-  bool flat = c->nargs < 2 || lua_isnil(c->L, 2);
+  bool flat = lua_isnil(c->L, 2);
   int axis = flat ? 0 : grad__arg_axis(c->L, 2, "axis", type.ndim);
   if (flat) x = grad__reshape(c->p, x, 1, &numel);
   grad_id at = grad__arg_extremum(c->p, op, x, axis);
@@ -76,7 +76,7 @@ static void build_argmin(grad_call *c) { arg_extremum(c, &grad__op_argmin); }
 static int one_axis(const grad_call *c, grad_id x, int arg) {
   int ndim = grad__call_type(c, x)->ndim;
   if (ndim == 0) grad__lua_error(c->L, "needs a tensor with an axis, got a 0-d one");
-  return c->nargs >= arg ? grad__arg_axis_or(c->L, arg, "axis", ndim, ndim - 1) : ndim - 1;
+  return grad__arg_axis_or(c->L, arg, "axis", ndim, ndim - 1);
 }
 
 static void along(grad_call *c, grad_id (*f)(grad_program *, grad_id, int)) {

@@ -98,7 +98,7 @@ static void build_squeeze(grad_call *c) {
   grad_id x = first(c);
   const grad_type type = *grad__call_type(c, x);
   int64_t shape[GRAD_MAX_AXES];
-  int n = 0, only = c->nargs >= 2 && !lua_isnil(c->L, 2) ? grad__arg_axis(c->L, 2, "axis", type.ndim) : -1;
+  int n = 0, only = !lua_isnil(c->L, 2) ? grad__arg_axis(c->L, 2, "axis", type.ndim) : -1;
   if (only >= 0 && type.shape[only] != 1)
     grad__lua_error(c->L, "axis %d has extent %lld: only an axis of extent 1 can go", only + 1, (long long)type.shape[only]);
   for (int i = 0; i < type.ndim; i++)
@@ -122,7 +122,7 @@ static void build_expand(grad_call *c) {
 
 static void build_flip(grad_call *c) {
   grad_id x = first(c);
-  grad__call_return(c, grad__flip(c->p, x, grad__arg_axes(c->L, c->nargs >= 2 ? 2 : c->nargs + 1, "axis", ndim_of(c, x))));
+  grad__call_return(c, grad__flip(c->p, x, grad__arg_axes(c->L, 2, "axis", ndim_of(c, x))));
 }
 
 /* With no axis the elements move in row order. */
@@ -162,14 +162,14 @@ static void build_concat(grad_call *c) {
   grad_dtype dtype = GRAD_BOOL;
   for (int i = 0; i < n; i++) dtype = grad__dtype_promote(dtype, (grad_dtype)grad__call_type(c, parts[i])->dtype);
   for (int i = 0; i < n; i++) parts[i] = grad__convert(c->p, parts[i], dtype);
-  int axis = c->nargs >= 2 ? grad__arg_axis_or(c->L, 2, "axis", ndim_of(c, parts[0]), 0) : 0;
+  int axis = grad__arg_axis_or(c->L, 2, "axis", ndim_of(c, parts[0]), 0);
   grad__call_return(c, grad__concat(c->p, n, parts, axis));
 }
 
 static void build_stack(grad_call *c) {
   grad_id *parts;
   int n = grad__call_list(c, 1, "the list", &parts);
-  int axis = c->nargs >= 2 ? grad__arg_axis_or(c->L, 2, "axis", ndim_of(c, parts[0]) + 1, 0) : 0;
+  int axis = grad__arg_axis_or(c->L, 2, "axis", ndim_of(c, parts[0]) + 1, 0);
   grad__call_return(c, grad__stack(c->p, n, parts, axis));
 }
 
