@@ -24,11 +24,7 @@ function M.linear(inputs, outputs, options)
       if o.bias and not o.init then params.bias = initializers.uniform({ outputs }, generator, uniform) end
       return params
     end,
-    apply = function(params, x)
-      local y = x:matmul(params.weight:t())
-      if params.bias then return y + params.bias end
-      return y
-    end,
+    apply = function(params, x) return gl.losses.linear(x, params.weight, params.bias) end,
   }
 end
 
