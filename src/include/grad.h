@@ -96,6 +96,107 @@ GRAD_API const char *grad_status_text(grad_status status);
 /* grad_version: the version of the library that runs, as GRAD_VERSION_STRING is that of the header compiled against. */
 GRAD_API const char *grad_version(void);
 
+/* --- arrays: strided views on memory. Extents and strides count elements; axes count from 0. */
+
+typedef struct grad_array grad_array;
+
+/* grad_array_new: row-major, filled with zeros. Errors: ESHAPE (more than GRAD_MAX_AXES axes, a negative extent, a size
+ * that overflows), ENOMEM, ELIMIT. */
+GRAD_API grad_status grad_array_new(grad_ctx *ctx, grad_dtype dtype, int ndim, const int64_t *shape, grad_array **out);
+
+/* grad_array_borrow: the caller's memory, which is not copied. strides NULL: row-major. `release` (may be NULL) is called
+ * with release_ud and data when the last user of the memory is gone: maybe later than grad_array_free. */
+GRAD_API grad_status grad_array_borrow(grad_ctx *ctx, void *data, grad_dtype dtype, int ndim, const int64_t *shape,
+                                       const int64_t *strides, int readonly, void (*release)(void *ud, void *data),
+                                       void *release_ud, grad_array **out);
+GRAD_API void grad_array_free(grad_array *array);
+
+GRAD_API void *grad_array_data(const grad_array *array); /* of element (0, ..., 0) */
+GRAD_API grad_dtype grad_array_dtype(const grad_array *array);
+GRAD_API int grad_array_ndim(const grad_array *array);
+GRAD_API const int64_t *grad_array_shape(const grad_array *array);   /* ndim extents, valid as long as array */
+GRAD_API const int64_t *grad_array_strides(const grad_array *array); /* in elements */
+GRAD_API int64_t grad_array_numel(const grad_array *array);
+
+/* --- programs: expressions over arrays, written once, differentiated and run many times.
+ *
+ * Builders take and give value ids. A failure gives GRAD_NONE, which everything passes on, and is reported once, by
+ * grad_program_check or by whatever takes the program next. */
+
+typedef struct grad_program grad_program;
+typedef int32_t grad_id;
+enum { GRAD_NONE = -1 };
+
+GRAD_API grad_status grad_program_new(grad_ctx *ctx, grad_program **out);
+GRAD_API void grad_program_free(grad_program *program);
+GRAD_API grad_status grad_program_check(const grad_program *program);
+
+GRAD_API grad_id grad_input(grad_program *p, grad_dtype dtype, int ndim, const int64_t *shape);
+GRAD_API grad_id grad_number(grad_program *p, double value); /* an f64 constant of no axes */
+GRAD_API void grad_output(grad_program *p, grad_id value);
+
+/* grad_apply: an elementwise function by name ("add", "mul", "sin", "where", ...: docs/ops.md has the list), operands
+ * broadcast as NumPy does. EVALUE for a name that does not exist or a wrong number of operands. */
+GRAD_API grad_id grad_apply(grad_program *p, const char *name, int n, const grad_id *operands);
+
+/* axes: bit i for axis i; 0 means all. keepdim leaves extent 1. */
+GRAD_API grad_id grad_sum(grad_program *p, grad_id x, uint32_t axes, int keepdim);
+GRAD_API grad_id grad_mean(grad_program *p, grad_id x, uint32_t axes, int keepdim);
+GRAD_API grad_id grad_max(grad_program *p, grad_id x, uint32_t axes, int keepdim);
+GRAD_API grad_id grad_min(grad_program *p, grad_id x, uint32_t axes, int keepdim);
+GRAD_API grad_id grad_prod(grad_program *p, grad_id x, uint32_t axes, int keepdim);
+GRAD_API grad_id grad_logsumexp(grad_program *p, grad_id x, uint32_t axes, int keepdim);
+GRAD_API grad_id grad_softmax(grad_program *p, grad_id x, int axis);
+
+/* NumPy's matmul: matrices over leading axes that broadcast; vectors on either side. */
+GRAD_API grad_id grad_matmul(grad_program *p, grad_id a, grad_id b);
+GRAD_API grad_id grad_reshape(grad_program *p, grad_id x, int ndim, const int64_t *shape);
+GRAD_API grad_id grad_broadcast_to(grad_program *p, grad_id x, int ndim, const int64_t *shape);
+GRAD_API grad_id grad_permute(grad_program *p, grad_id x, const int *axes); /* one for each axis of x */
+/* start, count and step for each axis of x; steps may be negative. */
+GRAD_API grad_id grad_slice(grad_program *p, grad_id x, const int64_t *start, const int64_t *count,
+                            const int64_t *step);
+GRAD_API grad_id grad_concat(grad_program *p, int n, const grad_id *parts, int axis);
+GRAD_API grad_id grad_take(grad_program *p, grad_id x, grad_id positions, int axis); /* i64 positions, from 0 */
+GRAD_API grad_id grad_convert(grad_program *p, grad_id x, grad_dtype dtype);
+
+/* --- derivatives: each makes a new program, which can be differentiated in turn. `wrt` has a flag for each input of p
+ * (NULL: every input of float type). The program given is left as it is. Errors: EDTYPE for a flagged input that is not
+ * float, ESHAPE where a number is needed and the first output is an array. */
+
+/* p's outputs, then the gradient of the first, a number, in each wrt input. */
+GRAD_API grad_status grad_gradient(const grad_program *p, const uint8_t *wrt, grad_program **out);
+/* Further inputs: a tangent for each wrt input; further outputs: a tangent for each float output. */
+GRAD_API grad_status grad_jvp_of(const grad_program *p, const uint8_t *wrt, grad_program **out);
+/* Further inputs: a cotangent for each float output; further outputs: a cotangent for each wrt input. */
+GRAD_API grad_status grad_vjp_of(const grad_program *p, const uint8_t *wrt, grad_program **out);
+/* Further inputs: v for each wrt input; further outputs: the product of the Hessian with v. */
+GRAD_API grad_status grad_hvp_of(const grad_program *p, const uint8_t *wrt, grad_program **out);
+/* Further outputs: for each float output, for each wrt input, a block of the output's shape followed by the input's. */
+GRAD_API grad_status grad_jacobian_of(const grad_program *p, const uint8_t *wrt, grad_program **out);
+/* Further outputs: for each pair of wrt inputs the block of second derivatives of the first output. */
+GRAD_API grad_status grad_hessian_of(const grad_program *p, const uint8_t *wrt, grad_program **out);
+/* Inputs with batched[i] (NULL: all) get a leading axis of extent size, and so does every output. */
+GRAD_API grad_status grad_vmap_of(const grad_program *p, int64_t size, const uint8_t *batched, grad_program **out);
+
+/* --- running */
+
+typedef struct grad_function grad_function;
+
+/* grad_compile: plans a program. The function keeps what it needs: p may be freed. */
+GRAD_API grad_status grad_compile(grad_program *p, grad_function **out);
+GRAD_API void grad_function_free(grad_function *function);
+GRAD_API int grad_function_inputs(const grad_function *function);
+GRAD_API int grad_function_outputs(const grad_function *function);
+
+/* grad_run: in: an array for each input, of its dtype and shape, any strides. out: for each output a row-major array of its
+ * dtype and shape, which is filled. Nothing is allocated from the second run on. Errors: EDTYPE, ESHAPE, EVALUE (a
+ * read-only output), EINTERRUPT, and what the operations give. */
+GRAD_API grad_status grad_run(grad_function *function, const grad_array *const *in, grad_array *const *out);
+
+/* grad_run_raw: the same on bare row-major memory of the right types and sizes, unchecked: the fastest call. */
+GRAD_API grad_status grad_run_raw(grad_function *function, const void *const *in, void *const *out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -14,8 +14,6 @@
 #include "core/arena.h"
 #include "array/array.h"
 
-typedef int32_t grad_id;
-enum { GRAD_NONE = -1 };
 /* Extent known only when the program runs: the stacked residuals of a while loop. Only op_loop.c makes them. */
 enum { GRAD_DYNAMIC = -1 };
 

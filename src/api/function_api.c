@@ -1,0 +1,103 @@
+/* function_api.c: grad.h's functions: a plan, and the headers that its runs fill. */
+#include <string.h>
+
+#include "exec/exec.h"
+
+struct grad_function {
+  grad_program *program;
+  grad_plan *plan;
+  grad_array *out;       /* noutputs headers, filled at each run */
+  grad_array *wrapped;   /* ninputs headers on row-major memory, for raw runs */
+  const grad_array **in; /* to each of `wrapped` */
+};
+
+static void free_block(grad_ctx *ctx, void *block, int32_t count, size_t size) {
+  grad__free(ctx, block, (size_t)count * size);
+}
+
+void grad_function_free(grad_function *f) {
+  if (!f) return;
+  grad_program *p = f->program;
+  grad_ctx *ctx = p->ctx;
+  grad__plan_free(f->plan);
+  free_block(ctx, f->out, p->noutputs, sizeof *f->out);
+  free_block(ctx, f->wrapped, p->ninputs, sizeof *f->wrapped);
+  free_block(ctx, (void *)f->in, p->ninputs, sizeof *f->in);
+  grad__program_release(p);
+  grad__free(ctx, f, sizeof *f);
+}
+
+static grad_status make_headers(grad_function *f) {
+  const grad_program *p = f->program;
+  size_t nin = (size_t)p->ninputs, nout = (size_t)p->noutputs;
+  f->out = grad__alloc(p->ctx, nout * sizeof *f->out);
+  f->wrapped = grad__alloc(p->ctx, nin * sizeof *f->wrapped);
+  f->in = grad__alloc(p->ctx, nin * sizeof *f->in);
+  if ((nout && !f->out) || (nin && (!f->wrapped || !f->in))) return p->ctx->status;
+  for (size_t i = 0; i < nin; i++) {
+    const grad_type *t = grad__type(p, p->inputs[i]);
+    grad__array_wrap(&f->wrapped[i], NULL, (grad_dtype)t->dtype, t->ndim, t->shape);
+    f->in[i] = &f->wrapped[i];
+  }
+  return GRAD_OK;
+}
+
+grad_status grad_compile(grad_program *p, grad_function **out) {
+  if (p->status) return p->status;
+  grad_function *f = grad__alloc(p->ctx, sizeof *f);
+  if (!f) return p->ctx->status;
+  *f = (grad_function){.program = p};
+  grad__program_retain(p);
+  grad_status status = make_headers(f);
+  if (!status) status = grad__plan_new(p, &f->plan);
+  if (status) {
+    grad_function_free(f);
+    return status;
+  }
+  *out = f;
+  return GRAD_OK;
+}
+
+int grad_function_inputs(const grad_function *f) { return f->program->ninputs; }
+int grad_function_outputs(const grad_function *f) { return f->program->noutputs; }
+
+static grad_status check_array(const grad_program *p, const char *what, int i, grad_id v, const grad_array *array) {
+  const grad_type *t = grad__type(p, v);
+  char expected[200], got[200];
+  if (array->dtype == t->dtype && grad__shape_equal(array->ndim, array->shape, t->ndim, t->shape)) return GRAD_OK;
+  grad_type given = {.shape = array->shape, .dtype = array->dtype, .ndim = array->ndim};
+  return grad__fail(p->ctx, array->dtype == t->dtype ? GRAD_ESHAPE : GRAD_EDTYPE, "run: %s %d is %s, expected %s", what,
+                    i, grad__type_text(&given, got, sizeof got), grad__type_text(t, expected, sizeof expected));
+}
+
+static grad_status check_output(const grad_program *p, int i, const grad_array *array) {
+  grad_status status = check_array(p, "output", i, p->outputs[i], array);
+  if (status) return status;
+  if (array->storage->readonly) return grad__fail(p->ctx, GRAD_EVALUE, "run: output %d is read-only", i);
+  if (grad__array_is_contiguous(array)) return GRAD_OK;
+  return grad__fail(p->ctx, GRAD_EVALUE, "run: output %d is not row-major", i);
+}
+
+grad_status grad_run(grad_function *f, const grad_array *const *in, grad_array *const *out) {
+  const grad_program *p = f->program;
+  for (int32_t i = 0; i < p->ninputs; i++) {
+    grad_status status = check_array(p, "input", i, p->inputs[i], in[i]);
+    if (status) return status;
+  }
+  for (int32_t i = 0; i < p->noutputs; i++) {
+    grad_status status = check_output(p, i, out[i]);
+    if (status) return status;
+    f->out[i] = *out[i];
+  }
+  return grad__plan_run(f->plan, in, NULL, f->out);
+}
+
+grad_status grad_run_raw(grad_function *f, const void *const *in, void *const *out) {
+  const grad_program *p = f->program;
+  for (int32_t i = 0; i < p->ninputs; i++) memcpy(&f->wrapped[i].data, &in[i], sizeof in[i]);
+  for (int32_t i = 0; i < p->noutputs; i++) {
+    const grad_type *t = grad__type(p, p->outputs[i]);
+    grad__array_wrap(&f->out[i], out[i], (grad_dtype)t->dtype, t->ndim, t->shape);
+  }
+  return grad__plan_run(f->plan, f->in, NULL, f->out);
+}
