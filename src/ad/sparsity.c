@@ -361,18 +361,6 @@ static grad_status begin(pass *s, int32_t input) {
   return GRAD_OK;
 }
 
-static grad_status pattern_new(grad_ctx *ctx, int64_t rows, int64_t cols, int64_t nnz, grad_pattern *out) {
-  grad_pattern made = {.ctx = ctx, .rows = rows, .cols = cols, .nnz = nnz};
-  made.indptr = grad__alloc(ctx, ((size_t)rows + 1) * sizeof *made.indptr);
-  made.col = grad__alloc(ctx, ((size_t)nnz + 1) * sizeof *made.col);
-  if (!made.indptr || !made.col) {
-    grad__pattern_clear(&made);
-    return ctx->status;
-  }
-  *out = made;
-  return GRAD_OK;
-}
-
 static grad_status finish(pass *s, const index_sets *sets, int64_t rows, int64_t cols, grad_pattern *out) {
   const int64_t each = sets && sets->same ? sets->start[1] : 0;
   const int64_t nnz = !sets ? 0 : sets->same ? rows * each : sets->start[rows];
@@ -380,7 +368,7 @@ static grad_status finish(pass *s, const index_sets *sets, int64_t rows, int64_t
     return grad__fail(s->ctx, GRAD_ELIMIT, "sparsity: %lld x %lld with %lld entries: this derivative is not sparse",
                       (long long)rows, (long long)cols, (long long)nnz);
   }
-  grad_status status = pattern_new(s->ctx, rows, cols, nnz, out);
+  grad_status status = grad__pattern_new(s->ctx, rows, cols, nnz, out);
   if (status) return status;
   out->indptr[0] = 0;
   for (int64_t r = 0; r < rows; r++) {
@@ -406,29 +394,4 @@ grad_status grad__ad_sparsity(const grad_program *p, int32_t input, int32_t outp
   grad__free(p->ctx, s.index, (size_t)s.cap * sizeof *s.index);
   grad__arena_clear(&s.arena);
   return status;
-}
-
-/* --- patterns */
-
-void grad__pattern_clear(grad_pattern *pattern) {
-  grad__free(pattern->ctx, pattern->indptr, ((size_t)pattern->rows + 1) * sizeof *pattern->indptr);
-  grad__free(pattern->ctx, pattern->col, ((size_t)pattern->nnz + 1) * sizeof *pattern->col);
-  pattern->indptr = NULL;
-  pattern->col = NULL;
-}
-
-grad_status grad__pattern_transpose(const grad_pattern *a, grad_pattern *out) {
-  grad_pattern t;
-  grad_status status = pattern_new(a->ctx, a->cols, a->rows, a->nnz, &t);
-  if (status) return status;
-  memset(t.indptr, 0, ((size_t)t.rows + 1) * sizeof *t.indptr);
-  for (int64_t k = 0; k < a->nnz; k++) t.indptr[a->col[k] + 1]++;
-  for (int64_t r = 0; r < t.rows; r++) t.indptr[r + 1] += t.indptr[r];
-  for (int64_t r = 0; r < a->rows; r++) {
-    for (int64_t k = a->indptr[r]; k < a->indptr[r + 1]; k++) t.col[t.indptr[a->col[k]]++] = (int32_t)r;
-  }
-  for (int64_t r = t.rows; r > 0; r--) t.indptr[r] = t.indptr[r - 1]; /* filling moved each start to the next one's */
-  t.indptr[0] = 0;
-  *out = t;
-  return GRAD_OK;
 }

@@ -12,10 +12,14 @@ typedef struct grad_pattern {
   int64_t *indptr; /* rows + 1 */
   int32_t *col;    /* nnz */
 } grad_pattern;
+grad_status grad__pattern_new(grad_ctx *ctx, int64_t rows, int64_t cols, int64_t nnz, grad_pattern *out);
 void grad__pattern_clear(grad_pattern *pattern);
 
 /* The pattern of the transposed matrix. */
 grad_status grad__pattern_transpose(const grad_pattern *pattern, grad_pattern *out);
+
+/* The entries of either of two patterns of one size. */
+grad_status grad__pattern_unite(const grad_pattern *a, const grad_pattern *b, grad_pattern *out);
 
 /* Gives the value of an integer or bool value of the program (positions to gather at), in any strides; lives until the
  * pass ends. */

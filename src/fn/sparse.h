@@ -20,9 +20,10 @@ typedef struct grad_sparse {
   struct grad_sparse_state *state;
 } grad_sparse;
 
-/* grad__sparse_jacobian: of float output number `output` in input number `input`. in: p's inputs at a point, which decides
- * the values, and the positions of gathers (the structure is right for all points with the same positions). p must not
- * change from then on. mode AUTO takes the fewer colours. Errors: EDTYPE; ELIMIT when the derivative is not sparse. */
+/* grad__sparse_jacobian: of float output number `output` in input number `input`. in: p's inputs at a point, which
+ * decides the values, and the positions of gathers (the structure is right for all points with the same positions). p
+ * must not change from then on. mode AUTO takes the fewer colours. Errors: EDTYPE; ELIMIT when the derivative is not
+ * sparse. */
 grad_status grad__sparse_jacobian(grad_program *p, int32_t input, int32_t output, grad_jacobian_mode mode,
                                   const grad_array *const *in, const double *scalars, grad_sparse **out);
 
@@ -32,8 +33,8 @@ grad_status grad__sparse_hessian(grad_program *p, int32_t input, const grad_arra
                                  grad_sparse **out);
 void grad__sparse_free(grad_sparse *s);
 
-/* grad__sparse_update: the values at another point; pattern and plan are reused. A caller that handed out `values` before
- * keeps its own reference: they are then replaced, not overwritten. */
+/* grad__sparse_update: the values at another point; pattern and plan are reused. A caller that handed out `values`
+ * before keeps its own reference: they are then replaced, not overwritten. */
 grad_status grad__sparse_update(grad_sparse *s, const grad_array *const *in, const double *scalars);
 
 /* grad__sparse_matmul: the matrix times x (cols, or cols x k), into new memory. ESHAPE, EDTYPE.
