@@ -6,6 +6,7 @@
 #define GRAD_SCALAR_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <tgmath.h>
 
 #ifndef GRAD_SCALAR
@@ -62,21 +63,51 @@ static inline GRAD_SCALAR grad_scalar_digamma(GRAD_SCALAR a) {
   return log(a) - 1 / (2 * a) - tail + below;
 }
 
-/* (-1)^(n+1) n! zeta(n + 1, a) for n >= 1, a > 0: Euler and Maclaurin's formula for Hurwitz's zeta function. For a < 0
- * the first terms of the series are added directly until the argument is positive. */
-static inline GRAD_SCALAR grad_scalar_polygamma(GRAD_SCALAR n, GRAD_SCALAR a) {
-  if (n == 0) return grad_scalar_digamma(a);
-  if (!(n > 0) || n != floor(n) || (a < 0 && isinf(a))) return (GRAD_SCALAR)NAN;
+/* The n-th derivative of cot(pi x) is a polynomial in c = cot(pi x): P <- -pi (1 + c^2) P', beginning with c. */
+static inline GRAD_SCALAR grad_scalar_cot_derivative(int n, GRAD_SCALAR x) {
+  enum { MOST = 172 };
+  const GRAD_SCALAR pi = (GRAD_SCALAR)3.14159265358979323846264338327950288L;
+  const GRAD_SCALAR turn = x - rint(x), half = (GRAD_SCALAR)0.5;
+  const GRAD_SCALAR c = fabs(turn) <= half / 2 ? 1 / tan(pi * turn) : copysign(tan(pi * (half - fabs(turn))), turn);
+  GRAD_SCALAR p[MOST + 2] = {0, 1}, value = 0;
+  for (int k = 1; k <= n;
+       k++) { /* degree k - 1 + 1 to k + 1, in place: q[j] = -pi ((j + 1) p[j + 1] + (j - 1) p[j - 1]) */
+    GRAD_SCALAR before = 0;
+    for (int j = 0; j <= k + 1; j++) {
+      const GRAD_SCALAR here = p[j];
+      p[j] = -pi * ((GRAD_SCALAR)(j + 1) * p[j + 1] + (GRAD_SCALAR)(j - 1) * before);
+      before = here;
+    }
+  }
+  for (int j = n + 1; j >= 0; j--) value = value * c + p[j];
+  return value;
+}
+
+/* (-1)^(n+1) n! zeta(n + 1, a) for a > 0: Euler and Maclaurin's formula for Hurwitz's zeta function. */
+static inline GRAD_SCALAR grad_scalar_polygamma_positive(GRAD_SCALAR n, GRAD_SCALAR a) {
   const GRAD_SCALAR s = n + 1, factor = (fmod(n, (GRAD_SCALAR)2) == 0 ? -1 : 1) * tgamma(s);
   GRAD_SCALAR sum = 0;
   for (; a < 16 + n; a += 1) sum += pow(a, -s);
-  GRAD_SCALAR term = pow(a, -s), tail = term * (a / n + (GRAD_SCALAR)0.5);
-  term *= s / a;
+  GRAD_SCALAR term = pow(a, -s) * (s / a), tail = pow(a, -n) * (1 / n + (GRAD_SCALAR)0.5 / a);
   for (int k = 1; k <= 12; k++) {
     tail += term * grad_scalar_bernoulli(k) / tgamma((GRAD_SCALAR)(2 * k + 1));
     term *= (s + (GRAD_SCALAR)(2 * k - 1)) * (s + (GRAD_SCALAR)(2 * k)) / (a * a);
   }
   return factor * (sum + tail);
+}
+
+/* Orders up to 170, whose factorial is a double. Reflection (Abramowitz and Stegun 6.4.7) below 0. At the poles 0, -1,
+ * -2,
+ * ... odd orders are Inf; even ones, which change sign there, NaN. */
+static inline GRAD_SCALAR grad_scalar_polygamma(GRAD_SCALAR n, GRAD_SCALAR a) {
+  if (n == 0) return grad_scalar_digamma(a);
+  if (!(n > 0 && n <= 170) || n != floor(n) || a != a || (a < 0 && isinf(a))) return (GRAD_SCALAR)NAN;
+  if (a > 0) return isinf(a) ? 0 : grad_scalar_polygamma_positive(n, a);
+  const bool even = fmod(n, (GRAD_SCALAR)2) == 0;
+  if (a == rint(a)) return even ? (GRAD_SCALAR)NAN : (GRAD_SCALAR)INFINITY;
+  const GRAD_SCALAR pi = (GRAD_SCALAR)3.14159265358979323846264338327950288L,
+                    mirrored = grad_scalar_polygamma_positive(n, 1 - a);
+  return (even ? mirrored : -mirrored) - pi * grad_scalar_cot_derivative((int)n, a);
 }
 
 #endif
