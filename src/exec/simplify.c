@@ -1,7 +1,108 @@
-/* simplify.c: a smaller program of the same meaning. */
+/* simplify.c: applies the rules of simplify_*.c to each instruction, once, in program order. Equal instructions are
+ * shared as they are emitted; what has become dead is pruned.
+ */
+#include "exec/simplify.h"
+
+#include <string.h>
+
 #include "exec/planner.h"
 
+static const grad_rule *const tables[] = {grad__algebra_rules, grad__shape_rules};
+
+static bool may_apply(const grad_rule *rule, const grad_instr *ins, bool fast) {
+  if (rule->fast && !fast) return false;
+  return rule->op ? rule->op == ins->op : (ins->op->flags & GRAD_OP_ELEMENTWISE) && ins->nin > 0;
+}
+
+static grad_id apply_rules(const grad_rewrite *r, bool fast) {
+  for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
+    for (const grad_rule *rule = tables[t]; rule->apply; rule++) {
+      if (!may_apply(rule, r->ins, fast)) continue;
+      grad_id v = rule->apply(r);
+      if (v != GRAD_NONE) return v;
+    }
+  }
+  return GRAD_NONE;
+}
+
+/* No rule looks at ops with several results, effects or nested programs. */
+static bool is_plain(const grad_instr *ins) {
+  return ins->nout == 1 && ins->nsubs == 0 && ins->nin > 0 && !(ins->op->flags & (GRAD_OP_EFFECT | GRAD_OP_RANDOM));
+}
+
+typedef struct pass {
+  grad_program *to;
+  const grad_program *from;
+  grad_id *map;
+  int32_t *uses;
+  const int32_t *wheres;
+  grad_arena temp;
+  bool fast, changed;
+} pass;
+
+static void rewrite(pass *s, const grad_instr *ins, grad_id *in) {
+  s->to->where = s->wheres[ins->where];
+  if (is_plain(ins)) {
+    for (int32_t k = 0; k < ins->nin; k++) in[k] = s->map[ins->in[k]];
+    const grad_rewrite r = {.p = s->to, .from = s->from, .ins = ins, .in = in, .uses = s->uses};
+    grad_id v = apply_rules(&r, s->fast);
+    if (v != GRAD_NONE && grad__type_equal(grad__type(s->to, v), grad__type(s->from, ins->out))) {
+      s->map[ins->out] = v;
+      s->changed = true;
+      return;
+    }
+  }
+  grad__inline_instr(s->to, s->from, ins, s->map, 0);
+}
+
+static void count_uses(const grad_program *p, int32_t *uses, int32_t *most) {
+  for (int32_t i = 0; i < p->ninstrs; i++) {
+    const grad_instr *ins = &p->instrs[i];
+    if (ins->nin > *most) *most = ins->nin;
+    for (int32_t k = 0; k < ins->nin; k++) uses[ins->in[k]]++;
+  }
+  for (int32_t k = 0; k < p->noutputs; k++) uses[p->outputs[k]]++;
+}
+
+static grad_status run_pass(pass *s) {
+  const grad_program *p = s->from;
+  int32_t most = 1;
+  s->map = grad__ids_new(&s->temp, p->nvalues);
+  s->wheres = grad__wheres_map(s->to, p, &s->temp);
+  s->uses = grad__arena_alloc(&s->temp, ((size_t)p->nvalues + 1) * sizeof *s->uses);
+  if (!s->map || !s->wheres || !s->uses) return p->ctx->status;
+  memset(s->uses, 0, ((size_t)p->nvalues + 1) * sizeof *s->uses);
+  count_uses(p, s->uses, &most);
+  grad_id *in = grad__arena_alloc(&s->temp, (size_t)most * sizeof *in);
+  if (!in) return p->ctx->status;
+  for (int32_t k = 0; k < p->ninputs; k++) {
+    const grad_type *t = grad__type(p, p->inputs[k]);
+    s->map[p->inputs[k]] = grad__program_input(s->to, (grad_dtype)t->dtype, t->ndim, t->shape);
+  }
+  s->to->nscalars = p->nscalars;
+  for (int32_t i = 0; i < p->ninstrs && s->to->status == GRAD_OK; i++) rewrite(s, &p->instrs[i], in);
+  for (int32_t k = 0; k < p->noutputs; k++) grad__program_output(s->to, s->map[p->outputs[k]]);
+  return s->to->status;
+}
+
 grad_status grad__simplify(const grad_program *p, bool fast, grad_program **out) {
-  (void)fast;
-  return grad__prune(p, out);
+  pass s = {.fast = fast};
+  grad_program *live = NULL;
+  grad_status status = grad__prune(p, &live);
+  if (status == GRAD_OK) status = grad__program_new(p->ctx, &s.to);
+  if (status == GRAD_OK) {
+    grad__arena_init(&s.temp, p->ctx);
+    s.from = live;
+    status = run_pass(&s);
+    grad__arena_clear(&s.temp);
+  }
+  if (status == GRAD_OK && s.changed) {
+    status = grad__prune(s.to, out);
+  } else if (status == GRAD_OK) {
+    grad__program_retain(live);
+    *out = live;
+  }
+  grad__program_release(s.to);
+  grad__program_release(live);
+  return status;
 }

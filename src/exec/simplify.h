@@ -1,0 +1,44 @@
+/* simplify.h: rules that make a program smaller (simplify.c applies them; simplify_*.c have them).
+ *
+ * A rule sees one instruction with its operands already rewritten, and gives the value that stands for its result, or
+ * GRAD_NONE when it does not apply. What it emits is shared and simplified no further; dead instructions are pruned.
+ *
+ * Rules are exact: the same number for every operand, NaN, Inf and -0 included, with two stated exceptions. The sign of
+ * the zero that mulz gives for a zero factor is open, as its definition is. A sum that is taken of fewer terms, or as a
+ * product, is rounded otherwise (and less). Rules marked FAST change more, and apply on request only.
+ */
+#ifndef GRAD_EXEC_SIMPLIFY_H
+#define GRAD_EXEC_SIMPLIFY_H
+
+#include "ops/ops.h"
+
+typedef struct grad_rewrite {
+  grad_program *p; /* being built */
+  const grad_program *from;
+  const grad_instr *ins; /* of `from` */
+  const grad_id *in;     /* its operands in p */
+  const int32_t *uses;   /* of the values of `from` */
+} grad_rewrite;
+
+typedef struct grad_rule {
+  const grad_op *op; /* NULL: any elementwise */
+  grad_id (*apply)(const grad_rewrite *r);
+  bool fast;
+  const char *name;
+} grad_rule;
+
+/* Tables end with a rule without `apply`. */
+extern const grad_rule grad__algebra_rules[], grad__shape_rules[];
+
+/* The instruction of p that makes v, if it applies op. */
+static inline const grad_instr *grad__made_by(const grad_program *p, grad_id v, const grad_op *op) {
+  const grad_instr *ins = grad__producer(p, v);
+  return ins && ins->op == op ? ins : NULL;
+}
+
+static inline bool grad__is_number(const grad_program *p, grad_id v, double wanted) {
+  double value;
+  return grad__is_const(p, v, &value) && grad__bits(value) == grad__bits(wanted);
+}
+
+#endif

@@ -1,0 +1,264 @@
+/* simplify_shape.c: rules for views, reductions, pieces and matrix products. */
+#include <string.h>
+
+#include "exec/simplify.h"
+
+/* --- chains of views */
+
+static grad_id reshape_chain(const grad_rewrite *r) {
+  return grad__made_by(r->p, r->in[0], &grad__op_reshape) ||
+                 grad__shape_equal(r->ins->nparams, r->ins->params, grad__type(r->p, r->in[0])->ndim,
+                                   grad__type(r->p, r->in[0])->shape)
+             ? grad__reshape(r->p, r->in[0], r->ins->nparams, r->ins->params)
+             : GRAD_NONE;
+}
+
+static grad_id permute_chain(const grad_rewrite *r) {
+  int axes[GRAD_MAX_AXES];
+  bool identity = true;
+  for (int i = 0; i < r->ins->nparams; i++) {
+    axes[i] = (int)r->ins->params[i];
+    identity = identity && axes[i] == i;
+  }
+  if (identity) return r->in[0];
+  return grad__made_by(r->p, r->in[0], &grad__op_permute) ? grad__permute(r->p, r->in[0], axes) : GRAD_NONE;
+}
+
+/* Extents are matched from the last axis in both steps, so they can be taken at once. */
+static grad_id broadcast_chain(const grad_rewrite *r) {
+  const grad_instr *inner = grad__made_by(r->p, r->in[0], &grad__op_broadcast);
+  const grad_type *t = grad__type(r->p, r->in[0]);
+  double value;
+  bool same = grad__shape_equal(t->ndim, t->shape, r->ins->nparams, r->ins->params);
+  if (!inner && !same && !grad__is_const(r->p, r->in[0], &value)) return GRAD_NONE;
+  return grad__broadcast(r->p, inner ? inner->in[0] : r->in[0], r->ins->nparams, r->ins->params);
+}
+
+static grad_id convert_same(const grad_rewrite *r) {
+  double value;
+  const bool same = grad__type(r->p, r->in[0])->dtype == r->ins->params[0];
+  return same || grad__is_const(r->p, r->in[0], &value) ? grad__convert(r->p, r->in[0], (grad_dtype)r->ins->params[0])
+                                                        : GRAD_NONE;
+}
+
+/* --- pieces */
+
+static bool same_numbers(int n, const int64_t *a, const int64_t *b) { return memcmp(a, b, (size_t)n * sizeof *a) == 0; }
+
+/* A piece put into zeros and taken out again. */
+static grad_id slice_unslice(const grad_rewrite *r) {
+  const grad_instr *inner = grad__made_by(r->p, r->in[0], &grad__op_unslice);
+  if (!inner) return GRAD_NONE;
+  const grad_type *piece = grad__type(r->p, inner->in[0]);
+  const int n = piece->ndim;
+  const bool same = same_numbers(n, r->ins->params, inner->params + n) &&
+                    same_numbers(n, r->ins->params + n, piece->shape) &&
+                    same_numbers(n, r->ins->params + 2 * n, inner->params + 2 * n);
+  return same ? inner->in[0] : GRAD_NONE;
+}
+
+/* One of the parts that were put together. */
+static grad_id slice_concat(const grad_rewrite *r) {
+  const grad_instr *inner = grad__made_by(r->p, r->in[0], &grad__op_concat);
+  if (!inner) return GRAD_NONE;
+  const grad_type *whole = grad__type(r->p, r->in[0]);
+  const int n = whole->ndim, axis = (int)inner->params[0];
+  const int64_t *start = r->ins->params, *count = start + n, *step = count + n;
+  for (int i = 0; i < n; i++) {
+    if (step[i] != 1 && count[i] > 1) return GRAD_NONE;
+    if (i != axis && (start[i] != 0 || count[i] != whole->shape[i])) return GRAD_NONE;
+  }
+  int64_t at = 0;
+  for (int32_t k = 0; k < inner->nin && at <= start[axis]; k++) {
+    const int64_t extent = grad__type(r->p, inner->in[k])->shape[axis];
+    if (at == start[axis] && extent == count[axis]) return inner->in[k];
+    at += extent;
+  }
+  return GRAD_NONE;
+}
+
+/* --- reductions */
+
+/* The axes of `outer`, which counts those that `inner` left, as axes of inner's operand. */
+static int64_t joint_axes(int64_t inner, int64_t outer, int ndim) {
+  int64_t axes = inner;
+  for (int i = 0, left = 0; i < ndim; i++) {
+    if (inner >> i & 1) continue;
+    if (outer >> left & 1) axes |= (int64_t)1 << i;
+    left++;
+  }
+  return axes;
+}
+
+static grad_id reduce_twice(const grad_rewrite *r) {
+  const grad_instr *inner = grad__made_by(r->p, r->in[0], r->ins->op);
+  if (!inner) return GRAD_NONE;
+  const int ndim = grad__type(r->p, inner->in[0])->ndim;
+  const int64_t axes = joint_axes(inner->params[0], r->ins->params[0], ndim);
+  return grad__reduce(r->p, r->ins->op, inner->in[0], (uint32_t)axes, false);
+}
+
+static grad_id sum_neg(const grad_rewrite *r) {
+  const grad_instr *inner = grad__made_by(r->p, r->in[0], &grad__op_neg);
+  if (!inner) return GRAD_NONE;
+  return grad__neg(r->p, grad__reduce(r->p, &grad__op_sum, inner->in[0], (uint32_t)r->ins->params[0], false));
+}
+
+/* The sum of equal terms is their number times one of them; their largest is any of them. */
+static grad_id reduce_broadcast(const grad_rewrite *r) {
+  const grad_instr *spread = grad__made_by(r->p, r->in[0], &grad__op_broadcast);
+  if (!spread) return GRAD_NONE;
+  const grad_type t = *grad__type(r->p, r->in[0]), *source = grad__type(r->p, spread->in[0]);
+  const int added = t.ndim - source->ndim;
+  uint32_t axes = 0;
+  int64_t count = 1, dropped[GRAD_MAX_AXES];
+  int ndropped = 0;
+  for (int i = 0; i < t.ndim; i++) {
+    const bool reduced = r->ins->params[0] >> i & 1,
+               repeats = i < added || (source->shape[i - added] == 1 && t.shape[i] != 1);
+    if (reduced && !repeats) return GRAD_NONE;
+    if (reduced) count *= t.shape[i];
+    if (reduced && i >= added) axes |= 1u << (i - added);
+    if (!reduced) dropped[ndropped++] = t.shape[i];
+  }
+  if (count == 0) return GRAD_NONE;
+  const grad_id one = grad__reduce(r->p, r->ins->op, spread->in[0], axes, false);
+  const grad_id all = r->ins->op == &grad__op_sum ? grad__mul(r->p, one, grad__lit(r->p, (double)count, one)) : one;
+  return grad__broadcast(r->p, all, ndropped, dropped);
+}
+
+/* --- sums of products of repeated operands: matrix products */
+
+/* An operand of the product: what it is before it is spread over the product's axes, and along which it varies. */
+typedef struct factor {
+  grad_id source; /* of the product's ndim, extent 1 where it does not vary */
+  uint32_t varies;
+} factor;
+
+static factor factor_of(grad_program *p, grad_id v, int ndim) {
+  const grad_instr *spread = grad__made_by(p, v, &grad__op_broadcast);
+  factor f = {.source = v, .varies = 0};
+  if (spread) {
+    const grad_type *t = grad__type(p, spread->in[0]);
+    int64_t shape[GRAD_MAX_AXES];
+    for (int i = 0; i < ndim; i++) shape[i] = i < ndim - t->ndim ? 1 : t->shape[i - (ndim - t->ndim)];
+    f.source = grad__reshape(p, spread->in[0], ndim, shape);
+  }
+  if (f.source == GRAD_NONE) return f;
+  const int64_t *shape = grad__type(p, f.source)->shape;
+  for (int i = 0; i < ndim; i++) f.varies |= shape[i] != 1 ? 1u << i : 0;
+  return f;
+}
+
+static int64_t extents_in(const int64_t *shape, uint32_t axes) {
+  int64_t n = 1;
+  for (int i = 0; i < GRAD_MAX_AXES; i++) {
+    if (axes >> i & 1) n *= shape[i];
+  }
+  return n;
+}
+
+/* Appends the axes of the mask, in order. */
+static int append_axes(int *order, int n, uint32_t axes) {
+  for (int i = 0; i < GRAD_MAX_AXES; i++) {
+    if (axes >> i & 1) order[n++] = i;
+  }
+  return n;
+}
+
+/* The factor as batch x rows x inner, its axes in that order. */
+static grad_id as_matrices(grad_program *p, const factor *f, const int64_t *shape, int ndim, uint32_t batch,
+                           uint32_t rows, uint32_t inner) {
+  int order[GRAD_MAX_AXES];
+  int n = append_axes(order, append_axes(order, append_axes(order, 0, batch), rows), inner);
+  n = append_axes(order, n, ((1u << ndim) - 1) & ~(batch | rows | inner));
+  const int64_t matrices[3] = {extents_in(shape, batch), extents_in(shape, rows), extents_in(shape, inner)};
+  return grad__reshape(p, grad__permute(p, f->source, order), 3, matrices);
+}
+
+/* sum over `inner` of a * b, where a also has rows, b also columns, and both the batch axes. Pays when all three are
+ * there: the product of all elements is then never made. */
+static grad_id sum_of_product(const grad_rewrite *r) {
+  const grad_instr *product = grad__made_by(r->p, r->in[0], &grad__op_mul);
+  if (!product || !grad__dtype_is_float((grad_dtype)grad__type(r->p, r->in[0])->dtype)) return GRAD_NONE;
+  const grad_type t = *grad__type(r->p, r->in[0]);
+  const grad_id left = product->in[0], right = product->in[1];
+  const bool spread = grad__made_by(r->p, left, &grad__op_broadcast) && grad__made_by(r->p, right, &grad__op_broadcast);
+  if (!spread) return GRAD_NONE;
+  const factor a = factor_of(r->p, left, t.ndim), b = factor_of(r->p, right, t.ndim);
+  const uint32_t sum = (uint32_t)r->ins->params[0], inner = a.varies & b.varies & sum;
+  const uint32_t rows = a.varies & ~b.varies, columns = b.varies & ~a.varies, batch = a.varies & b.varies & ~sum;
+  if ((rows | columns) & sum || sum & ~inner) return GRAD_NONE;
+  if (extents_in(t.shape, rows) < 4 || extents_in(t.shape, columns) < 4 || extents_in(t.shape, inner) < 4)
+    return GRAD_NONE;
+  const grad_id x = as_matrices(r->p, &a, t.shape, t.ndim, batch, rows, inner);
+  const grad_id y = as_matrices(r->p, &b, t.shape, t.ndim, batch, columns, inner);
+  int order[GRAD_MAX_AXES], back[GRAD_MAX_AXES];
+  const int n = append_axes(order, append_axes(order, append_axes(order, 0, batch), rows), columns);
+  int64_t shape[GRAD_MAX_AXES], out[GRAD_MAX_AXES];
+  for (int i = 0; i < n; i++) shape[i] = t.shape[order[i]];
+  int kept = 0;
+  for (int axis = 0; axis < t.ndim; axis++) {
+    for (int i = 0; i < n; i++) {
+      if (order[i] == axis) back[kept++] = i;
+    }
+  }
+  grad_id z = grad__permute(r->p, grad__reshape(r->p, grad__matmul(r->p, x, y, false, true), n, shape), back);
+  int nout = 0;
+  for (int axis = 0; axis < t.ndim; axis++) {
+    if (!(sum >> axis & 1)) out[nout++] = t.shape[axis];
+  }
+  return grad__reshape(r->p, z, nout, out);
+}
+
+/* --- transposes and matrix products */
+
+static bool swaps_last_two(const grad_instr *permute) {
+  const int n = permute->nparams;
+  for (int i = 0; i < n; i++) {
+    const int want = i == n - 2 ? n - 1 : i == n - 1 ? n - 2 : i;
+    if (permute->params[i] != want) return false;
+  }
+  return n >= 2;
+}
+
+static grad_id matmul_of_transposed(const grad_rewrite *r) {
+  grad_id in[2];
+  bool transposed[2], any = false;
+  for (int k = 0; k < 2; k++) {
+    const grad_instr *permute = grad__made_by(r->p, r->in[k], &grad__op_permute);
+    const bool swaps = permute && swaps_last_two(permute);
+    in[k] = swaps ? permute->in[0] : r->in[k];
+    transposed[k] = (r->ins->params[k] != 0) != swaps;
+    any = any || swaps;
+  }
+  return any ? grad__matmul(r->p, in[0], in[1], transposed[0], transposed[1]) : GRAD_NONE;
+}
+
+/* (a b)' is b' a', made in its own order at once; not when the product is needed as it is too. */
+static grad_id transposed_matmul(const grad_rewrite *r) {
+  const grad_instr *product = grad__made_by(r->p, r->in[0], &grad__op_matmul);
+  if (!product || !swaps_last_two(r->ins) || r->uses[r->ins->in[0]] != 1) return GRAD_NONE;
+  return grad__matmul(r->p, product->in[1], product->in[0], !product->params[1], !product->params[0]);
+}
+
+enum { EXACT = false };
+const grad_rule grad__shape_rules[] = {
+    {&grad__op_reshape, reshape_chain, EXACT, "reshape(reshape x)"},
+    {&grad__op_permute, permute_chain, EXACT, "permute(permute x)"},
+    {&grad__op_broadcast, broadcast_chain, EXACT, "broadcast(broadcast x)"},
+    {&grad__op_convert, convert_same, EXACT, "convert to the same dtype"},
+    {&grad__op_slice, slice_unslice, EXACT, "slice(unslice x)"},
+    {&grad__op_slice, slice_concat, EXACT, "slice(concat parts)"},
+    {&grad__op_sum, sum_neg, EXACT, "sum(-x)"},
+    {&grad__op_sum, sum_of_product, EXACT, "sum(broadcast a * broadcast b)"},
+    {&grad__op_sum, reduce_broadcast, EXACT, "sum(broadcast x)"},
+    {&grad__op_max, reduce_broadcast, EXACT, "max(broadcast x)"},
+    {&grad__op_min, reduce_broadcast, EXACT, "min(broadcast x)"},
+    {&grad__op_sum, reduce_twice, EXACT, "sum(sum x)"},
+    {&grad__op_max, reduce_twice, EXACT, "max(max x)"},
+    {&grad__op_min, reduce_twice, EXACT, "min(min x)"},
+    {&grad__op_matmul, matmul_of_transposed, EXACT, "matmul of a transpose"},
+    {&grad__op_permute, transposed_matmul, EXACT, "transpose of a matmul"},
+    {NULL, NULL, EXACT, NULL},
+};
