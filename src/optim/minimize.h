@@ -35,6 +35,9 @@
   XX(TRUST_EXACT, trust_exact, "trust region, nearly exact step, More-Sorensen (1983)")                                \
   XX(DOGLEG, dogleg, "trust region, dogleg, Powell (1970)")                                                            \
   XX(AUGLAG, auglag, "augmented Lagrangian, Conn-Gould-Toint (1991), Birgin-Martinez (2014)")                          \
+  XX(LM, lm, "Levenberg-Marquardt with scaling, More (1978)")                                                          \
+  XX(TRF, trf, "trust region reflective least squares with bounds, Branch-Coleman-Li (1999)")                          \
+  XX(GN, gn, "Gauss-Newton with a line search, Bjorck (1996) ch. 9")                                                   \
   XX(SQP, sqp, "sequential quadratic programming, Powell (1978), Nocedal-Wright (2006) ch. 18")
 
 typedef enum grad_method {
@@ -91,10 +94,25 @@ typedef enum grad_line_search {
 
 typedef enum grad_cg_update { GRAD_CG_PR_PLUS, GRAD_CG_FR, GRAD_CG_HS } grad_cg_update;
 
+/* How a residual r counts in a sum of squares: f is half the sum of f_scale^2 rho((r / f_scale)^2); z = (r /
+ * f_scale)^2. */
+#define GRAD_LOSS_MAP(XX)                                                                                              \
+  XX(LINEAR, linear, "rho = z: plain least squares")                                                                   \
+  XX(HUBER, huber, "rho = z if z <= 1, else 2 sqrt(z) - 1")                                                            \
+  XX(SOFT_L1, soft_l1, "rho = 2 (sqrt(1 + z) - 1)")                                                                    \
+  XX(CAUCHY, cauchy, "rho = log(1 + z)")                                                                               \
+  XX(ARCTAN, arctan, "rho = arctan(z)")
+
+typedef enum grad_loss {
+#define XX(id, name, text) GRAD_LOSS_##id,
+  GRAD_LOSS_MAP(XX)
+#undef XX
+} grad_loss;
+
 /* A callback returns GRAD_OK, or a status with which the step that called it fails; the minimizer then stands where it
  * stood before that step and can go on. x and the results are borrowed for the call. Supply `f_gradient`, or `f` and
- * `gradient`. Missing second derivatives are made from what there is: the Hessian column by column from `hvp`, products
- * from differences of gradients. */
+ * `gradient`, or for a sum of squares `residual` and `residual_jacobian`. Missing second derivatives are made from what
+ * there is: the Hessian column by column from `hvp`, products from differences of gradients. */
 typedef struct grad_problem {
   int64_t n;
   void *user;
@@ -103,7 +121,10 @@ typedef struct grad_problem {
   grad_status (*f_gradient)(void *user, const double *x, double *f, double *gradient);
   grad_status (*hvp)(void *user, const double *x, const double *v, double *product);
   grad_status (*hessian)(void *user, const double *x, double *hessian); /* n x n */
-  const double *lower, *upper;                                          /* NULL: none; -Inf and Inf allowed. Copied. */
+  int64_t residuals;                                                    /* how many */
+  grad_status (*residual)(void *user, const double *x, double *r);
+  grad_status (*residual_jacobian)(void *user, const double *x, double *jacobian); /* residuals x n */
+  const double *lower, *upper; /* NULL: none; -Inf and Inf allowed. Copied. */
   int64_t equalities, inequalities;
   /* c(x): first the equalities c = 0, then the inequalities c >= 0; and its Jacobian, rows in that order. */
   grad_status (*constraints)(void *user, const double *x, double *c);
@@ -143,6 +164,9 @@ typedef struct grad_minimize_options {
   double initial_step;     /* first trial step length or trust radius; 0: chosen */
   double learning_rate;    /* nesterov: fixed step; 0: found by backtracking */
   double penalty;          /* auglag: first penalty; 0: chosen */
+  grad_loss loss;          /* sums of squares: default linear */
+  double f_scale;          /* where the loss bends, default 1 */
+  bool geodesic;           /* lm: second-order correction, Transtrum-Sethna (2012) */
   grad_method inner;       /* auglag: the inner method, default lbfgsb */
   bool skip_gradient_test; /* never spend evaluations on the consistency of f and its gradient */
   bool (*on_step)(void *user, const grad_step_info *info); /* true stops */

@@ -53,4 +53,5 @@ static grad_status step(grad_minimizer *m) {
   return grad__trust_step(m, solve, grad__minimizer_own(m, DOGLEG_P));
 }
 
-const grad__method grad__method_dogleg = {GRAD_METHOD_DOGLEG, GRAD__USES_HESSIAN | GRAD__MONOTONE, layout, NULL, step};
+const grad__method grad__method_dogleg = {
+    GRAD_METHOD_DOGLEG, GRAD__USES_HESSIAN | GRAD__MONOTONE, layout, NULL, step, NULL};

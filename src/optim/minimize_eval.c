@@ -8,6 +8,7 @@ grad_status grad__minimizer_f(grad_minimizer *m, const double *x, double *f) {
   const grad_problem *p = &m->problem;
   grad_status status;
   double value = 0;
+  if (!p->f && !p->f_gradient) return grad__residuals_f(m, x, f);
   m->progress->f_count++;
   if (p->f) {
     status = p->f(p->user, x, &value);
@@ -22,6 +23,12 @@ grad_status grad__minimizer_f(grad_minimizer *m, const double *x, double *f) {
 grad_status grad__minimizer_gradient(grad_minimizer *m, const double *x, double *gradient, bool *finite) {
   const grad_problem *p = &m->problem;
   double value = 0;
+  if (!p->gradient && !p->f_gradient) {
+    grad_status status = grad__residuals_f(m, x, &value);
+    if (status == GRAD_OK) status = grad__residuals_gradient(m, x, gradient);
+    if (status == GRAD_OK) *finite = isfinite(value) && vec_finite(m->n, gradient);
+    return status;
+  }
   m->progress->g_count++;
   if (!p->gradient) m->progress->f_count++;
   grad_status status = p->gradient ? p->gradient(p->user, x, gradient) : p->f_gradient(p->user, x, &value, gradient);
@@ -40,8 +47,12 @@ grad_status grad__minimizer_f_gradient(grad_minimizer *m, const double *x, doubl
   } else {
     status = grad__minimizer_f(m, x, &value);
     if (status == GRAD_OK && isfinite(value)) {
-      m->progress->g_count++;
-      status = p->gradient(p->user, x, gradient);
+      if (!p->gradient) {
+        status = grad__residuals_gradient(m, x, gradient);
+      } else {
+        m->progress->g_count++;
+        status = p->gradient(p->user, x, gradient);
+      }
     }
   }
   if (status != GRAD_OK) return status;
@@ -99,11 +110,23 @@ grad_status grad__minimizer_hessian(grad_minimizer *m, double *scratch, double *
 
 bool grad__minimizer_bounded(const grad_minimizer *m) { return m->problem.lower != NULL; }
 
+/* For the methods for sums of squares, whose parameters differ widely in scale, an entry counts relative to its column
+ * of J and to r where their product is large: it is then the cosine of the angle between the two (MINPACK's gtol). */
+static double entry_scale(const grad_minimizer *m, int64_t k, double length) {
+  if (!(m->method->traits & GRAD__TAKES_RESIDUALS)) return 1;
+  const double *j = m->arrays[ARRAY_J].data;
+  double sum = 0;
+  for (int64_t i = 0; i < m->problem.residuals; i++) sum += j[i * m->n + k] * j[i * m->n + k];
+  return fmax(1, sqrt(sum) * length);
+}
+
 double grad__minimizer_norm(const grad_minimizer *m, const double *x, const double *g) {
-  if (!grad__minimizer_bounded(m)) return vec_norm_inf(m->n, g);
-  double largest = 0;
+  bool bounded = grad__minimizer_bounded(m), squares = m->method->traits & GRAD__TAKES_RESIDUALS;
+  if (!bounded && !squares) return vec_norm_inf(m->n, g);
+  double largest = 0, length = squares ? vec_norm2(m->problem.residuals, m->arrays[ARRAY_TRIAL_R].data) : 0;
   for (int64_t i = 0; i < m->n; i++) {
-    double step = fabs(vec_clamp(x[i] - g[i], m->problem.lower[i], m->problem.upper[i]) - x[i]);
+    double step = fabs(g[i]) / entry_scale(m, i, length);
+    if (bounded) step = fmin(step, fabs(vec_clamp(x[i] - g[i], m->problem.lower[i], m->problem.upper[i]) - x[i]));
     if (isnan(step)) return VEC_NAN;
     if (step > largest) largest = step;
   }
@@ -184,6 +207,12 @@ static grad_status refuse(grad_minimizer *m, const grad__move *move, double norm
     for (int64_t i = 0; i < m->n; i++)
       m->trial_x[i] = vec_clamp(m->trial_x[i], m->problem.lower[i], m->problem.upper[i]);
   return m->problem.f ? GRAD_OK : grad__minimizer_f_gradient(m, m->trial_x, &f, m->trial_g);
+}
+
+void grad__minimizer_replace(grad_minimizer *m, double f) {
+  m->progress->f = f;
+  m->progress->gradient_norm = grad__minimizer_norm(m, m->trial_x, m->trial_g);
+  swap_trial(m);
 }
 
 grad_status grad__minimizer_accept(grad_minimizer *m, const grad__move *move) {

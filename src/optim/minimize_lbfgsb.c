@@ -262,4 +262,5 @@ static grad_status step(grad_minimizer *m) {
   return status;
 }
 
-const grad__method grad__method_lbfgsb = {GRAD_METHOD_LBFGSB, GRAD__TAKES_BOUNDS | GRAD__MONOTONE, layout, NULL, step};
+const grad__method grad__method_lbfgsb = {
+    GRAD_METHOD_LBFGSB, GRAD__TAKES_BOUNDS | GRAD__MONOTONE, layout, NULL, step, NULL};

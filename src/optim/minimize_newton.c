@@ -32,4 +32,5 @@ static grad_status step(grad_minimizer *m) {
   return grad__line_advance(m, &line, &moved);
 }
 
-const grad__method grad__method_newton = {GRAD_METHOD_NEWTON, GRAD__USES_HESSIAN | GRAD__MONOTONE, layout, NULL, step};
+const grad__method grad__method_newton = {
+    GRAD_METHOD_NEWTON, GRAD__USES_HESSIAN | GRAD__MONOTONE, layout, NULL, step, NULL};

@@ -38,5 +38,5 @@ static grad_status step(grad_minimizer *m) {
   return grad__line_advance(m, &line, &moved);
 }
 
-const grad__method grad__method_newton_cg = {GRAD_METHOD_NEWTON_CG, GRAD__USES_HESSIAN | GRAD__MONOTONE, layout, NULL,
-                                             step};
+const grad__method grad__method_newton_cg = {
+    GRAD_METHOD_NEWTON_CG, GRAD__USES_HESSIAN | GRAD__MONOTONE, layout, NULL, step, NULL};

@@ -114,5 +114,5 @@ static grad_status step(grad_minimizer *m) {
   return grad__trust_step(m, solve, grad__minimizer_own(m, EXACT_P));
 }
 
-const grad__method grad__method_trust_exact = {GRAD_METHOD_TRUST_EXACT, GRAD__USES_HESSIAN | GRAD__MONOTONE, layout,
-                                               NULL, step};
+const grad__method grad__method_trust_exact = {
+    GRAD_METHOD_TRUST_EXACT, GRAD__USES_HESSIAN | GRAD__MONOTONE, layout, NULL, step, NULL};

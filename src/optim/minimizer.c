@@ -2,9 +2,10 @@
 #include "optim/minimizer.h"
 
 static const grad__method *const methods[] = {
-    &grad__method_gd,          &grad__method_nesterov, &grad__method_cg,        &grad__method_bfgs,
-    &grad__method_lbfgs,       &grad__method_lbfgsb,   &grad__method_newton,    &grad__method_newton_cg,
-    &grad__method_trust_exact, &grad__method_dogleg,   &grad__method_trust_ncg,
+    &grad__method_gd,          &grad__method_nesterov,  &grad__method_cg,     &grad__method_bfgs,
+    &grad__method_lbfgs,       &grad__method_lbfgsb,    &grad__method_newton, &grad__method_newton_cg,
+    &grad__method_trust_exact, &grad__method_dogleg,    &grad__method_lm,     &grad__method_trf,
+    &grad__method_gn,          &grad__method_trust_ncg,
 };
 
 static const grad__method *method_row(grad_method id) {
@@ -14,8 +15,8 @@ static const grad__method *method_row(grad_method id) {
 }
 
 void grad_minimize_defaults(grad_minimize_options *options) {
-  *options =
-      (grad_minimize_options){.tol = 1e-6, .constraint_tol = 1e-8, .target = -VEC_INF, .max_iter = 10000, .memory = 10};
+  *options = (grad_minimize_options){
+      .tol = 1e-6, .constraint_tol = 1e-8, .target = -VEC_INF, .max_iter = 10000, .memory = 10, .f_scale = 1};
   options->inner = GRAD_METHOD_AUTO;
 }
 
@@ -30,6 +31,7 @@ static bool has_bounds(const grad_problem *problem) {
 /* Dense second-order models pay while n^2 is small; past that, limited memory. */
 static grad_method choose(const grad_problem *problem) {
   if (problem->equalities + problem->inequalities > 0) return problem->n <= 300 ? GRAD_METHOD_SQP : GRAD_METHOD_AUGLAG;
+  if (problem->residual) return has_bounds(problem) ? GRAD_METHOD_TRF : GRAD_METHOD_LM;
   if (has_bounds(problem)) return GRAD_METHOD_LBFGSB;
   if (problem->hessian && problem->n <= 200) return GRAD_METHOD_TRUST_EXACT;
   return problem->n <= 100 ? GRAD_METHOD_BFGS : GRAD_METHOD_LBFGS;
@@ -37,8 +39,11 @@ static grad_method choose(const grad_problem *problem) {
 
 static grad_status check_problem(grad_ctx *ctx, const grad_problem *p, const double *x0) {
   if (p->n < 0) return grad__fail(ctx, GRAD_EVALUE, "minimize: n is %lld, expected 0 or more", (long long)p->n);
-  if (!p->f_gradient && !(p->f && p->gradient))
-    return grad__fail(ctx, GRAD_EVALUE, "minimize: expected the callback f_gradient, or both f and gradient");
+  bool squares = p->residual && p->residual_jacobian && p->residuals >= 0;
+  if (!p->f_gradient && !(p->f && p->gradient) && !squares)
+    return grad__fail(
+        ctx, GRAD_EVALUE,
+        "minimize: expected the callback f_gradient, or f and gradient, or residual and residual_jacobian");
   if (p->equalities < 0 || p->inequalities < 0)
     return grad__fail(ctx, GRAD_EVALUE, "minimize: the numbers of constraints must be 0 or more");
   if (p->equalities + p->inequalities > 0 && !(p->constraints && p->jacobian))
@@ -62,6 +67,8 @@ static grad_status check_options(grad_ctx *ctx, const grad_minimize_options *o) 
                       o->tol, o->f_tol, o->x_tol, o->constraint_tol);
   if (o->max_iter < 0 || o->max_eval < 0 || !(o->max_seconds >= 0))
     return grad__fail(ctx, GRAD_EVALUE, "minimize: the limits max_iter, max_eval and max_seconds must be 0 or more");
+  if (!(o->f_scale > 0))
+    return grad__fail(ctx, GRAD_EVALUE, "minimize: f_scale is %g, expected more than 0", o->f_scale);
   if (o->memory < 1)
     return grad__fail(ctx, GRAD_EVALUE, "minimize: memory is %lld, expected 1 or more", (long long)o->memory);
   if (!(o->initial_step >= 0) || !(o->learning_rate >= 0) || !(o->penalty >= 0) || isnan(o->target))
@@ -75,9 +82,14 @@ static grad_status check_method(grad_ctx *ctx, const grad_problem *p, const grad
   if (p->equalities + p->inequalities > 0 && !(row->traits & GRAD__TAKES_CONSTRAINTS))
     return grad__fail(ctx, GRAD_EVALUE, "minimize: method %s takes no constraints: use auglag or sqp",
                       grad_method_name(id));
+  if (!p->residual && (row->traits & GRAD__TAKES_RESIDUALS))
+    return grad__fail(
+        ctx, GRAD_EVALUE,
+        "minimize: method %s is for sums of squares: it needs the callbacks residual and residual_jacobian",
+        grad_method_name(id));
   if (has_bounds(p) && !(row->traits & GRAD__TAKES_BOUNDS))
-    return grad__fail(ctx, GRAD_EVALUE, "minimize: method %s takes no bounds: use lbfgsb, trust_ncg, auglag or sqp",
-                      grad_method_name(id));
+    return grad__fail(ctx, GRAD_EVALUE, "minimize: method %s takes no bounds: use %s", grad_method_name(id),
+                      p->residual ? "trf" : "lbfgsb, trust_ncg, auglag or sqp");
   return GRAD_OK;
 }
 
@@ -98,6 +110,11 @@ static void declare_arrays(grad_minimizer *m) {
   grad__minimizer_array(m, "trial_gradient", m->n, false);
   grad__minimizer_array(m, "best_x", keeps_best ? m->n : 0, true);
   grad__minimizer_array(m, "best_gradient", keeps_best ? m->n : 0, true);
+  int64_t rows = m->problem.residual ? m->problem.residuals : 0, entries = -1;
+  if (!grad__mul_i64(rows, m->n, &entries)) entries = -1;
+  grad__minimizer_array(m, "residual", rows, true);
+  grad__minimizer_array(m, "trial_residual", rows, false);
+  grad__minimizer_array(m, "residual_jacobian", entries, true);
   m->method->layout(m);
   grad__minimizer_array(m, "multipliers", m->constraints, true);
 }
@@ -201,6 +218,10 @@ static grad_status start(grad_minimizer *m) {
   return GRAD_OK;
 }
 
+static bool ended_well(grad_stop stop) {
+  return stop >= GRAD_STOP_GRADIENT && stop <= GRAD_STOP_PRECISION && stop != GRAD_STOP_TARGET;
+}
+
 grad_status grad_minimizer_step(grad_minimizer *m, bool *running) {
   grad__progress *p = m->progress;
   *running = (grad_stop)p->stop == GRAD_STOP_RUNNING;
@@ -214,6 +235,7 @@ grad_status grad_minimizer_step(grad_minimizer *m, bool *running) {
   } else {
     status = m->method->step(m);
   }
+  if (status == GRAD_OK && m->method->polish && ended_well((grad_stop)p->stop)) status = m->method->polish(m);
   p->seconds = grad__seconds() - m->began;
   *running = status != GRAD_OK || (grad_stop)p->stop == GRAD_STOP_RUNNING;
   return status;

@@ -23,14 +23,27 @@ enum {
   GRAD__ARRAYS_MAX = 40,
 };
 
-enum { ARRAY_PROGRESS, ARRAY_X, ARRAY_G, ARRAY_TRIAL_X, ARRAY_TRIAL_G, ARRAY_BEST_X, ARRAY_BEST_G, ARRAY_OWN };
+enum {
+  ARRAY_PROGRESS,
+  ARRAY_X,
+  ARRAY_G,
+  ARRAY_TRIAL_X,
+  ARRAY_TRIAL_G,
+  ARRAY_BEST_X,
+  ARRAY_BEST_G,
+  ARRAY_R,
+  ARRAY_TRIAL_R,
+  ARRAY_J,
+  ARRAY_OWN
+};
 
 /* What a method needs, and what it can be asked. */
 enum {
   GRAD__USES_HESSIAN = 1, /* hessian or hvp or differences */
   GRAD__TAKES_BOUNDS = 2,
   GRAD__TAKES_CONSTRAINTS = 4,
-  GRAD__MONOTONE = 8, /* the accepted point is always the best one */
+  GRAD__TAKES_RESIDUALS = 16, /* and nothing else */
+  GRAD__MONOTONE = 8,         /* the accepted point is always the best one */
 };
 
 typedef struct grad__array {
@@ -50,6 +63,8 @@ typedef struct grad__method {
   /* One iteration: ends in grad__minimizer_accept, or with grad__minimizer_fail. On an error status nothing accepted
    * has changed. */
   grad_status (*step)(grad_minimizer *m);
+  /* After a run that ended well: makes the answer more exact without calling on_step; may be NULL. */
+  grad_status (*polish)(grad_minimizer *m);
 } grad__method;
 
 struct grad_minimizer {
@@ -86,6 +101,13 @@ static inline double *grad__minimizer_own(const grad_minimizer *m, int i) { retu
 grad_status grad__minimizer_f(grad_minimizer *m, const double *x, double *f);
 grad_status grad__minimizer_gradient(grad_minimizer *m, const double *x, double *gradient, bool *finite);
 grad_status grad__minimizer_f_gradient(grad_minimizer *m, const double *x, double *f, double *gradient);
+/* Sums of squares (residuals.c). grad__residuals_f leaves r(x) in trial_r; grad__residuals_gradient also J(x) in j. */
+grad_status grad__residuals_f(grad_minimizer *m, const double *x, double *f);
+grad_status grad__residuals_gradient(grad_minimizer *m, const double *x, double *gradient);
+/* g from trial_r and j, and with `weighted` (residuals doubles) the residuals that with j's rows times `scale`
+ * (residuals doubles) make the Gauss-Newton model of the loss; NULL: not wanted. */
+void grad__residuals_model(const grad_minimizer *m, const double *r, double *weighted, double *scale);
+
 /* Second derivatives at the accepted point. Differences of gradients stand in where no callback gives them; scratch
  * holds 2 n doubles for them. */
 grad_status grad__minimizer_hvp(grad_minimizer *m, const double *v, double *scratch, double *product);
@@ -94,6 +116,9 @@ grad_status grad__minimizer_hessian(grad_minimizer *m, double *scratch, double *
 /* Makes the trial point the accepted one. Where the change of f contradicts the slopes, tests the gradient first: then
  * the step is refused and the run fails as inconsistent. */
 grad_status grad__minimizer_accept(grad_minimizer *m, const grad__move *move);
+
+/* Makes the trial point the accepted one with no test and no count: for `polish`. */
+void grad__minimizer_replace(grad_minimizer *m, double f);
 
 /* Ends the run. With LINE_SEARCH, tests whether the gradient is to blame (direction and slope0 of the move). */
 grad_status grad__minimizer_fail(grad_minimizer *m, grad_failure failure, const grad__move *move);
@@ -109,6 +134,7 @@ void grad__stop_test(grad_minimizer *m);
 void grad__stop_message(const grad_minimizer *m, char *out, size_t size);
 double grad__seconds(void);
 
+/* The row of GRAD_METHOD_AUTO does not exist. */
 #define XX(id, name, text) extern const grad__method grad__method_##name;
 GRAD_METHOD_MAP(XX)
 #undef XX
