@@ -44,7 +44,7 @@ function M.nearest(name, names)
   for key, value in pairs(names) do
     local candidate = type(key) == "string" and key or value
     local d = distance(name, candidate)
-    if d < best_distance or (d == best_distance and best and candidate < best) then
+    if d < best_distance or (d == best_distance and not (best and best < candidate)) then
       best, best_distance = candidate, d
     end
   end

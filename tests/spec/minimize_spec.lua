@@ -1,0 +1,124 @@
+-- gl.minimize on numbers, tensors and nested tables; what it returns, what it refuses.
+
+local gl = require "gradlua"
+
+local function rosenbrock(x)
+  return (1 - x[1]) ^ 2 + 100 * (x[2] - x[1] ^ 2) ^ 2
+end
+
+local function near(want, got, tolerance)
+  assert.is_true(math.abs(want - got) <= (tolerance or 1e-6), ("%.12g, not %.12g"):format(got, want))
+end
+
+describe("minimize", function()
+  it("finds the minimum of Rosenbrock's function with gd, nesterov, cg, bfgs and lbfgs", function()
+    for _, method in ipairs { "gd", "nesterov", "cg", "bfgs", "lbfgs" } do
+      local r = gl.minimize(rosenbrock, gl.tensor { -1.2, 1 }, { method = method, tol = 1e-7, max_iter = 100000 })
+      assert.is_true(r.converged, method .. ": " .. r.message)
+      assert.are.equal("converged", r.status)
+      near(1, r.x[1]:item(), 1e-5)
+      near(1, r.x[2]:item(), 1e-5)
+      assert.is_true(r.grad:abs():max():item() <= 1e-7)
+      near(r.f, rosenbrock(r.x):item(), 1e-15)
+      assert.are.equal(method, r.method)
+    end
+  end)
+
+  it("gives back what it was given: a number, a tensor of its dtype, a table", function()
+    local number = gl.minimize(function(x) return (x - 3) ^ 2 end, 0)
+    assert.are.equal("number", type(number.x))
+    near(3, number.x)
+    local single = gl.minimize(function(x) return (x - 2):square():sum() end, gl.zeros(2, 2, { dtype = "f32" }))
+    assert.are.equal("f32", single.x:dtype())
+    assert.are.same({ 2, 2 }, single.x:shape())
+    near(2, single.x[{ 2, 1 }]:item(), 1e-4)
+    local nested = gl.minimize(function(p) return (p.a - 1) ^ 2 + (p.b[1] - gl.tensor { 1, 2 }):square():sum() end,
+      { a = 0, b = { gl.zeros(2) } }, { method = "bfgs" })
+    near(1, nested.x.a)
+    near(2, nested.x.b[1][2]:item())
+    near(0, nested.grad.a)
+  end)
+
+  it("counts, traces and tells why it stopped", function()
+    local r = gl.minimize(rosenbrock, gl.tensor { -1.2, 1 }, { method = "lbfgs", max_iter = 3 })
+    assert.is_false(r.converged)
+    assert.are.equal("max_iter", r.status)
+    assert.are.equal(3, r.iterations)
+    assert.is_true(r.evaluations.f >= 3)
+    assert.are.equal(0, r.trace[1].iteration)
+    assert.is_true(r.trace[#r.trace].f < r.trace[1].f)
+    assert.is_truthy(r.message:find("iterations", 1, true))
+  end)
+
+  it("stops when on_step says so, and hands it the point in x0's structure", function()
+    local seen = {}
+    local r = gl.minimize(function(p) return rosenbrock(p.x) end, { x = gl.tensor { -1.2, 1 } }, { method = "bfgs",
+      on_step = function(info)
+        seen[#seen + 1] = info.x.x:size(1)
+        return info.iteration == 2
+      end })
+    assert.are.equal("user", r.status)
+    assert.are.same({ 2, 2, 2 }, seen)
+  end)
+
+  it("keeps bounds", function()
+    local r = gl.minimize(function(x) return (x - gl.tensor { 2, -2 }):square():sum() end, gl.zeros(2),
+      { bounds = { -1, gl.tensor { 1, 5 } } })
+    near(1, r.x[1]:item())
+    near(-1, r.x[2]:item())
+    assert.has_error(function() gl.minimize(rosenbrock, gl.zeros(2), { bounds = { 1, -1 } }) end)
+  end)
+
+  it("goes on from a saved state bit for bit", function()
+    local options = { method = "lbfgs", tol = 1e-9 }
+    local whole = gl.minimizer(rosenbrock, gl.tensor { -1.2, 1 }, options)
+    for _ = 1, 12 do whole:step() end
+    local cut = gl.minimizer(rosenbrock, gl.tensor { -1.2, 1 }, options)
+    for _ = 1, 5 do cut:step() end
+    local path = os.tmpname()
+    gl.save(path, cut:state())
+    local again = gl.minimizer(rosenbrock, gl.tensor { -1.2, 1 }, options)
+    again:load(gl.load(path))
+    os.remove(path)
+    for _ = 1, 7 do again:step() end
+    assert.is_true(whole:result().x:eq(again:result().x):all():item())
+  end)
+end)
+
+describe("trouble", function()
+  it("in the function reaches the caller as it was raised, and the minimizer can be used again", function()
+    local calls, failing = 0, true
+    local m = gl.minimizer(function(x)
+      calls = calls + 1
+      if failing and calls == 3 then error("no value here") end
+      return rosenbrock(x)
+    end, gl.tensor { -1.2, 1 }, { method = "bfgs" })
+    local ok, message = pcall(m.run, m)
+    assert.is_false(ok)
+    assert.is_truthy(tostring(message):find("no value here", 1, true))
+    failing = false
+    assert.is_true(m:run().converged)
+  end)
+
+  it("with the start is told", function()
+    assert.has_error(function() gl.minimize(rosenbrock, gl.tensor { 0 / 0, 1 }) end)
+    assert.has_error(function() gl.minimize(rosenbrock, "x") end)
+    assert.has_error(function() gl.minimize(rosenbrock, gl.zeros(2), { method = "newtn" }) end)
+    assert.has_error(function() gl.minimize(rosenbrock, gl.zeros(2), { tolerance = 1 }) end)
+    assert.has_error(function() gl.minimize(function(x) return x end, gl.zeros(2)) end)
+  end)
+
+  it("with an empty x0 is none: it is solved", function()
+    assert.is_true(gl.minimize(function(x) return x:sum() end, gl.zeros(0)).converged)
+  end)
+
+  it("with a function that is not finite everywhere is stepped around", function()
+    local r = gl.minimize(function(x) return (x - x:log()):sum() end, gl.tensor { 5 }, { method = "bfgs" })
+    near(1, r.x[1]:item(), 1e-5)
+  end)
+
+  it("with an unbounded function is said", function()
+    local r = gl.minimize(function(x) return -(x:square():sum()) end, gl.tensor { 1 }, { method = "bfgs" })
+    assert.is_false(r.converged)
+  end)
+end)

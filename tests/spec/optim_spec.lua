@@ -1,0 +1,234 @@
+-- gl.optim: rules against their formulas, what surrounds them (clipping, groups, averages, schedules), and that a run
+-- which is saved and loaded goes on bit for bit. The rules' trajectories against torch.optim are tests/c/optim_update_test.c.
+
+local gl = require "gradlua"
+local optim, schedule = gl.optim, gl.optim.schedule
+
+local function near(want, got, tolerance)
+  assert.is_true(math.abs(want - got) <= (tolerance or 1e-12) * (1 + math.abs(want)), ("%.17g, not %.17g"):format(got, want))
+end
+
+local function same(a, b)
+  assert.is_true(a:eq(b):all():item())
+end
+
+describe("sgd", function()
+  it("steps against the gradient, in place, through nested tables", function()
+    local w = gl.tensor { 1, 2 }
+    local params = { layers = { { w = w } }, b = gl.tensor(3) }
+    local opt = optim.sgd(params, { lr = 0.5 })
+    opt:step { layers = { { w = gl.tensor { 2, -2 } } }, b = gl.tensor(1) }
+    assert.are.same({ 0, 3 }, w:totable())
+    assert.are.equal(2.5, params.b:item())
+    assert.are.equal(1, opt.steps)
+  end)
+
+  it("keeps momentum as PyTorch does: the first step has none", function()
+    local w = gl.tensor { 0 }
+    local opt = optim.sgd(w, { lr = 1, momentum = 0.9 })
+    opt:step(gl.tensor { 1 })
+    near(-1, w[1]:item())
+    opt:step(gl.tensor { 1 })
+    near(-1 - 1.9, w[1]:item())
+  end)
+
+  it("looks ahead with nesterov", function()
+    local w = gl.tensor { 0 }
+    local opt = optim.sgd(w, { lr = 1, momentum = 0.5, nesterov = true })
+    opt:step(gl.tensor { 1 })
+    near(-1.5, w[1]:item())
+  end)
+
+  it("writes into tensors that are not row-major, and of single precision", function()
+    local base = gl.tensor { { 1, 2 }, { 3, 4 } }
+    local opt = optim.sgd(base:t(), { lr = 1 })
+    opt:step(gl.tensor { { 0, 1 }, { 0, 0 } })
+    assert.are.same({ { 1, 2 }, { 2, 4 } }, base:totable())
+    local single = gl.ones(2, { dtype = "f32" })
+    optim.sgd(single, { lr = 0.25 }):step(gl.ones(2))
+    assert.are.same({ 0.75, 0.75 }, single:totable())
+  end)
+end)
+
+describe("adam", function()
+  it("moves by lr at its first step, whatever the gradient's size", function()
+    local w = gl.tensor { 1, 1 }
+    optim.adam(w, { lr = 0.1, eps = 0 }):step(gl.tensor { 1e-5, -1e5 })
+    near(0.9, w[1]:item())
+    near(1.1, w[2]:item())
+  end)
+
+  it("follows its formula over several steps", function()
+    local w, x, m, v = gl.tensor { 1.0 }, 1.0, 0, 0
+    local opt = optim.adam(w, { lr = 0.01, betas = { 0.8, 0.9 }, eps = 1e-6 })
+    for t = 1, 5 do
+      local g = 2 * x
+      m, v = 0.8 * m + 0.2 * g, 0.9 * v + 0.1 * g * g
+      x = x - 0.01 * (m / (1 - 0.8 ^ t)) / (math.sqrt(v / (1 - 0.9 ^ t)) + 1e-6)
+      opt:step(2 * w)
+      near(x, w[1]:item(), 1e-13)
+    end
+  end)
+end)
+
+describe("every rule", function()
+  it("brings a quadratic down", function()
+    local rates = { adadelta = 1, sgd = 0.1, asgd = 0.1, adagrad = 0.5, lion = 0.02, rprop = 0.01 }
+    for _, name in ipairs { "sgd", "adam", "adamw", "amsgrad", "nadam", "radam", "adamax", "rmsprop", "adagrad", "adadelta",
+      "rprop", "lion", "asgd" } do
+      local w = gl.tensor { 1, -2, 0.5 }
+      local opt = optim[name](w, { lr = rates[name] or 0.05 })
+      local before = w:square():sum():item()
+      for _ = 1, 100 do opt:step(2 * w) end
+      assert.is_true(w:square():sum():item() < 0.6 * before, name)
+    end
+  end)
+end)
+
+describe("options", function()
+  it("that are unknown name the nearest", function()
+    local _, message = pcall(function() optim.adam(gl.ones(1), { beats = { 0.9, 0.99 } }) end)
+    assert.is_truthy(message:match("^tests/spec/optim_spec.lua:%d+: optim.adam: unknown option 'beats', did you mean 'betas'%?$"))
+    assert.has_error(function() optim.sgd(gl.ones(1), { lr = "fast" }) end)
+    assert.has_error(function() optim.sgd(gl.ones(1), { lr = -1 }) end)
+    assert.has_error(function() optim.sgd { 1, 2 } end)
+  end)
+
+  it("clip_norm scales the whole gradient, clip_value its entries", function()
+    local w = { gl.zeros(1), gl.zeros(1) }
+    optim.sgd(w, { lr = 1, clip_norm = 1 }):step { gl.tensor { 3 }, gl.tensor { 4 } }
+    near(-0.6, w[1][1]:item(), 1e-6)
+    near(-0.8, w[2][1]:item(), 1e-6)
+    local v = gl.zeros(2)
+    optim.sgd(v, { lr = 1, clip_value = 0.5 }):step(gl.tensor { 3, -0.25 })
+    assert.are.same({ -0.5, 0.25 }, v:totable())
+  end)
+
+  it("groups give some parameters options of their own", function()
+    local p = { a = { bias = gl.ones(1), weight = gl.ones(1) } }
+    local opt = optim.sgd(p, { lr = 1, weight_decay = 1, groups = { { match = "bias$", weight_decay = 0, lr = 0.5 } } })
+    opt:step { a = { bias = gl.ones(1), weight = gl.zeros(1) } }
+    near(0.5, p.a.bias[1]:item())
+    near(0, p.a.weight[1]:item())
+  end)
+
+  it("ema averages the parameters", function()
+    local w = gl.tensor { 1 }
+    local opt = optim.sgd(w, { lr = 1, ema = 0.75 })
+    opt:step(gl.tensor { 1 })
+    near(0.75, opt:averaged()[1]:item())
+    assert.has_error(function() optim.sgd(w, { lr = 1 }):averaged() end)
+  end)
+
+  it("skip_nonfinite leaves everything as it was", function()
+    local w = gl.tensor { 1 }
+    local opt = optim.adam(w, { lr = 1, skip_nonfinite = true })
+    opt:step(gl.tensor { 0 / 0 })
+    opt:step(gl.tensor { math.huge })
+    assert.are.equal(1, w[1]:item())
+    assert.are.same({ 0, 2 }, { opt.steps, opt.skipped })
+  end)
+
+  it("accumulate adds gradients up for one step", function()
+    local w = gl.zeros(1)
+    local opt = optim.sgd(w, { lr = 1 })
+    opt:accumulate(gl.tensor { 1 }, 0.5)
+    opt:accumulate(gl.tensor { 3 }, 0.5)
+    opt:step()
+    near(-2, w[1]:item())
+    assert.has_error(function() opt:step() end)
+  end)
+end)
+
+describe("gradients that do not fit", function()
+  it("raise and name the entry", function()
+    local opt = optim.sgd({ a = gl.ones(2), b = { gl.ones(1) } }, { lr = 1 })
+    local function message(grads) return select(2, pcall(opt.step, opt, grads)) end
+    assert.is_truthy(message({ a = gl.ones(2) }):find("no entry b.1", 1, true))
+    assert.is_truthy(message({ a = gl.ones(3), b = { gl.ones(1) } }):find("shape", 1, true))
+    assert.is_truthy(message({ a = 1, b = { gl.ones(1) } }):find("at a must be a tensor", 1, true))
+    assert.is_truthy(message(nil):find("no gradient", 1, true))
+  end)
+end)
+
+describe("a state", function()
+  local function run(opt, w, first, last)
+    for t = first, last do opt:step(w * 2 + math.sin(t)) end
+  end
+
+  it("saved to a file and loaded continues bit for bit", function()
+    local path = os.tmpname()
+    for _, name in ipairs { "sgd", "adam", "nadam", "asgd", "rmsprop", "radam" } do
+      local options = { lr = 0.01 }
+      if name == "sgd" then options.momentum = 0.9 end
+      local whole, cut = gl.tensor { 1, -2 }, gl.tensor { 1, -2 }
+      run(optim[name](whole, options), whole, 1, 12)
+      local opt = optim[name](cut, options)
+      run(opt, cut, 1, 5)
+      gl.save(path, { w = cut, opt = opt:state() })
+      local loaded = gl.load(path)
+      local again = optim[name](loaded.w, options)
+      again:load(loaded.opt)
+      assert.are.equal(5, again.steps)
+      run(again, loaded.w, 6, 12)
+      same(whole, loaded.w)
+    end
+    os.remove(path)
+  end)
+
+  it("of another rule is refused", function()
+    local opt = optim.adam(gl.ones(1))
+    assert.has_error(function() optim.sgd(gl.ones(1), { lr = 1 }):load(opt:state()) end)
+  end)
+end)
+
+describe("schedules", function()
+  it("have their closed forms", function()
+    near(0.1, schedule.constant { lr = 0.1, factor = 1 }(3))
+    near(0.01, schedule.step { lr = 1, step_size = 10, gamma = 0.1 }(25))
+    near(0.25, schedule.multistep { lr = 1, milestones = { 2, 5 }, gamma = 0.5 }(6))
+    near(0.9 ^ 4, schedule.exponential { lr = 1, gamma = 0.9 }(4))
+    near(0.5 * (1 + math.cos(math.pi * 3 / 10)), schedule.cosine { lr = 1, T_max = 10 }(3))
+    near(0.75, schedule.linear { lr = 1, start_factor = 0.5, total_iters = 4 }(2))
+    near((1 - 2 / 4) ^ 2, schedule.polynomial { lr = 1, total_iters = 4, power = 2 }(2))
+  end)
+
+  it("drive an optimizer, one step at a time", function()
+    local w = gl.zeros(1)
+    local opt = optim.sgd(w, { lr = schedule.step { lr = 1, step_size = 2, gamma = 0.1 } })
+    for _ = 1, 4 do opt:step(gl.ones(1)) end
+    near(-2.2, w[1]:item())
+    opt.lr = 10
+    opt:step(gl.ones(1))
+    near(-12.2, w[1]:item())
+  end)
+
+  it("compose: chained they apply in turn, in sequence each from its own start", function()
+    local chained = schedule.chain { lr = 1, schedule.exponential { gamma = 0.5 },
+      schedule.constant { factor = 0.1, total_iters = 2 } }
+    near(0.1, chained(0))
+    near(0.05, chained(1))
+    near(0.25, chained(2))
+    local sequence = schedule.sequential { lr = 1, schedule.constant { factor = 0.5, total_iters = 100 },
+      schedule.exponential { gamma = 0.1 }, milestones = { 2 } }
+    near(0.5, sequence(1))
+    near(1, sequence(2))
+    near(0.1, sequence(3))
+  end)
+
+  it("on a plateau fall when the metric does not", function()
+    local s = schedule.plateau { lr = 1, factor = 0.5, patience = 1 }
+    s:observe(1)
+    s:observe(1)
+    near(1, s(0))
+    s:observe(1)
+    near(0.5, s(0))
+    assert.has_error(function() schedule.step { lr = 1, step_size = 1 }:observe(1) end)
+  end)
+
+  it("say what is missing", function()
+    assert.has_error(function() schedule.cosine {} end)
+    assert.has_error(function() schedule.cosine { T_mx = 3 } end)
+    assert.has_error(function() schedule.exponential { gamma = 0.1 }(1) end)
+  end)
+end)
