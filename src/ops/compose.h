@@ -95,6 +95,22 @@ grad_id grad__einsum(grad_program *p, const char *spec, int n, const grad_id *op
 grad_id grad__cross_entropy(grad_program *p, grad_id logits, grad_id target);
 grad_id grad__nll(grad_program *p, grad_id log_probs, grad_id target);
 
+/* --- op_conv.c, op_pool.c */
+typedef struct grad_conv {
+  int64_t stride[2], padding[2], dilation[2], groups; /* rows, columns; of signals only the first counts */
+} grad_conv;
+/* Cross-correlation: signals N C L with weights O C/groups K; images N C H W with weights O C/groups KH KW. */
+grad_id grad__conv1d(grad_program *p, grad_id x, grad_id w, const grad_conv *c);
+grad_id grad__conv2d(grad_program *p, grad_id x, grad_id w, const grad_conv *c);
+
+typedef struct grad_pool2d {
+  int64_t kernel[2], stride[2], padding[2];
+} grad_pool2d;
+/* Over the last two axes. Padding never wins a maximum, equal elements share its derivative; the average counts padding
+ * as zeros. */
+grad_id grad__max_pool2d(grad_program *p, grad_id x, const grad_pool2d *pool);
+grad_id grad__avg_pool2d(grad_program *p, grad_id x, const grad_pool2d *pool);
+
 /* --- op_random.c: draws. state: i64 {key, counter}, or more of them with leading axes; a draw uses the blocks
  * counter + offset + 0 .. grad__random_blocks - 1 of stream key. */
 int64_t grad__random_blocks(const grad_op *op, int64_t numel);

@@ -92,6 +92,17 @@ BUILD(cross_entropy_soft, grad__cross_entropy(p, x[0], x[1]))
 BUILD(nll, grad__nll(p, x[0], x[1]))
 BUILD(stop, grad__mul(p, x[0], x[1]))
 
+static const grad_conv plain = {{1, 1}, {0, 0}, {1, 1}, 1}, strided = {{2, 1}, {1, 2}, {1, 2}, 2};
+BUILD(conv, grad__conv2d(p, x[0], x[1], &plain))
+BUILD(conv_strided, grad__conv2d(p, x[0], x[1], &strided))
+BUILD(conv_signal, grad__conv1d(p, x[0], x[1], &strided))
+BUILD(conv_of_itself, grad__conv2d(p, x[0], x[0], &plain))
+static const grad_pool2d by_two = {{2, 2}, {2, 2}, {0, 0}}, overlapping = {{3, 2}, {1, 2}, {1, 1}};
+BUILD(max_pool, grad__max_pool2d(p, x[0], &by_two))
+BUILD(max_pool_overlapping, grad__max_pool2d(p, x[0], &overlapping))
+BUILD(avg_pool, grad__avg_pool2d(p, x[0], &by_two))
+BUILD(avg_pool_overlapping, grad__avg_pool2d(p, x[0], &overlapping))
+
 static const rules_case cases[] = {
     {"broadcast", broadcast, {"f24"}},
     {"broadcast an axis of 1", broadcast, {"f314"}},
@@ -178,6 +189,15 @@ static const rules_case cases[] = {
     {"cross_entropy", cross_entropy, {"f34", "i3"}},
     {"cross_entropy of probabilities", cross_entropy_soft, {"f34", "f34"}},
     {"nll", nll, {"f34", "i3"}},
+    {"conv2d", conv, {"f2254", "f3232"}},
+    {"conv2d by one element", conv, {"f2233", "f3211"}},
+    {"conv2d with every option", conv_strided, {"f2456", "f4232"}},
+    {"conv2d of one value", conv_of_itself, {"f2222"}},
+    {"conv1d", conv_signal, {"f247", "f423"}},
+    {"max_pool2d", max_pool, {"f2245"}},
+    {"max_pool2d, overlapping", max_pool_overlapping, {"f144"}},
+    {"avg_pool2d", avg_pool, {"f2245"}},
+    {"avg_pool2d, overlapping", avg_pool_overlapping, {"f44"}},
     {"product of mixed shapes", stop, {"f34", "f4"}},
 };
 
@@ -209,7 +229,8 @@ int main(void) {
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_rules(ctx, &cases[i]);
   check(ctx->used == 0 || ctx->pool);
   grad_ctx_free(ctx);
-  static const char *const failing[] = {"prod", "einsum with ellipsis", "scatter_add", "sort"};
+  static const char *const failing[] = {"prod", "einsum with ellipsis", "scatter_add", "sort",
+                                        "conv2d with every option"};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
     for (size_t k = 0; k < sizeof failing / sizeof *failing; k++)
       if (strcmp(cases[i].name, failing[k]) == 0)
