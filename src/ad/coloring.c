@@ -77,23 +77,43 @@ static void forbid_behind(const grad_pattern *a, int32_t v, int32_t w, const int
   }
 }
 
+/* Vertices by descending number of neighbours, equal ones in their order: hubs first, or all around them would differ.
+ */
+static grad_status largest_first(const grad_pattern *a, int32_t *order) {
+  int64_t *first = grad__alloc(a->ctx, ((size_t)a->cols + 2) * sizeof *first);
+  if (!first) return a->ctx->status;
+  memset(first, 0, ((size_t)a->cols + 2) * sizeof *first);
+  for (int64_t v = 0; v < a->rows; v++) first[a->cols - (a->indptr[v + 1] - a->indptr[v]) + 1]++;
+  for (int64_t d = 0; d < a->cols; d++) first[d + 1] += first[d];
+  for (int32_t v = 0; v < a->rows; v++) order[first[a->cols - (a->indptr[v + 1] - a->indptr[v])]++] = v;
+  grad__free(a->ctx, first, ((size_t)a->cols + 2) * sizeof *first);
+  return GRAD_OK;
+}
+
+static void color_vertex(const grad_pattern *a, int32_t v, int32_t *colors, int32_t *forbidden, int32_t *count) {
+  for (int64_t k = a->indptr[v]; k < a->indptr[v + 1]; k++) {
+    const int32_t w = a->col[k];
+    if (w == v) continue;
+    if (colors[w] >= 0) forbidden[colors[w]] = v;
+    forbid_behind(a, v, w, colors, forbidden);
+  }
+  colors[v] = smallest_free(forbidden, v);
+  if (colors[v] >= *count) *count = colors[v] + 1;
+}
+
 grad_status grad__color_star(const grad_pattern *a, int32_t *colors, int32_t *count) {
-  int32_t *forbidden = NULL;
+  const size_t size = ((size_t)a->rows + 1) * sizeof(int32_t);
+  int32_t *forbidden = NULL, *order = grad__alloc(a->ctx, size);
+  if (!order) return a->ctx->status;
   grad_status status = forbidden_new(a->ctx, a->rows, &forbidden);
-  if (status) return status;
+  if (!status) status = largest_first(a, order);
   *count = 0;
   for (int64_t v = 0; v < a->rows; v++) colors[v] = -1;
-  for (int32_t v = 0; v < a->rows && !status; v++) {
-    for (int64_t k = a->indptr[v]; k < a->indptr[v + 1]; k++) {
-      const int32_t w = a->col[k];
-      if (w == v) continue;
-      if (colors[w] >= 0) forbidden[colors[w]] = v;
-      forbid_behind(a, v, w, colors, forbidden);
-    }
-    colors[v] = smallest_free(forbidden, v);
-    if (colors[v] >= *count) *count = colors[v] + 1;
-    if (v % 1024 == 0) status = grad__interrupted(a->ctx);
+  for (int64_t i = 0; i < a->rows && !status; i++) {
+    color_vertex(a, order[i], colors, forbidden, count);
+    if (i % 1024 == 0) status = grad__interrupted(a->ctx);
   }
-  grad__free(a->ctx, forbidden, ((size_t)a->rows + 1) * sizeof *forbidden);
+  grad__free(a->ctx, forbidden, size);
+  grad__free(a->ctx, order, size);
   return status;
 }
