@@ -2,7 +2,7 @@
 local gl = require "gradlua.core"
 
 local modules = { data = true, health = true, logger = true, nn = true, optim = true, plot = true }
-local functions = { save = "store", load = "store", minimize = "minimize", minimizer = "minimize" }
+local functions = { directional = "derivatives", save = "store", load = "store", minimize = "minimize", minimizer = "minimize" }
 
 return setmetatable(gl, {
   __index = function(t, name)

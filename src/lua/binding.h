@@ -32,6 +32,11 @@ typedef struct grad_fn {
 } grad_fn;
 #define GRAD_FN_END {0}
 
+/* A random stream: the next draw uses block `counter` of Philox with `key` (core/rng.h). */
+typedef struct grad_generator {
+  uint64_t key, counter;
+} grad_generator;
+
 /* --- state.c: what one Lua state has of us; freed after every tensor, since it is the first userdata made. */
 typedef struct grad_lua {
   grad_ctx *ctx;
@@ -42,7 +47,7 @@ typedef struct grad_lua {
   uint64_t serial;               /* of the newest trace ever made */
   grad_trace **traces;           /* live traces by slot; NULL: free slot */
   int ntraces, live_traces;
-  uint64_t random_key, random_counter; /* the default generator */
+  grad_generator generator;      /* the default one */
   struct grad_cache *cache;      /* of derived programs and plans; made on first use */
   grad_arena arena;              /* rows made from the registry of ops */
 } grad_lua;

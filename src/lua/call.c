@@ -72,7 +72,7 @@ static grad_trace *find_trace(lua_State *L, int nargs) {
   return t;
 }
 
-grad_call *grad__call_begin(lua_State *L) {
+static grad_call *begin(lua_State *L, grad_trace *trace) {
   int options = grad__options(L), nargs = lua_gettop(L) - (options != 0);
   luaL_checkstack(L, MISSING + 8, NULL);
   lua_settop(L, nargs + MISSING); /* arguments that were left out are nil; the options move behind them */
@@ -86,7 +86,7 @@ grad_call *grad__call_begin(lua_State *L) {
   c->L = L;
   c->options = options;
   c->nargs = nargs;
-  c->trace = find_trace(L, nargs);
+  c->trace = trace ? trace : find_trace(L, nargs);
   c->p = NULL;
   if (c->trace) {
     c->p = c->trace->p;
@@ -95,6 +95,9 @@ grad_call *grad__call_begin(lua_State *L) {
   else grad__lua_check(L, grad__program_new(c->g->ctx, &c->p));
   return c;
 }
+
+grad_call *grad__call_begin(lua_State *L) { return begin(L, NULL); }
+grad_call *grad__call_begin_in(lua_State *L, grad_trace *trace) { return begin(L, trace); }
 
 /* Makes room for one more element of a growing array. */
 static void *grow(grad_call *c, void *block, int32_t count, int32_t *cap, size_t size) {

@@ -39,6 +39,8 @@ int grad__call_row(lua_State *L);
  * finish: pushes the results and returns their number. Pushes one value (the call), which stays. */
 grad_call *grad__call_begin(lua_State *L);
 int grad__call_finish(grad_call *c);
+/* Begins a call that is recorded in this trace whatever its arguments are. */
+grad_call *grad__call_begin_in(lua_State *L, grad_trace *trace);
 
 /* The value of an argument: a tensor, or a number (f64 unless `like` is a value whose dtype it adopts). */
 grad_id grad__call_tensor(grad_call *c, int arg, const char *what);

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "lua/random.h"
 #include "ops/ops.h"
 
 static const char meta_key; /* registry key of the metatable */
@@ -255,6 +256,28 @@ void grad__trace_preserve(lua_State *L, const grad_array *array) {
   if (g->live_traces == 0) return;
   for (int i = 0; i < g->ntraces; i++)
     if (g->traces[i]) preserve_in(L, g->traces[i], array);
+}
+
+/* --- generators */
+
+grad_id grad__trace_generator(lua_State *L, grad_trace *t, grad_generator *generator, int index, int64_t *offset) {
+  const int64_t two = 2;
+  for (int k = 0; k < t->ndrawn; k++) {
+    if (t->drawn[k].generator != generator) continue;
+    *offset = t->drawn[k].blocks;
+    return t->drawn[k].state;
+  }
+  if (t->ndrawn == (int)(sizeof t->drawn / sizeof *t->drawn)) grad__lua_error(L, "a staged function can use at most %d generators", t->ndrawn);
+  grad_id state = grad__trace_open_input(L, t, GRAD_I64, 1, &two);
+  if (index) keep(L, t, state, index);
+  t->drawn[t->ndrawn++] = (grad_drawn){generator, state, 0};
+  *offset = 0;
+  return state;
+}
+
+void grad__trace_draw(grad_trace *t, const grad_generator *generator, int64_t blocks) {
+  for (int k = 0; k < t->ndrawn; k++)
+    if (t->drawn[k].generator == generator) t->drawn[k].blocks += blocks;
 }
 
 void grad__open_trace(lua_State *L) {

@@ -25,6 +25,13 @@ typedef struct grad_binding {
   grad_id id;
 } grad_binding;
 
+/* A generator whose draws are recorded. */
+typedef struct grad_drawn {
+  grad_generator *generator; /* kept alive by the table of captures */
+  grad_id state;
+  int64_t blocks; /* drawn in one run */
+} grad_drawn;
+
 struct grad_trace {
   grad_lua *g;
   grad_program *p;
@@ -32,6 +39,10 @@ struct grad_trace {
   int32_t slot;
   int captures; /* reference to a Lua table: captures[tensor or its name] = id, captures[id] = tensor */
   const lua_State *thread;  /* in which it was begun */
+  bool draws;               /* records draws: a jitted function */
+  bool pure;                /* the body of a staged loop: no draws, no changes in place */
+  grad_drawn drawn[8];
+  int ndrawn;
   const char *staged_by;    /* "jit", "vmap", ...: numbers cannot be read; NULL: they can */
   grad_binding *inputs;     /* one for each input of p */
   int32_t ninputs, inputs_cap;

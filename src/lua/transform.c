@@ -136,9 +136,8 @@ lua_Integer grad__transform_tree_output(lua_State *L, int n) {
   return count;
 }
 
-static bool is_of(lua_State *L, const grad_trace *t, uint64_t serial, int index) {
+static bool is_of(lua_State *L, uint64_t serial, int index) {
   const grad_tensor *x = grad__tensor_to(L, index);
-  (void)t;
   return x && x->serial == serial;
 }
 
@@ -153,7 +152,7 @@ void grad__transform_aux_output(lua_State *L, int n) {
     lua_Integer count = grad__tree_flatten(L, r, aux, "a further result");
     for (lua_Integer i = first; i < first + count; i++) {
       lua_rawgeti(L, aux, i);
-      if (is_of(L, t, t->serial, lua_gettop(L))) output(L, t, lua_gettop(L));
+      if (is_of(L, t->serial, lua_gettop(L))) output(L, t, lua_gettop(L));
       lua_pop(L, 1);
     }
   }
@@ -168,23 +167,6 @@ static lua_Integer field(lua_State *L, int table, const char *name) {
   lua_Integer value = lua_tointeger(L, -1);
   lua_pop(L, 1);
   return value;
-}
-
-int grad__transform_push_aux(lua_State *L, int n, int aux, int outputs, lua_Integer first) {
-  int count = (int)field(L, aux, "results");
-  uint64_t serial = (uint64_t)field(L, aux, "serial");
-  lua_Integer leaves = (lua_Integer)lua_rawlen(L, aux), next = 1;
-  luaL_checkstack(L, count + 8, "too many results");
-  for (lua_Integer i = 1; i <= leaves; i++) {
-    lua_rawgeti(L, aux, i);
-    if (is_of(L, trace_at(L, n), serial, lua_gettop(L))) {
-      lua_rawgeti(L, outputs, first++);
-      lua_rawseti(L, aux, i);
-    }
-    lua_pop(L, 1);
-  }
-  for (int r = 1; r <= count; r++) grad__tree_build(L, n + GRAD_AT_RESULTS + r, aux, &next, GRAD_TREE_KEEP);
-  return count;
 }
 
 /* --- results */
@@ -207,6 +189,23 @@ void grad__transform_push_value(lua_State *L, int n, int outputs, lua_Integer k)
   lua_rawgeti(L, outputs, k);
   if (plain) grad__transform_match_leaf(L, lua_gettop(L) - 1);
   lua_remove(L, -2);
+}
+
+int grad__transform_push_aux(lua_State *L, int n, int aux, int outputs, lua_Integer first) {
+  int count = (int)field(L, aux, "results");
+  uint64_t serial = (uint64_t)field(L, aux, "serial");
+  lua_Integer leaves = (lua_Integer)lua_rawlen(L, aux), next = 1;
+  luaL_checkstack(L, count + 8, "too many results");
+  for (lua_Integer i = 1; i <= leaves; i++) {
+    lua_rawgeti(L, aux, i);
+    if (is_of(L, serial, lua_gettop(L))) {
+      grad__transform_push_value(L, n, outputs, first++);
+      lua_rawseti(L, aux, i);
+    }
+    lua_pop(L, 1);
+  }
+  for (int r = 1; r <= count; r++) grad__tree_build(L, n + GRAD_AT_RESULTS + r, aux, &next, GRAD_TREE_KEEP);
+  return count;
 }
 
 int grad__transform_push_like_arguments(lua_State *L, int n, int outputs, lua_Integer first) {

@@ -1,0 +1,15 @@
+/* random.h: generators, and draws that are recorded in a trace. */
+#ifndef GRAD_LUA_RANDOM_H
+#define GRAD_LUA_RANDOM_H
+
+#include "lua/binding.h"
+
+grad_generator *grad__generator_default(lua_State *L);
+
+/* The input of the trace's program that stands for the generator's state, made on first use; `index`: the generator's
+ * stack index (0: the default one). *offset: the blocks drawn from it in the trace so far. */
+grad_id grad__trace_generator(lua_State *L, grad_trace *t, grad_generator *generator, int index, int64_t *offset);
+/* The trace has drawn further blocks from it. */
+void grad__trace_draw(grad_trace *t, const grad_generator *generator, int64_t blocks);
+
+#endif

@@ -1,0 +1,128 @@
+/* transform_check.c: gl.gradcheck and gl.stop_gradient. */
+#include "lua/transform.h"
+
+#include <string.h>
+
+#include "fn/fn.h"
+#include "lua/call.h"
+#include "ops/ops.h"
+
+static void set_number(lua_State *L, const char *name, double value) {
+  lua_pushnumber(L, value);
+  lua_setfield(L, -2, name);
+}
+
+static void set_integer(lua_State *L, const char *name, int64_t value) {
+  lua_pushinteger(L, value);
+  lua_setfield(L, -2, name);
+}
+
+static void set_boolean(lua_State *L, const char *name, bool value) {
+  lua_pushboolean(L, value);
+  lua_setfield(L, -2, name);
+}
+
+/* The report: its metatable (upvalue of gradcheck) prints it. */
+static void push_report(lua_State *L, const grad_check_report *r, int order) {
+  lua_newtable(L);
+  set_boolean(L, "ok", r->ok);
+  set_integer(L, "order", order);
+  set_integer(L, "checked", r->checked);
+  set_integer(L, "failed", r->failed);
+  set_number(L, "forward", r->forward);
+  set_number(L, "reverse", r->reverse);
+  set_boolean(L, "dual_ok", r->dual_ok);
+  set_boolean(L, "finite", r->finite);
+  lua_createtable(L, r->nworst, 0);
+  for (int i = 0; i < r->nworst; i++) {
+    const grad_check_entry *e = &r->worst[i];
+    lua_newtable(L);
+    set_integer(L, "input", e->input + 1);
+    set_integer(L, "output", e->output + 1);
+    set_integer(L, "position", e->position + 1);
+    set_integer(L, "direction", e->direction + 1);
+    set_number(L, "analytic", e->analytic);
+    set_number(L, "numeric", e->numeric);
+    set_number(L, "error", e->error);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, "worst");
+}
+
+static int check_finish(lua_State *L, int status, lua_KContext context) {
+  (void)status;
+  int n = (int)context, options = lua_upvalueindex(GRAD_UP_OWN);
+  grad_trace *t = lua_touserdata(L, n + GRAD_AT_TRACE);
+  grad__transform_tree_output(L, n);
+  bool given = lua_istable(L, options);
+  const grad_check_options wanted = {
+      .order = given ? (int)grad__option_integer(L, options, "order", 1) : 1,
+      .eps = given ? grad__option_number(L, options, "eps", 0) : 0,
+      .rtol = given ? grad__option_number(L, options, "rtol", 0) : 0,
+      .atol = given ? grad__option_number(L, options, "atol", 0) : 0,
+      .samples = given ? grad__option_integer(L, options, "samples", 0) : 0,
+  };
+  if (wanted.order != 1 && wanted.order != 2) grad__lua_error(L, "order must be 1 or 2");
+  const bool *wrt = grad__transform_wrt(L, n);
+  grad__trace_end(t);
+  grad__lua_check(L, t->p->status);
+  grad__trace_push_inputs(L, t);
+  const grad_array **in = lua_newuserdatauv(L, (size_t)t->ninputs * sizeof *in + 1, 0);
+  for (int32_t i = 0; i < t->ninputs; i++) {
+    lua_rawgeti(L, -2, i + 1);
+    const grad_tensor *x = grad__tensor_to(L, -1);
+    if (grad__tensor_is_traced(x)) grad__lua_error(L, "cannot run inside a transform: the function depends on a traced value");
+    in[i] = &x->array;
+    lua_pop(L, 1);
+  }
+  grad_check_report report;
+  grad__lua_check(L, grad__fn_gradcheck(t->p, wrt, in, t->scalars, &wanted, &report));
+  lua_pushboolean(L, report.ok);
+  push_report(L, &report, wanted.order);
+  return 2;
+}
+
+static int check_call(lua_State *L) { return grad__transform_call(L, lua_gettop(L), NULL, check_finish); }
+
+static int return_all(lua_State *L, int status, lua_KContext base) {
+  (void)status;
+  return lua_gettop(L) - (int)base;
+}
+
+/* f, x, options or f, {args = {...}} */
+static int gradcheck(lua_State *L) {
+  grad__transform_check_function(L, 1);
+  bool many = lua_istable(L, 2) && lua_gettop(L) == 2 && lua_getfield(L, 2, "args") == LUA_TTABLE;
+  lua_settop(L, many ? 2 : 3);
+  int options = grad__options_at(L, many ? 2 : 3);
+  lua_pushvalue(L, 1);
+  lua_pushliteral(L, "all");
+  if (options) lua_pushvalue(L, options);
+  else lua_pushnil(L);
+  grad__lua_push_function(L, check_call, grad__lua_fn(L), 3);
+  int base = lua_gettop(L) - 1, n = 1;
+  if (many) {
+    lua_getfield(L, 2, "args");
+    n = (int)lua_rawlen(L, -1);
+    luaL_checkstack(L, n + 8, "too many arguments");
+    for (int i = 1; i <= n; i++) lua_rawgeti(L, base + 2, i);
+    lua_remove(L, base + 2);
+  } else {
+    lua_pushvalue(L, 2);
+  }
+  lua_callk(L, n, LUA_MULTRET, base, return_all);
+  return return_all(L, LUA_OK, base);
+}
+
+static void build_stop_gradient(grad_call *c) {
+  grad_id x = grad__call_value(c, 1, "the value");
+  grad__call_return(c, grad__stop_gradient(c->p, x));
+}
+
+static const grad_fn rows[] = {
+    {.name = "gradcheck", .signature = "f, x [, {order = 1, eps, rtol, atol, samples, args}] -> ok, report", .doc = "compares derivatives with central differences, and forward with reverse mode", .call = gradcheck},
+    {.name = "stop_gradient", .signature = "x -> tensor", .doc = "x, a constant for every derivative", .build = build_stop_gradient, .method = true, .plain = true},
+    GRAD_FN_END,
+};
+
+void grad__open_transform_check(lua_State *L) { grad__lua_register(L, rows); }
