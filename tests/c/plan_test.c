@@ -107,11 +107,195 @@ static void test_against_direct(grad_ctx *ctx) {
   }
 }
 
+/* Elementwise over rows, with reductions of every mode, large enough for many chunks. */
+static grad_program *chunked_program(grad_ctx *ctx, int64_t rows, int64_t columns, grad_dtype dtype) {
+  grad_program *p = NULL;
+  check(grad__program_new(ctx, &p) == GRAD_OK);
+  grad_id x = grad__program_input(p, dtype, 2, (const int64_t[]){rows, columns});
+  grad_id b = grad__program_input(p, dtype, 1, (const int64_t[]){columns});
+  grad_id c = grad__program_input(p, dtype, 2, (const int64_t[]){rows, 1});
+  grad_id y = grad__mul(p, grad__op1(p, &grad__op_tanh, grad__add(p, x, b)), c);
+  grad__program_output(p, y);
+  for (uint32_t axes = 1; axes < 4; axes++) grad__program_output(p, grad__sum(p, y, axes, false));
+  grad__program_output(p, grad__max(p, y, 1, false));
+  grad__program_output(p,
+                       grad__sum(p, grad__op1(p, &grad__op_exp, grad__permute(p, y, (const int[]){1, 0})), 3, false));
+  return p;
+}
+
+static void run_with(grad_ctx *ctx, grad_program *p, int threads, grad_simd simd, grad_array *out) {
+  random_source r = {99};
+  grad_array in[MOST] = {0};
+  const grad_array *inputs[MOST];
+  grad_plan *plan = NULL;
+  const grad_simd best = ctx->simd;
+  ctx->simd = simd;
+  grad_ctx_set_threads(ctx, threads);
+  for (int i = 0; i < p->ninputs; i++) {
+    check(random_array(ctx, &r, grad__type(p, p->inputs[i]), false, &in[i]));
+    inputs[i] = &in[i];
+  }
+  check(grad__plan_new(p, &plan) == GRAD_OK && grad__plan_run(plan, inputs, NULL, out) == GRAD_OK);
+  ctx->simd = best;
+  grad__plan_free(plan);
+  release_all(in, MOST);
+}
+
+static void test_threads(grad_ctx *ctx) {
+  static const int64_t shapes[][2] = {{70000, 1}, {20000, 3}, {9000, 30}, {701, 300}, {3, 100001}, {257, 512}};
+  static const int counts[] = {2, 8};
+  for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+    grad_program *p = chunked_program(ctx, shapes[i][0], shapes[i][1], i % 2 ? GRAD_F32 : GRAD_F64);
+    grad_array one[MOST] = {0};
+    run_with(ctx, p, 1, ctx->simd, one);
+    for (int k = 0; k < 2; k++) {
+      grad_array many[MOST] = {0};
+      run_with(ctx, p, counts[k], ctx->simd, many);
+      for (int o = 0; o < p->noutputs; o++) check(same_bits(&one[o], &many[o]));
+      release_all(many, MOST);
+    }
+    release_all(one, MOST);
+    grad__program_release(p);
+  }
+  grad_ctx_set_threads(ctx, 1);
+}
+
+static void test_instruction_sets(grad_ctx *ctx) {
+  for (int simd = GRAD_SIMD_BASELINE; simd < (int)ctx->simd; simd++) {
+    for (int k = 0; k < 2; k++) {
+      grad_program *p = chunked_program(ctx, 77, 300 + k, k ? GRAD_F32 : GRAD_F64);
+      grad_array best[MOST] = {0}, got[MOST] = {0};
+      run_with(ctx, p, 1, ctx->simd, best);
+      run_with(ctx, p, 1, (grad_simd)simd, got);
+      for (int o = 0; o < p->noutputs; o++) check(same_values(&best[o], &got[o], k ? 1e-5 : 1e-13));
+      release_all(best, MOST);
+      release_all(got, MOST);
+      grad__program_release(p);
+    }
+  }
+}
+
+/* The second run, with memory for the outputs, asks the allocator for nothing; changed numbers make no new plan. */
+static void test_no_allocation(grad_ctx *ctx) {
+  const random_options o = {
+      .ninputs = 4, .ninstrs = 60, .noutputs = 4, .rows = 40, .columns = 60, .smooth = true, .dtype = GRAD_F64};
+  for (uint64_t seed = 0; seed < 20; seed++) {
+    fixture f;
+    grad_array out[MOST] = {0}, want[MOST] = {0};
+    grad_plan *plan = NULL;
+    if (fixture_open(&f, ctx, seed, &o, false) && check(grad__plan_new(f.p, &plan) == GRAD_OK) &&
+        check(grad__plan_run(plan, f.inputs, f.scalars, out) == GRAD_OK)) {
+      const uint64_t before = ctx->allocations;
+      f.scalars[0] = -0.125;
+      check(grad__plan_run(plan, f.inputs, f.scalars, out) == GRAD_OK);
+      check(ctx->allocations == before);
+      check(grad__direct_run(f.p, f.inputs, f.scalars, want) == GRAD_OK);
+      for (int k = 0; k < f.p->noutputs; k++) check(same_values(&out[k], &want[k], 1e-9));
+      grad_plan_info info;
+      grad__plan_info(plan, &info);
+      check(info.runs == 2 && info.peak >= info.workspace && info.steps >= info.fused);
+    }
+    grad__plan_free(plan);
+    release_all(out, MOST);
+    release_all(want, MOST);
+    fixture_close(&f);
+  }
+}
+
+/* Outputs that are inputs, views of them, constants, numbers, or one another. */
+static void test_aliases(grad_ctx *ctx) {
+  grad_program *p = NULL;
+  grad_plan *plan = NULL;
+  check(grad__program_new(ctx, &p) == GRAD_OK);
+  const int64_t shape[2] = {2, 3};
+  grad_id x = grad__program_input(p, GRAD_F64, 2, shape), y = grad__add(p, x, x);
+  p->nscalars = 1;
+  const grad_id outputs[] = {x,
+                             grad__permute(p, x, (const int[]){1, 0}),
+                             y,
+                             y,
+                             grad__reshape(p, y, 1, (const int64_t[]){6}),
+                             grad__full(p, 7, GRAD_F64, 2, shape),
+                             grad__scalar(p, GRAD_F64, 0)};
+  const double want[] = {3, 3, 6, 6, 6, 7, 1.5};
+  enum { COUNT = sizeof outputs / sizeof *outputs };
+  for (int k = 0; k < COUNT; k++) grad__program_output(p, outputs[k]);
+  double data[6] = {1, 2, 3, 4, 5, 6}, number = 1.5;
+  grad_array in, out[COUNT] = {{0}};
+  grad__array_wrap(&in, data, GRAD_F64, 2, shape);
+  check(grad__plan_new(p, &plan) == GRAD_OK);
+  for (int run = 0; run < 2; run++) {
+    check(grad__plan_run(plan, (const grad_array *[]){&in}, &number, out) == GRAD_OK);
+    for (int k = 0; k < COUNT; k++) {
+      const int64_t at = k == 1 ? 4 : 2; /* where 3 is after the transpose */
+      check(out[k].data != (void *)data && ((double *)out[k].data)[k == 6 ? 0 : at] == want[k]);
+    }
+  }
+  release_all(out, COUNT);
+  grad__plan_free(plan);
+  grad__program_release(p);
+}
+
+static grad_status plan_task(grad_ctx *ctx, void *ud) {
+  const random_options o = {.ninputs = 3, .ninstrs = 25, .noutputs = 3, .rows = 6, .columns = 9, .dtype = GRAD_F64};
+  random_source r = {4};
+  (void)ud;
+  grad_array in[MOST] = {0}, out[MOST] = {0};
+  const grad_array *inputs[MOST];
+  grad_plan *plan = NULL;
+  grad_program *p = random_program_unchecked(ctx, 8, &o);
+  grad_status status = p ? p->status : ctx->status;
+  for (int i = 0; status == GRAD_OK && i < p->ninputs; i++) {
+    if (!random_array(ctx, &r, grad__type(p, p->inputs[i]), true, &in[i])) status = ctx->status;
+    inputs[i] = &in[i];
+  }
+  if (status == GRAD_OK) status = grad__plan_new(p, &plan);
+  if (status == GRAD_OK) status = grad__plan_run(plan, inputs, (const double[]){1, 2}, out);
+  for (int k = 0; k < MOST; k++) check(status == GRAD_OK || (!out[k].data && !out[k].storage));
+  grad__plan_free(plan);
+  release_all(in, MOST);
+  release_all(out, MOST);
+  grad__program_release(p);
+  return status;
+}
+
+static int stop_now(void *ud) { return *(int *)ud; }
+
+static void test_interrupt(void) {
+  grad_ctx *ctx;
+  int stop = 0;
+  if (!check(grad_ctx_new(&(grad_config){.interrupt = stop_now, .interrupt_ud = &stop}, &ctx) == GRAD_OK)) return;
+  grad_program *p = chunked_program(ctx, 100, 1000, GRAD_F64);
+  grad_array out[MOST] = {0}, in[3];
+  const grad_array *inputs[3] = {&in[0], &in[1], &in[2]};
+  random_source r = {1};
+  grad_plan *plan = NULL;
+  for (int i = 0; i < 3; i++) check(random_array(ctx, &r, grad__type(p, p->inputs[i]), false, &in[i]));
+  check(grad__plan_new(p, &plan) == GRAD_OK);
+  stop = 1;
+  check(grad__plan_run(plan, inputs, NULL, out) == GRAD_EINTERRUPT && !out[0].data);
+  check(grad__direct_run(p, inputs, NULL, out) == GRAD_EINTERRUPT && !out[0].data);
+  stop = 0;
+  check(grad__plan_run(plan, inputs, NULL, out) == GRAD_OK);
+  release_all(out, MOST);
+  release_all(in, 3);
+  grad__plan_free(plan);
+  grad__program_release(p);
+  check(ctx->used == 0);
+  grad_ctx_free(ctx);
+}
+
 int main(void) {
   grad_ctx *ctx;
   if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
   test_against_direct(ctx);
-  check(ctx->used == 0 || ctx->pool);
+  test_threads(ctx);
+  test_instruction_sets(ctx);
+  test_no_allocation(ctx);
+  test_aliases(ctx);
+  check(ctx->used == 0);
   grad_ctx_free(ctx);
+  test_interrupt();
+  check_failing_alloc("plan", plan_task, NULL);
   return check_done();
 }

@@ -183,11 +183,12 @@ static inline void random_add(random_source *r, grad_program *p, const random_op
   }
 }
 
-/* Inputs: matrices, rows, columns and numbers; p->nscalars is 2. Outputs: the last values (floats only when smooth). */
-static inline grad_program *random_program(grad_ctx *ctx, uint64_t seed, const random_options *o) {
+/* Inputs: matrices, rows, columns and numbers; p->nscalars is 2. Outputs: the last values (floats only when smooth).
+ * NULL or a failed program when memory runs out. */
+static inline grad_program *random_program_unchecked(grad_ctx *ctx, uint64_t seed, const random_options *o) {
   random_source r = {seed * 2654435761u + 1};
   grad_program *p;
-  if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return NULL;
+  if (grad__program_new(ctx, &p) != GRAD_OK) return NULL;
   const int64_t shapes[4][2] = {{o->rows, o->columns}, {1, o->columns}, {o->rows, 1}, {1, 1}};
   for (int i = 0; i < o->ninputs; i++) {
     int which = random_below(&r, 5);
@@ -200,16 +201,19 @@ static inline grad_program *random_program(grad_ctx *ctx, uint64_t seed, const r
   grad__scalar(p, o->dtype, 0);
   grad__scalar(p, o->dtype, 1);
   grad__full(p, 0.75, o->dtype, 0, NULL);
-  for (int tries = 0; p->ninstrs < o->ninstrs && tries < 20 * o->ninstrs; tries++) {
-    if (grad__type_numel(grad__type(p, p->nvalues - 1)) >= 0) random_add(&r, p, o);
-    if (p->status != GRAD_OK) {
-      fprintf(stderr, "seed %llu: %s\n", (unsigned long long)seed, grad_message(ctx));
-      break;
-    }
+  for (int tries = 0; p->ninstrs < o->ninstrs && tries < 20 * o->ninstrs && p->status == GRAD_OK; tries++) {
+    random_add(&r, p, o);
   }
-  check(p->status == GRAD_OK);
-  for (grad_id v = p->nvalues - 1; v >= 0 && p->noutputs < o->noutputs; v--) {
+  for (grad_id v = p->nvalues - 1; v >= 0 && p->noutputs < o->noutputs && p->status == GRAD_OK; v--) {
     if (!o->smooth || grad__dtype_is_float((grad_dtype)grad__type(p, v)->dtype)) grad__program_output(p, v);
+  }
+  return p;
+}
+
+static inline grad_program *random_program(grad_ctx *ctx, uint64_t seed, const random_options *o) {
+  grad_program *p = random_program_unchecked(ctx, seed, o);
+  if (!check(p && p->status == GRAD_OK)) {
+    fprintf(stderr, "seed %llu: %s\n", (unsigned long long)seed, grad_message(ctx));
   }
   return p;
 }
