@@ -132,8 +132,12 @@ static bool common_dtype(grad_program *p, const grad_op *op, int from, int n, gr
     refuse_dtype(p, op, dtype);
     return false;
   }
-  for (int i = from; i < n; i++) x[i] = grad__convert(p, x[i], wanted);
-  return true;
+  bool ok = true;
+  for (int i = from; i < n; i++) {
+    x[i] = grad__convert(p, x[i], wanted);
+    ok = ok && x[i] != GRAD_NONE;
+  }
+  return ok;
 }
 
 static bool prepare(grad_program *p, const grad_op *op, int n, grad_id *x) {
@@ -149,8 +153,12 @@ static bool prepare(grad_program *p, const grad_op *op, int n, grad_id *x) {
   int64_t shape[GRAD_MAX_AXES];
   int ndim;
   if (!common_dtype(p, op, from, n, x) || !common_shape(p, op, n, x, &ndim, shape)) return false;
-  for (int i = 0; i < n; i++) x[i] = grad__broadcast(p, x[i], ndim, shape);
-  return x[0] != GRAD_NONE && x[n - 1] != GRAD_NONE;
+  bool ok = true;
+  for (int i = 0; i < n; i++) {
+    x[i] = grad__broadcast(p, x[i], ndim, shape);
+    ok = ok && x[i] != GRAD_NONE;
+  }
+  return ok;
 }
 
 /* --- builders */
