@@ -89,7 +89,8 @@ static bool is_dynamic(const grad_type *type) {
 }
 
 /* The arrays of the inputs; numbers are written to `numbers`. */
-static void read_inputs(lua_State *L, const grad_program *p, int inputs, const grad_array **in, grad_array *wrapped, double *numbers) {
+static void read_inputs(lua_State *L, const grad_program *p, int inputs, const grad_array **in, grad_array *wrapped,
+                        double *numbers) {
   for (int32_t i = 0; i < p->ninputs; i++) {
     lua_rawgeti(L, inputs, i + 1);
     const grad_tensor *x = grad__tensor_to(L, -1);
@@ -102,13 +103,16 @@ static void read_inputs(lua_State *L, const grad_program *p, int inputs, const g
   }
 }
 
-/* Outputs get their memory before the run, as tensors in the list on the stack; extents known only then are made by it. */
+/* Outputs get their memory before the run, as tensors in the list on the stack; extents known only then are made by it.
+ */
 static void make_outputs(lua_State *L, const grad_program *p, grad_array *out) {
   lua_createtable(L, p->noutputs, 0);
   for (int32_t k = 0; k < p->noutputs; k++) {
     const grad_type *type = grad__type(p, p->outputs[k]);
-    if (is_dynamic(type)) memset(grad__tensor_push_empty(L), 0, sizeof out[k]), memset(&out[k], 0, sizeof out[k]);
-    else out[k] = *grad__tensor_new(L, (grad_dtype)type->dtype, type->ndim, type->shape);
+    if (is_dynamic(type))
+      memset(grad__tensor_push_empty(L), 0, sizeof out[k]), memset(&out[k], 0, sizeof out[k]);
+    else
+      out[k] = *grad__tensor_new(L, (grad_dtype)type->dtype, type->ndim, type->shape);
     lua_rawseti(L, -2, k + 1);
   }
 }
@@ -145,8 +149,10 @@ void grad__derived_apply(lua_State *L, const grad_derived *d, int part, int inpu
     newest = grad__trace_newer(L, newest, -1);
     lua_pop(L, 1);
   }
-  if (newest) record(L, d, p, inputs, newest);
-  else run(L, d, part, p, inputs);
+  if (newest)
+    record(L, d, p, inputs, newest);
+  else
+    run(L, d, part, p, inputs);
 }
 
 void grad__open_apply(lua_State *L) {

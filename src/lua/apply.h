@@ -5,7 +5,8 @@
 #include "fn/cache.h"
 #include "lua/binding.h"
 
-/* A userdata that owns a reference to an entry of the plan cache; it outlives the transform in pullbacks and the like. */
+/* A userdata that owns a reference to an entry of the plan cache; it outlives the transform in pullbacks and the like.
+ */
 typedef struct grad_derived {
   grad_cached *entry;
   double *scalars; /* the numbers that the trace met */

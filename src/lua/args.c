@@ -11,13 +11,17 @@ static const char *describe(lua_State *L, int arg) {
   const grad_tensor *t = grad__tensor_to(L, arg);
   if (t) return lua_pushfstring(L, "a tensor (%s)", grad__tensor_text(t, text, sizeof text));
   switch (lua_type(L, arg)) {
-  case LUA_TNONE: return lua_pushliteral(L, "nothing");
-  case LUA_TNIL: return lua_pushliteral(L, "nil");
+  case LUA_TNONE:
+    return lua_pushliteral(L, "nothing");
+  case LUA_TNIL:
+    return lua_pushliteral(L, "nil");
   case LUA_TNUMBER:
     if (lua_isinteger(L, arg)) return lua_pushfstring(L, "%I", (LUAI_UACINT)lua_tointeger(L, arg));
     return lua_pushfstring(L, "%f", (LUAI_UACNUMBER)lua_tonumber(L, arg));
-  case LUA_TSTRING: return lua_pushfstring(L, "the string \"%s\"", lua_tostring(L, arg));
-  default: return lua_pushfstring(L, "a %s", luaL_typename(L, arg));
+  case LUA_TSTRING:
+    return lua_pushfstring(L, "the string \"%s\"", lua_tostring(L, arg));
+  default:
+    return lua_pushfstring(L, "a %s", luaL_typename(L, arg));
   }
 }
 
@@ -55,8 +59,8 @@ int grad__axis_check(lua_State *L, lua_Integer axis, const char *what, int ndim)
   if (axis == 0) grad__lua_error(L, "%s is 0, but Lua counts from 1 (the last is -1)", what);
   if (ndim == 0) grad__lua_error(L, "%s is %lld, but a 0-d tensor has no axes", what, (long long)axis);
   if (axis < -ndim || axis > ndim)
-    grad__lua_error(L, "%s %lld is out of range: there %s %d ax%s", what, (long long)axis, ndim == 1 ? "is" : "are", ndim,
-                    ndim == 1 ? "is" : "es");
+    grad__lua_error(L, "%s %lld is out of range: there %s %d ax%s", what, (long long)axis, ndim == 1 ? "is" : "are",
+                    ndim, ndim == 1 ? "is" : "es");
   return (int)(axis > 0 ? axis - 1 : axis + ndim);
 }
 
@@ -71,7 +75,8 @@ int grad__arg_axis_or(lua_State *L, int arg, const char *what, int ndim, int oth
 int grad__arg_integers(lua_State *L, int arg, const char *what, int max, int64_t *out) {
   if (!lua_istable(L, arg)) grad__arg_error(L, arg, what, "a list of integers");
   lua_Unsigned n = lua_rawlen(L, arg);
-  if (n > (lua_Unsigned)max) grad__lua_error(L, "%s has %llu entries, at most %d are possible", what, (unsigned long long)n, max);
+  if (n > (lua_Unsigned)max)
+    grad__lua_error(L, "%s has %llu entries, at most %d are possible", what, (unsigned long long)n, max);
   for (int i = 0; i < (int)n; i++) {
     lua_rawgeti(L, arg, i + 1);
     out[i] = grad__arg_integer(L, -1, what);

@@ -22,15 +22,16 @@ typedef struct grad_call grad_call; /* call.h */
  * it knows, the reference, `?` and the stubs. Option names are read from the braces of the signature. */
 typedef struct grad_fn {
   const char *name;
-  const char *signature;         /* "x [, axis] [, {keepdim = false}] -> tensor" */
-  const char *doc;               /* one line */
-  lua_CFunction call;            /* a plain C function, or */
-  void (*build)(grad_call *c);   /* a builder: one implementation for eager and traced (call.h) */
-  bool method;                   /* the first argument is a tensor: also x:NAME() */
-  bool views;                    /* results may share memory with the arguments, as reshape's do */
-  bool plain;                    /* of plain numbers it gives a plain number */
+  const char *signature;       /* "x [, axis] [, {keepdim = false}] -> tensor" */
+  const char *doc;             /* one line */
+  lua_CFunction call;          /* a plain C function, or */
+  void (*build)(grad_call *c); /* a builder: one implementation for eager and traced (call.h) */
+  bool method;                 /* the first argument is a tensor: also x:NAME() */
+  bool views;                  /* results may share memory with the arguments, as reshape's do */
+  bool plain;                  /* of plain numbers it gives a plain number */
 } grad_fn;
-#define GRAD_FN_END {0}
+#define GRAD_FN_END                                                                                                    \
+  { 0 }
 
 /* A random stream: the next draw uses block `counter` of Philox with `key` (core/rng.h). */
 typedef struct grad_generator {
@@ -42,14 +43,14 @@ typedef struct grad_lua {
   grad_ctx *ctx;
   const void *meta_light, *meta_owner; /* identities of the two metatables of tensors */
   int ref_light, ref_owner, ref_methods, ref_module;
-  size_t uncharged;              /* bytes of storage made since the collector was last told */
-  volatile int interrupted;      /* set by gradlua_interrupt_flag's user, polled by the core */
-  uint64_t serial;               /* of the newest trace ever made */
-  grad_trace **traces;           /* live traces by slot; NULL: free slot */
+  size_t uncharged;         /* bytes of storage made since the collector was last told */
+  volatile int interrupted; /* set by gradlua_interrupt_flag's user, polled by the core */
+  uint64_t serial;          /* of the newest trace ever made */
+  grad_trace **traces;      /* live traces by slot; NULL: free slot */
   int ntraces, live_traces;
-  grad_generator generator;      /* the default one */
-  struct grad_cache *cache;      /* of derived programs and plans; made on first use */
-  grad_arena arena;              /* rows made from the registry of ops */
+  grad_generator generator; /* the default one */
+  struct grad_cache *cache; /* of derived programs and plans; made on first use */
+  grad_arena arena;         /* rows made from the registry of ops */
 } grad_lua;
 
 static inline grad_lua *grad__lua(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
@@ -129,9 +130,9 @@ int grad__option_push(lua_State *L, int options, const char *name);
 const char *grad__nearest(const char *name, const char *const *names, int count);
 
 /* --- tensor.c: one userdata type for users, concrete or traced.
- * Concrete: payloads up to GRAD_INLINE bytes lie in the userdata itself; larger ones in a grad_storage. A view keeps the
- * userdata that holds its payload alive by a user value, or holds a reference to the storage.
- * Traced: `array` has dtype and shape and no data; the value is `id` in the program of the live trace `serial`. */
+ * Concrete: payloads up to GRAD_INLINE bytes lie in the userdata itself; larger ones in a grad_storage. A view keeps
+ * the userdata that holds its payload alive by a user value, or holds a reference to the storage. Traced: `array` has
+ * dtype and shape and no data; the value is `id` in the program of the live trace `serial`. */
 enum { GRAD_INLINE = 2048 };
 typedef struct grad_tensor {
   grad_array array;
@@ -150,8 +151,8 @@ grad_tensor *grad__tensor_check_concrete(lua_State *L, int arg, const char *what
 grad_tensor *grad__tensor_check_writable(lua_State *L, int arg, const char *what);
 /* Pushes a new row-major tensor, uninitialised. Raises ENOMEM, ELIMIT, ESHAPE. */
 grad_array *grad__tensor_new(lua_State *L, grad_dtype dtype, int ndim, const int64_t *shape);
-/* Pushes a tensor with an empty header, for a core function that makes the array: it fills `array` with one reference to
- * a storage (or leaves it empty on failure). Then grad__tensor_made tells the collector how much there is. */
+/* Pushes a tensor with an empty header, for a core function that makes the array: it fills `array` with one reference
+ * to a storage (or leaves it empty on failure). Then grad__tensor_made tells the collector how much there is. */
 grad_array *grad__tensor_push_empty(lua_State *L);
 void grad__tensor_made(lua_State *L, const grad_array *array);
 /* Pushes a tensor for `view`, a header on the memory of the tensor at `owner`. */

@@ -42,8 +42,8 @@ static grad_call *new_call(lua_State *L) {
   return c;
 }
 
-/* Pushes a call to use. The one in the registry is reused unless it is busy: then an error left it so, or it runs further
- * down the stack (a finalizer calls us): whoever holds it keeps it, the collector takes it in the end. */
+/* Pushes a call to use. The one in the registry is reused unless it is busy: then an error left it so, or it runs
+ * further down the stack (a finalizer calls us): whoever holds it keeps it, the collector takes it in the end. */
 static grad_call *acquire(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &call_key);
   grad_call *c = lua_touserdata(L, -1);
@@ -91,8 +91,8 @@ static grad_call *begin(lua_State *L, grad_trace *trace) {
   if (c->trace) {
     c->p = c->trace->p;
     c->p->status = GRAD_OK; /* an earlier failure has been raised */
-  }
-  else grad__lua_check(L, grad__program_new(c->g->ctx, &c->p));
+  } else
+    grad__lua_check(L, grad__program_new(c->g->ctx, &c->p));
   return c;
 }
 
@@ -239,8 +239,10 @@ int grad__call_finish(grad_call *c) {
   lua_State *L = c->L;
   int n = c->nout;
   luaL_checkstack(L, n + 4, "too many results");
-  if (c->trace) push_traced(c);
-  else push_eager(c);
+  if (c->trace)
+    push_traced(c);
+  else
+    push_eager(c);
   if (c->list) {
     lua_createtable(L, n, 0);
     lua_insert(L, -1 - n);

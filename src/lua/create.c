@@ -53,8 +53,8 @@ static void raise_entry(const filler *f, int depth, const char *expected) {
     luaL_addstring(&b, text);
   }
   luaL_pushresult(&b);
-  grad__lua_error(f->L, "entry %s must be %s, got a %s; the shape of the first entries is %s", lua_tostring(f->L, -1), expected, got,
-                  grad__shape_text(f->shape->ndim, f->shape->at, text, sizeof text));
+  grad__lua_error(f->L, "entry %s must be %s, got a %s; the shape of the first entries is %s", lua_tostring(f->L, -1),
+                  expected, got, grad__shape_text(f->shape->ndim, f->shape->at, text, sizeof text));
 }
 
 static void put_number(filler *f, int depth) {
@@ -62,11 +62,15 @@ static void put_number(filler *f, int depth) {
   bool truth = lua_isboolean(L, -1);
   if (!truth && lua_type(L, -1) != LUA_TNUMBER) raise_entry(f, depth, "a number");
   double value = truth ? lua_toboolean(L, -1) : lua_tonumber(L, -1);
-  if (f->dtype == GRAD_F64) *(double *)f->at = value;
-  else if (f->dtype == GRAD_F32) *(float *)f->at = (float)value;
-  else if (f->dtype == GRAD_BOOL) *(uint8_t *)f->at = value != 0;
+  if (f->dtype == GRAD_F64)
+    *(double *)f->at = value;
+  else if (f->dtype == GRAD_F32)
+    *(float *)f->at = (float)value;
+  else if (f->dtype == GRAD_BOOL)
+    *(uint8_t *)f->at = value != 0;
   else {
-    if (!lua_isinteger(L, -1) && (value != floor(value) || fabs(value) > 0x1p62)) raise_entry(f, depth, "an integer (the dtype is i64)");
+    if (!lua_isinteger(L, -1) && (value != floor(value) || fabs(value) > 0x1p62))
+      raise_entry(f, depth, "an integer (the dtype is i64)");
     *(int64_t *)f->at = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : (int64_t)value;
   }
   f->at += grad__dtype_size(f->dtype);
@@ -82,7 +86,8 @@ static void fill_level(filler *f, int depth) {
   lua_Unsigned n = lua_rawlen(L, -1);
   if ((int64_t)n != f->shape->at[depth]) {
     char text[96];
-    snprintf(text, sizeof text, "a table of %lld entries (this one has %llu: ragged)", (long long)f->shape->at[depth], (unsigned long long)n);
+    snprintf(text, sizeof text, "a table of %lld entries (this one has %llu: ragged)", (long long)f->shape->at[depth],
+             (unsigned long long)n);
     raise_entry(f, depth, text);
   }
   for (lua_Unsigned i = 1; i <= n; i++) {
@@ -110,7 +115,8 @@ static int make_tensor(lua_State *L) {
     grad__tensor_push_copy(L, &t->array, grad__option_dtype(L, options, (grad_dtype)t->array.dtype));
     return 1;
   }
-  if (!lua_istable(L, 1) && !lua_isnumber(L, 1) && !lua_isboolean(L, 1)) grad__arg_error(L, 1, "the data", "a number or a nested table of numbers");
+  if (!lua_istable(L, 1) && !lua_isnumber(L, 1) && !lua_isboolean(L, 1))
+    grad__arg_error(L, 1, "the data", "a number or a nested table of numbers");
   options = data_options(L);
   grad_shape shape;
   table_shape(L, 1, &shape);
@@ -126,7 +132,8 @@ static int make_tensor(lua_State *L) {
 
 /* --- constant fillings */
 
-/* The shape from all arguments but the options; options may stand in the shape's own table: zeros{2, 3, dtype = "f32"}. */
+/* The shape from all arguments but the options; options may stand in the shape's own table: zeros{2, 3, dtype = "f32"}.
+ */
 static int shape_and_options(lua_State *L, int first, grad_shape *shape) {
   int options = grad__options(L), last = lua_gettop(L) - (options != 0);
   if (!options && lua_istable(L, first) && last == first) options = grad__options_at(L, first);
@@ -222,8 +229,10 @@ static int arange(lua_State *L) {
     to = grad__arg_number(L, 2, "the end");
     if (last >= 3) step = grad__arg_number(L, 3, "the step");
   }
-  double count = floor((to - from) / step * (1 + 0x1p-50) + 0x1p-40) + 1; /* 0:1 by 0.1 has its end in spite of rounding */
-  if (step == 0 || !isfinite(from) || !isfinite(to) || !isfinite(count)) grad__lua_error(L, "the range %g, %g by %g is not finite", from, to, step);
+  double count =
+      floor((to - from) / step * (1 + 0x1p-50) + 0x1p-40) + 1; /* 0:1 by 0.1 has its end in spite of rounding */
+  if (step == 0 || !isfinite(from) || !isfinite(to) || !isfinite(count))
+    grad__lua_error(L, "the range %g, %g by %g is not finite", from, to, step);
   if (count < 0) count = 0;
   if (count > 0x1p52) grad__lua_error(L, "the range %g, %g by %g has too many entries", from, to, step);
   push_ramp(L, grad__option_dtype(L, options, GRAD_F64), (int64_t)count, from, step, (double)NAN);
@@ -246,17 +255,47 @@ static int is_tensor(lua_State *L) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "tensor", .signature = "data [, {dtype}] -> tensor", .doc = "a tensor from a number or a nested table of numbers; always a copy", .call = make_tensor},
+    {.name = "tensor",
+     .signature = "data [, {dtype}] -> tensor",
+     .doc = "a tensor from a number or a nested table of numbers; always a copy",
+     .call = make_tensor},
     {.name = "zeros", .signature = "shape... [, {dtype = \"f64\"}] -> tensor", .doc = "all 0", .call = zeros},
     {.name = "ones", .signature = "shape... [, {dtype = \"f64\"}] -> tensor", .doc = "all 1", .call = ones},
-    {.name = "full", .signature = "shape, value [, {dtype}] -> tensor", .doc = "all `value`; the shape is a table", .call = full},
-    {.name = "zeros_like", .signature = "x [, {dtype}] -> tensor", .doc = "zeros of x's shape and dtype", .call = zeros_like, .method = true},
-    {.name = "ones_like", .signature = "x [, {dtype}] -> tensor", .doc = "ones of x's shape and dtype", .call = ones_like, .method = true},
-    {.name = "full_like", .signature = "x, value [, {dtype}] -> tensor", .doc = "`value` in x's shape and dtype", .call = full_like, .method = true},
-    {.name = "eye", .signature = "rows [, columns] [, {dtype = \"f64\"}] -> tensor", .doc = "the identity matrix", .call = eye},
-    {.name = "arange", .signature = "[from,] to [, step] [, {dtype = \"f64\"}] -> tensor", .doc = "from (1), from + step, ... up to and including `to`", .call = arange},
-    {.name = "linspace", .signature = "from, to, n [, {dtype = \"f64\"}] -> tensor", .doc = "n evenly spaced points, both ends included", .call = linspace},
-    {.name = "is_tensor", .signature = "value -> boolean", .doc = "is it a tensor, concrete or traced?", .call = is_tensor},
+    {.name = "full",
+     .signature = "shape, value [, {dtype}] -> tensor",
+     .doc = "all `value`; the shape is a table",
+     .call = full},
+    {.name = "zeros_like",
+     .signature = "x [, {dtype}] -> tensor",
+     .doc = "zeros of x's shape and dtype",
+     .call = zeros_like,
+     .method = true},
+    {.name = "ones_like",
+     .signature = "x [, {dtype}] -> tensor",
+     .doc = "ones of x's shape and dtype",
+     .call = ones_like,
+     .method = true},
+    {.name = "full_like",
+     .signature = "x, value [, {dtype}] -> tensor",
+     .doc = "`value` in x's shape and dtype",
+     .call = full_like,
+     .method = true},
+    {.name = "eye",
+     .signature = "rows [, columns] [, {dtype = \"f64\"}] -> tensor",
+     .doc = "the identity matrix",
+     .call = eye},
+    {.name = "arange",
+     .signature = "[from,] to [, step] [, {dtype = \"f64\"}] -> tensor",
+     .doc = "from (1), from + step, ... up to and including `to`",
+     .call = arange},
+    {.name = "linspace",
+     .signature = "from, to, n [, {dtype = \"f64\"}] -> tensor",
+     .doc = "n evenly spaced points, both ends included",
+     .call = linspace},
+    {.name = "is_tensor",
+     .signature = "value -> boolean",
+     .doc = "is it a tensor, concrete or traced?",
+     .call = is_tensor},
     GRAD_FN_END,
 };
 

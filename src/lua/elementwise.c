@@ -42,7 +42,8 @@ static const void *fill_block(block *b, const operand *x, grad_dtype dtype, int6
   return b;
 }
 
-static void run_kernel(grad_kernel kernel, int nin, const operand *x, grad_dtype dtype, size_t out_size, int64_t n, char *out) {
+static void run_kernel(grad_kernel kernel, int nin, const operand *x, grad_dtype dtype, size_t out_size, int64_t n,
+                       char *out) {
   block blocks[MAX_OPERANDS];
   const char *at[MAX_OPERANDS];
   size_t size = grad__dtype_size(dtype), step[MAX_OPERANDS];
@@ -101,8 +102,10 @@ static bool run_numbers(lua_State *L, const elementwise *e, int nin, const opera
   bool predicate = e->result[GRAD_F64] == GRAD_BOOL;
   for (int k = 0; k < nin; k++) in[k] = &x[k].number;
   grad__kernel(grad__lua_ctx(L), e->op, GRAD_F64)(1, predicate ? (void *)&truth : &number, in);
-  if (predicate) lua_pushboolean(L, truth);
-  else lua_pushnumber(L, number);
+  if (predicate)
+    lua_pushboolean(L, truth);
+  else
+    lua_pushnumber(L, number);
   return true;
 }
 
@@ -222,13 +225,14 @@ static int in_place_call(lua_State *L) {
   call_elementwise(L, e);
   const grad_tensor *result = grad__tensor_to(L, -1);
   if (grad__tensor_is_traced(result))
-    grad__lua_error(L, "a concrete tensor cannot take a value of a transform in place: use the method without the underscore");
+    grad__lua_error(
+        L, "a concrete tensor cannot take a value of a transform in place: use the method without the underscore");
   char a[160], b[160];
   const grad_array *from = &result->array;
   if (!grad__shape_equal(from->ndim, from->shape, x->array.ndim, x->array.shape) ||
       (grad__dtype_is_float((grad_dtype)from->dtype) && !grad__dtype_is_float((grad_dtype)x->array.dtype)))
-    grad__lua_error(L, "the result (%s) does not fit in place into the tensor (%s)", grad__tensor_text(result, a, sizeof a),
-                    grad__tensor_text(x, b, sizeof b));
+    grad__lua_error(L, "the result (%s) does not fit in place into the tensor (%s)",
+                    grad__tensor_text(result, a, sizeof a), grad__tensor_text(x, b, sizeof b));
   grad__array_copy(&x->array, from);
   lua_settop(L, 1);
   return 1;
@@ -242,8 +246,9 @@ static double ordered(lua_State *L, int arg, const char *sign, const char *metho
   if (!t) grad__arg_error(L, arg, "an operand", "a tensor or a number");
   char text[160], doing[32];
   if (t->array.ndim != 0)
-    grad__lua_error(L, "a %s b needs numbers or 0-d tensors, got a tensor (%s): use a:%s(b), which compares element by element", sign,
-                    grad__tensor_text(t, text, sizeof text), method);
+    grad__lua_error(
+        L, "a %s b needs numbers or 0-d tensors, got a tensor (%s): use a:%s(b), which compares element by element",
+        sign, grad__tensor_text(t, text, sizeof text), method);
   snprintf(doing, sizeof doing, "a %s b", sign);
   return grad__array_get(grad__trace_read(L, t, doing), NULL);
 }
@@ -317,9 +322,9 @@ static void add_in_place(lua_State *L, const elementwise *from) {
 /* Operators by the name of their row. */
 static const struct {
   const char *event, *op;
-} operators[] = {{"__add", "add"},  {"__sub", "sub"},       {"__mul", "mul"}, {"__div", "div"},  {"__pow", "pow"},
-                 {"__mod", "mod"},  {"__idiv", "floordiv"}, {"__unm", "neg"}, {"__band", "and"}, {"__bor", "or"},
-                 {"__bxor", "xor"}, {"__bnot", "not"}};
+} operators[] = {{"__add", "add"},  {"__sub", "sub"}, {"__mul", "mul"},       {"__div", "div"},
+                 {"__pow", "pow"},  {"__mod", "mod"}, {"__idiv", "floordiv"}, {"__unm", "neg"},
+                 {"__band", "and"}, {"__bor", "or"},  {"__bxor", "xor"},      {"__bnot", "not"}};
 
 static void add_operators(lua_State *L, const elementwise *e) {
   for (size_t i = 0; i < sizeof operators / sizeof *operators; i++)

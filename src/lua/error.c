@@ -19,8 +19,10 @@ static bool find_user_frame(lua_State *L, lua_Debug *ar) {
 
 void grad__lua_push_where(lua_State *L) {
   lua_Debug ar;
-  if (find_user_frame(L, &ar)) lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
-  else lua_pushliteral(L, "");
+  if (find_user_frame(L, &ar))
+    lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
+  else
+    lua_pushliteral(L, "");
 }
 
 /* Messages of the core often begin with the operation's name already. */
@@ -32,15 +34,18 @@ static bool begins_with_name(const char *message, const char *name) {
 #if defined __GNUC__
 __attribute__((noreturn))
 #endif
-static void raise(lua_State *L, const char *message) {
+static void
+raise(lua_State *L, const char *message) {
   const grad_fn *fn = grad__lua_fn(L);
   grad__lua_push_where(L);
   if (lua_rawlen(L, -1) > 0) {
     lua_pushliteral(L, ": ");
     lua_concat(L, 2);
   }
-  if (fn && !begins_with_name(message, fn->name)) lua_pushfstring(L, "%s: %s", fn->name, message);
-  else lua_pushstring(L, message);
+  if (fn && !begins_with_name(message, fn->name))
+    lua_pushfstring(L, "%s: %s", fn->name, message);
+  else
+    lua_pushstring(L, message);
   lua_concat(L, 2);
   lua_error(L);
   abort();

@@ -29,7 +29,9 @@ static void read_range(lua_State *L, int item, int64_t extent, const grad_array 
   lua_Unsigned n = lua_rawlen(L, item);
   *pick = (grad_pick){.kind = GRAD_PICK_RANGE, .axes = 1, .count = extent, .step = 1};
   if (n == 0) return;
-  if (n == 1) grad__lua_error(L, "{i} in an index list is no range: write i for one position, {from, to} for a range, {} for all");
+  if (n == 1)
+    grad__lua_error(L,
+                    "{i} in an index list is no range: write i for one position, {from, to} for a range, {} for all");
   if (n > 3) grad__lua_error(L, "a range is {from, to} or {from, to, step}, got %d entries", (int)n);
   int64_t from = position(L, range_entry(L, item, 1), extent, x), to = position(L, range_entry(L, item, 2), extent, x);
   int64_t step = n == 3 ? range_entry(L, item, 3) : 1;
@@ -57,7 +59,8 @@ static void read_mask(lua_State *L, int item, const grad_array *x, int axis, gra
   for (int i = 0; fits && i < mask->ndim; i++) fits = mask->shape[i] == x->shape[axis + i];
   if (!fits)
     grad__lua_error(L, "a mask of shape %s does not fit a tensor of shape %s from axis %d on",
-                    grad__shape_text(mask->ndim, mask->shape, a, sizeof a), grad__shape_text(x->ndim, x->shape, b, sizeof b), axis + 1);
+                    grad__shape_text(mask->ndim, mask->shape, a, sizeof a),
+                    grad__shape_text(x->ndim, x->shape, b, sizeof b), axis + 1);
   *pick = (grad_pick){.kind = GRAD_PICK_POSITIONS, .axes = mask->ndim};
   push_positions(L, item, "x[mask]");
   pick->tensor = lua_gettop(L);
@@ -68,12 +71,14 @@ static void read_item(lua_State *L, int item, const grad_array *x, int axis, gra
   lua_Integer i = lua_type(L, item) == LUA_TNUMBER ? lua_tointegerx(L, item, &exact) : 0;
   const grad_tensor *t = grad__tensor_to(L, item);
   if (exact) {
-    *pick = (grad_pick){.kind = GRAD_PICK_ONE, .axes = 1, .start = position(L, i, x->shape[axis], x), .count = 1, .step = 1};
+    *pick = (grad_pick){
+        .kind = GRAD_PICK_ONE, .axes = 1, .start = position(L, i, x->shape[axis], x), .count = 1, .step = 1};
   } else if (t && t->array.dtype == GRAD_BOOL) {
     read_mask(L, item, x, axis, pick);
   } else if (t) {
     if (t->array.dtype != GRAD_I64)
-      grad__lua_error(L, "positions must be i64, got %s: convert with :to(\"i64\")", grad__dtype_name((grad_dtype)t->array.dtype));
+      grad__lua_error(L, "positions must be i64, got %s: convert with :to(\"i64\")",
+                      grad__dtype_name((grad_dtype)t->array.dtype));
     lua_pushvalue(L, item);
     *pick = (grad_pick){.kind = GRAD_PICK_POSITIONS, .axes = 1, .tensor = lua_gettop(L)};
   } else if (lua_istable(L, item)) {
@@ -88,7 +93,8 @@ static void read_list(lua_State *L, const grad_array *x, int key, grad_index *ou
   for (lua_Integer k = 1; k <= n; k++) {
     char text[160];
     if (*axis >= x->ndim)
-      grad__lua_error(L, "%d indices for a tensor of shape %s", (int)n, grad__shape_text(x->ndim, x->shape, text, sizeof text));
+      grad__lua_error(L, "%d indices for a tensor of shape %s", (int)n,
+                      grad__shape_text(x->ndim, x->shape, text, sizeof text));
     lua_rawgeti(L, key, k);
     grad_pick *pick = &out->pick[out->count++];
     read_item(L, lua_gettop(L), x, *axis, pick);
@@ -119,10 +125,13 @@ void grad__index_read(lua_State *L, const grad_array *x, int key, grad_index *ou
 
 void grad__index_view(const grad_array *x, const grad_index *index, grad_array *out) {
   grad_array from = *x;
-  for (int k = index->count - 1; k >= 0; k--) { /* from the last axis, so that dropping one leaves the others' numbers */
+  for (int k = index->count - 1; k >= 0;
+       k--) { /* from the last axis, so that dropping one leaves the others' numbers */
     const grad_pick *pick = &index->pick[k];
-    if (pick->kind == GRAD_PICK_ONE) grad__view_drop(&from, k, pick->start, out);
-    else grad__view_slice(&from, k, pick->start, pick->count, pick->step, out);
+    if (pick->kind == GRAD_PICK_ONE)
+      grad__view_drop(&from, k, pick->start, out);
+    else
+      grad__view_slice(&from, k, pick->start, pick->count, pick->step, out);
     from = *out;
   }
   *out = from;
@@ -188,8 +197,10 @@ static grad_id take_pairwise(grad_call *c, grad_id x, int n, const grad_pick *pi
   type = grad__call_type(c, x);
   int ndim = 0;
   for (int k = 0; k < n; k++) {
-    if (k > place && k < place + found) shape[ndim - 1] *= type->shape[k];
-    else shape[ndim++] = type->shape[k];
+    if (k > place && k < place + found)
+      shape[ndim - 1] *= type->shape[k];
+    else
+      shape[ndim++] = type->shape[k];
   }
   return grad__take(c->p, grad__reshape(c->p, x, ndim, shape), grad__ravel_index(c->p, found, index, extents), place);
 }

@@ -18,8 +18,8 @@ typedef struct grad_pick {
 } grad_pick;
 
 typedef struct grad_index {
-  int count;                      /* picks; together they cover every axis of x */
-  bool basic;                     /* no positions: a view */
+  int count;  /* picks; together they cover every axis of x */
+  bool basic; /* no positions: a view */
   grad_pick pick[GRAD_MAX_AXES + 1];
 } grad_index;
 

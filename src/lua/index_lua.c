@@ -64,13 +64,15 @@ static void assign_view(lua_State *L, const grad_tensor *x, const grad_index *in
   const grad_array *value = source_of(L, x, 3);
   grad__index_view(&x->array, index, &view);
   if (!grad__view_broadcast(value, view.ndim, view.shape, &source))
-    grad__lua_error(L, "a value of shape %s does not fit a piece of shape %s", grad__shape_text(value->ndim, value->shape, a, sizeof a),
+    grad__lua_error(L, "a value of shape %s does not fit a piece of shape %s",
+                    grad__shape_text(value->ndim, value->shape, a, sizeof a),
                     grad__shape_text(view.ndim, view.shape, b, sizeof b));
   grad__array_copy(&view, &source);
 }
 
 static int index_assign(lua_State *L) {
-  if (lua_type(L, 2) == LUA_TSTRING) grad__lua_error(L, "a tensor has no field \"%s\" that could be set", lua_tostring(L, 2));
+  if (lua_type(L, 2) == LUA_TSTRING)
+    grad__lua_error(L, "a tensor has no field \"%s\" that could be set", lua_tostring(L, 2));
   const grad_tensor *x = grad__tensor_check_writable(L, 1, "the tensor");
   grad_index index;
   lua_settop(L, 3);
@@ -99,7 +101,11 @@ static void build_put(grad_call *c) {
 
 static const grad_fn get_row = {.name = "index", .call = index_get}, set_row = {.name = "index", .call = index_assign};
 static const grad_fn rows[] = {
-    {.name = "put", .signature = "x, index, value -> tensor", .doc = "a copy of x with the part at `index` replaced; differentiable", .build = build_put, .method = true},
+    {.name = "put",
+     .signature = "x, index, value -> tensor",
+     .doc = "a copy of x with the part at `index` replaced; differentiable",
+     .build = build_put,
+     .method = true},
     GRAD_FN_END,
 };
 

@@ -112,7 +112,8 @@ static int copy_in_place(lua_State *L) {
   grad_array source;
   char a[160], b[160];
   if (!grad__view_broadcast(&from->array, to->array.ndim, to->array.shape, &source))
-    grad__lua_error(L, "the source (%s) does not fit into the tensor (%s)", grad__tensor_text(from, a, sizeof a), grad__tensor_text(to, b, sizeof b));
+    grad__lua_error(L, "the source (%s) does not fit into the tensor (%s)", grad__tensor_text(from, a, sizeof a),
+                    grad__tensor_text(to, b, sizeof b));
   if (from != to) {
     const grad_array *copy = grad__tensor_push_copy(L, &from->array, (grad_dtype)from->array.dtype);
     grad__view_broadcast(copy, to->array.ndim, to->array.shape, &source);
@@ -150,7 +151,8 @@ static int is_contiguous(lua_State *L) {
   return 1;
 }
 
-#define METHOD(NAME, FUNCTION, SIGNATURE, DOC) {.name = NAME, .signature = SIGNATURE, .doc = DOC, .call = FUNCTION, .method = true}
+#define METHOD(NAME, FUNCTION, SIGNATURE, DOC)                                                                         \
+  { .name = NAME, .signature = SIGNATURE, .doc = DOC, .call = FUNCTION, .method = true }
 static const grad_fn rows[] = {
     METHOD("shape", shape, "x -> table", "the extents, one an axis"),
     METHOD("size", size, "x, axis -> integer", "the extent of one axis"),
@@ -165,7 +167,11 @@ static const grad_fn rows[] = {
     METHOD("fill_", fill_in_place, "x, value -> x", "in place: every element becomes `value`"),
     METHOD("zero_", zero_in_place, "x -> x", "in place: every element becomes 0"),
     METHOD("copy_", copy_in_place, "x, source -> x", "in place: the values of `source`, broadcast and converted"),
-    {.name = "to", .signature = "x, dtype -> tensor", .doc = "converted to \"f64\", \"f32\", \"i64\" (truncates) or \"bool\" (not 0)", .build = build_to, .method = true},
+    {.name = "to",
+     .signature = "x, dtype -> tensor",
+     .doc = "converted to \"f64\", \"f32\", \"i64\" (truncates) or \"bool\" (not 0)",
+     .build = build_to,
+     .method = true},
     GRAD_FN_END,
 };
 

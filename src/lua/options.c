@@ -65,7 +65,8 @@ const char *grad__nearest(const char *name, const char *const *candidates, int c
 #if defined __GNUC__
 __attribute__((noreturn))
 #endif
-static void unknown_option(lua_State *L, const char *name, const names *known) {
+static void
+unknown_option(lua_State *L, const char *name, const names *known) {
   const char *list[MAX_OPTIONS] = {0};
   for (int i = 0; i < known->count; i++) list[i] = known->text[i];
   const char *near = grad__nearest(name, list, known->count);
@@ -156,7 +157,8 @@ int grad__option_choice(lua_State *L, int options, const char *name, const char 
     if (!given) grad__arg_error(L, -1, name, "a string");
     for (chosen = 0; chosen < count && strcmp(choices[chosen], given) != 0;) chosen++;
     const char *near = grad__nearest(given, choices, count);
-    if (chosen == count) grad__lua_error(L, "%s = \"%s\" is unknown: did you mean \"%s\"?", name, given, near ? near : choices[0]);
+    if (chosen == count)
+      grad__lua_error(L, "%s = \"%s\" is unknown: did you mean \"%s\"?", name, given, near ? near : choices[0]);
   }
   lua_pop(L, 1);
   return chosen;

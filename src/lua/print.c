@@ -18,10 +18,14 @@ typedef struct printer {
 
 static void cell_text(const grad_array *a, const char *format, const int64_t *index, char *out) {
   double value = grad__array_get(a, index);
-  if (a->dtype == GRAD_BOOL) snprintf(out, CELL, "%s", value != 0 ? "true" : "false");
-  else if (a->dtype == GRAD_I64) snprintf(out, CELL, "%.0f", value);
-  else if (isnan(value)) snprintf(out, CELL, "nan");
-  else snprintf(out, CELL, format, value);
+  if (a->dtype == GRAD_BOOL)
+    snprintf(out, CELL, "%s", value != 0 ? "true" : "false");
+  else if (a->dtype == GRAD_I64)
+    snprintf(out, CELL, "%.0f", value);
+  else if (isnan(value))
+    snprintf(out, CELL, "nan");
+  else
+    snprintf(out, CELL, format, value);
 }
 
 /* Positions along an axis that are shown; -1 stands for the gap. */
@@ -70,9 +74,12 @@ static void choose_format(printer *p) {
   int64_t index[GRAD_MAX_AXES] = {0};
   survey s = {.p = p, .smallest = HUGE_VAL, .integral = true};
   visit(p, 0, index, look, &s);
-  if (s.integral && s.largest < 1e15) p->format = "%.0f";
-  else if (s.largest >= 1e5 || s.smallest < 1e-4) p->format = "%.4e";
-  else p->format = "%.4f";
+  if (s.integral && s.largest < 1e15)
+    p->format = "%.0f";
+  else if (s.largest >= 1e5 || s.smallest < 1e-4)
+    p->format = "%.4e";
+  else
+    p->format = "%.4f";
   visit(p, 0, index, measure, &s);
   p->width = s.width;
 }
@@ -131,8 +138,10 @@ static int to_text(lua_State *L) {
   }
   luaL_buffinit(L, &b);
   if (grad__array_numel(a) > 0) choose_format(&p);
-  if (grad__array_numel(a) > 0) add_axis(&p, 0, index);
-  else luaL_addstring(&b, "[]");
+  if (grad__array_numel(a) > 0)
+    add_axis(&p, 0, index);
+  else
+    luaL_addstring(&b, "[]");
   luaL_addstring(&b, a->ndim > 1 ? "\n(" : "  (");
   luaL_addstring(&b, grad__tensor_text(t, type, sizeof type));
   luaL_addchar(&b, ')');

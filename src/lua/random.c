@@ -1,8 +1,8 @@
-/* random.c: generators and draws. A generator is two integers, a key and a counter of blocks; a draw is a pure function of
- * both, and moves the counter on.
+/* random.c: generators and draws. A generator is two integers, a key and a counter of blocks; a draw is a pure function
+ * of both, and moves the counter on.
  *
- * Draws run at once, except inside gl.jit: there they are recorded, with the generator's state as an input, so that each
- * call of the staged function draws fresh numbers (see staged.c). */
+ * Draws run at once, except inside gl.jit: there they are recorded, with the generator's state as an input, so that
+ * each call of the staged function draws fresh numbers (see staged.c). */
 #include <math.h>
 #include <string.h>
 
@@ -43,7 +43,10 @@ static grad_trace *recording(lua_State *L) {
     if (!newest || t->serial > newest->serial) newest = t;
   }
   if (newest && newest->pure)
-    grad__lua_error(L, "random numbers cannot be drawn inside a staged %s body, which runs many times: draw before it and pass them in", newest->staged_by);
+    grad__lua_error(L,
+                    "random numbers cannot be drawn inside a staged %s body, which runs many times: draw before it and "
+                    "pass them in",
+                    newest->staged_by);
   return jit;
 }
 
@@ -67,8 +70,10 @@ static void begin(lua_State *L, draw *d) {
 /* The generator moves on by what a draw of numel elements used. */
 static void advance(draw *d, const grad_op *op, int64_t numel) {
   int64_t blocks = grad__random_blocks(op, numel);
-  if (d->c->trace) grad__trace_draw(d->c->trace, d->generator, blocks);
-  else d->generator->counter += (uint64_t)blocks;
+  if (d->c->trace)
+    grad__trace_draw(d->c->trace, d->generator, blocks);
+  else
+    d->generator->counter += (uint64_t)blocks;
 }
 
 static void draw_shape(const draw *d, int first, grad_shape *shape) {
@@ -122,7 +127,8 @@ static int rand_int(lua_State *L) {
   draw d;
   grad_shape s;
   begin(L, &d);
-  int64_t low = grad__arg_integer(L, d.first, "the lower end"), high = grad__arg_integer(L, d.first + 1, "the upper end");
+  int64_t low = grad__arg_integer(L, d.first, "the lower end"),
+          high = grad__arg_integer(L, d.first + 1, "the upper end");
   if (low > high) grad__lua_error(L, "the range %lld .. %lld is empty", (long long)low, (long long)high);
   draw_shape(&d, d.first + 2, &s);
   grad_id x = grad__random_integers(d.c->p, d.state, d.offset, low, high, s.ndim, s.at);
@@ -176,7 +182,8 @@ static int choice(lua_State *L) {
   int64_t n = grad__arg_integer_or(L, d.first + 1, "the number of draws", 1), zero = 0, one = 1;
   bool replace = grad__option_boolean(L, d.c->options, "replace", true);
   if (extent < 1) grad__lua_error(L, "there is nothing to choose from");
-  if (n < 0 || (!replace && n > extent)) grad__lua_error(L, "cannot draw %lld of %lld without replacement", (long long)n, (long long)extent);
+  if (n < 0 || (!replace && n > extent))
+    grad__lua_error(L, "cannot draw %lld of %lld without replacement", (long long)n, (long long)extent);
   grad_id at;
   if (replace) {
     at = grad__random_integers(d.c->p, d.state, d.offset, 0, extent - 1, 1, &n);
@@ -240,7 +247,8 @@ static int set_state(lua_State *L) {
   if (!lua_istable(L, 2)) grad__arg_error(L, 2, "the state", "a table that generator:state() gave");
   lua_getfield(L, 2, "key");
   lua_getfield(L, 2, "counter");
-  *g = (grad_generator){.key = (uint64_t)grad__arg_integer(L, -2, "key"), .counter = (uint64_t)grad__arg_integer(L, -1, "counter")};
+  *g = (grad_generator){.key = (uint64_t)grad__arg_integer(L, -2, "key"),
+                        .counter = (uint64_t)grad__arg_integer(L, -1, "counter")};
   lua_settop(L, 1);
   return 1;
 }
@@ -251,18 +259,39 @@ static int to_text(lua_State *L) {
   return 1;
 }
 
-#define DRAWS                                                                                                                       \
-  {.name = "rand", .signature = "shape... [, {dtype = \"f64\"}] -> tensor", .doc = "uniform in [0, 1)", .call = rand_uniform},                  \
-      {.name = "randn", .signature = "shape... [, {dtype = \"f64\"}] -> tensor", .doc = "standard normal", .call = rand_normal},                 \
-      {.name = "randint", .signature = "lo, hi, shape -> i64 tensor", .doc = "integers lo .. hi, both included", .call = rand_int},            \
-      {.name = "randperm", .signature = "n -> i64 tensor", .doc = "1 .. n in random order", .call = rand_perm},                                \
-      {.name = "bernoulli", .signature = "p [, shape] [, {dtype = \"f64\"}] -> tensor", .doc = "1 with probability p, else 0", .call = bernoulli}, \
-  {.name = "choice", .signature = "x, n [, {replace = true}] -> tensor", .doc = "n rows of x, or numbers from 1 .. x, at random", .call = choice}
+#define DRAWS                                                                                                          \
+  {.name = "rand",                                                                                                     \
+   .signature = "shape... [, {dtype = \"f64\"}] -> tensor",                                                            \
+   .doc = "uniform in [0, 1)",                                                                                         \
+   .call = rand_uniform},                                                                                              \
+      {.name = "randn",                                                                                                \
+       .signature = "shape... [, {dtype = \"f64\"}] -> tensor",                                                        \
+       .doc = "standard normal",                                                                                       \
+       .call = rand_normal},                                                                                           \
+      {.name = "randint",                                                                                              \
+       .signature = "lo, hi, shape -> i64 tensor",                                                                     \
+       .doc = "integers lo .. hi, both included",                                                                      \
+       .call = rand_int},                                                                                              \
+      {.name = "randperm", .signature = "n -> i64 tensor", .doc = "1 .. n in random order", .call = rand_perm},        \
+      {.name = "bernoulli",                                                                                            \
+       .signature = "p [, shape] [, {dtype = \"f64\"}] -> tensor",                                                     \
+       .doc = "1 with probability p, else 0",                                                                          \
+       .call = bernoulli},                                                                                             \
+  {                                                                                                                    \
+    .name = "choice", .signature = "x, n [, {replace = true}] -> tensor",                                              \
+    .doc = "n rows of x, or numbers from 1 .. x, at random", .call = choice                                            \
+  }
 
 static const grad_fn rows[] = {
     DRAWS,
-    {.name = "manual_seed", .signature = "n", .doc = "seeds the generator that gl.rand and the others use", .call = manual_seed},
-    {.name = "generator", .signature = "seed -> generator", .doc = "a generator of its own, with the same methods", .call = make_generator},
+    {.name = "manual_seed",
+     .signature = "n",
+     .doc = "seeds the generator that gl.rand and the others use",
+     .call = manual_seed},
+    {.name = "generator",
+     .signature = "seed -> generator",
+     .doc = "a generator of its own, with the same methods",
+     .call = make_generator},
     GRAD_FN_END,
 };
 

@@ -78,17 +78,22 @@ static void build_clamp(grad_call *c) {
   if (!low && !high) grad__lua_error(c->L, "needs a lower or an upper bound");
   if (!low) lo = number(c, -HUGE_VAL, x);
   if (!high) hi = number(c, HUGE_VAL, x);
-  if (!low && (grad_dtype)grad__call_type(c, x)->dtype == GRAD_I64) grad__call_return(c, grad__op2(c->p, &grad__op_minimum, x, hi));
-  else if (!high && (grad_dtype)grad__call_type(c, x)->dtype == GRAD_I64) grad__call_return(c, grad__op2(c->p, &grad__op_maximum, x, lo));
-  else grad__call_return(c, grad__op3(c->p, &grad__op_clamp, x, lo, hi));
+  if (!low && (grad_dtype)grad__call_type(c, x)->dtype == GRAD_I64)
+    grad__call_return(c, grad__op2(c->p, &grad__op_minimum, x, hi));
+  else if (!high && (grad_dtype)grad__call_type(c, x)->dtype == GRAD_I64)
+    grad__call_return(c, grad__op2(c->p, &grad__op_maximum, x, lo));
+  else
+    grad__call_return(c, grad__op3(c->p, &grad__op_clamp, x, lo, hi));
 }
 
-#define ROW(NAME, SIGNATURE, DOC) {.name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true, .plain = true}
+#define ROW(NAME, SIGNATURE, DOC)                                                                                      \
+  { .name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true, .plain = true }
 static const grad_fn rows[] = {
     ROW(leaky_relu, "x [, slope = 0.01] -> tensor", "x where positive, else slope * x; slope at 0: `slope`"),
     ROW(elu, "x [, alpha = 1] -> tensor", "x where positive, else alpha (e^x - 1)"),
     ROW(selu, "x -> tensor", "scaled elu with the fixed point of self-normalizing networks"),
-    ROW(gelu, "x [, {approximate = \"none\"}] -> tensor", "x times the normal distribution function; approximate = \"tanh\""),
+    ROW(gelu, "x [, {approximate = \"none\"}] -> tensor",
+        "x times the normal distribution function; approximate = \"tanh\""),
     ROW(silu, "x -> tensor", "x * sigmoid(x)"),
     ROW(hardtanh, "x -> tensor", "clamp to [-1, 1]"),
     ROW(clamp, "x, lo, hi -> tensor", "limited to [lo, hi]; nil for no bound; slope 1 at the edges"),

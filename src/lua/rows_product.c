@@ -18,7 +18,8 @@ static void build_kron(grad_call *c) { product(c, grad__kron); }
 static void build_einsum(grad_call *c) {
   grad_id operands[32];
   int n = 0;
-  if (lua_type(c->L, 1) != LUA_TSTRING) grad__arg_error(c->L, 1, "the first argument", "a string such as \"ij,jk->ik\"");
+  if (lua_type(c->L, 1) != LUA_TSTRING)
+    grad__arg_error(c->L, 1, "the first argument", "a string such as \"ij,jk->ik\"");
   for (int i = 2; i <= c->nargs; i++) {
     if (n == 32) grad__lua_error(c->L, "at most 32 operands are possible");
     operands[n++] = grad__call_tensor(c, i, "an operand");
@@ -28,14 +29,21 @@ static void build_einsum(grad_call *c) {
 
 static int64_t diagonal_number(const grad_call *c) { return grad__arg_integer_or(c->L, 2, "the diagonal", 0); }
 
-static void build_trace(grad_call *c) { grad__call_return(c, grad__trace(c->p, grad__call_tensor(c, 1, "the matrix"))); }
-static void build_tril(grad_call *c) { grad__call_return(c, grad__tril(c->p, grad__call_tensor(c, 1, "the matrix"), diagonal_number(c))); }
-static void build_triu(grad_call *c) { grad__call_return(c, grad__triu(c->p, grad__call_tensor(c, 1, "the matrix"), diagonal_number(c))); }
+static void build_trace(grad_call *c) {
+  grad__call_return(c, grad__trace(c->p, grad__call_tensor(c, 1, "the matrix")));
+}
+static void build_tril(grad_call *c) {
+  grad__call_return(c, grad__tril(c->p, grad__call_tensor(c, 1, "the matrix"), diagonal_number(c)));
+}
+static void build_triu(grad_call *c) {
+  grad__call_return(c, grad__triu(c->p, grad__call_tensor(c, 1, "the matrix"), diagonal_number(c)));
+}
 
 static void build_diag(grad_call *c) {
   grad_id x = grad__call_tensor(c, 1, "the tensor");
   bool vector = grad__call_type(c, x)->ndim == 1;
-  grad__call_return(c, vector ? grad__diag_matrix(c->p, x, diagonal_number(c)) : grad__diagonal(c->p, x, diagonal_number(c)));
+  grad__call_return(c, vector ? grad__diag_matrix(c->p, x, diagonal_number(c))
+                              : grad__diagonal(c->p, x, diagonal_number(c)));
 }
 
 /* --- positions, from 1 */
@@ -72,7 +80,8 @@ static void build_one_hot(grad_call *c) {
   grad__call_return(c, grad__one_hot(c->p, grad__labels(c->p, index, n), n, dtype));
 }
 
-#define ROW(NAME, SIGNATURE, DOC) {.name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true}
+#define ROW(NAME, SIGNATURE, DOC)                                                                                      \
+  { .name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true }
 static const grad_fn rows[] = {
     ROW(matmul, "a, b -> tensor", "matrix product over the last two axes; vectors allowed, leading axes broadcast"),
     {.name = "mm", .signature = "a, b -> tensor", .doc = "matmul", .build = build_matmul, .method = true},
@@ -80,15 +89,20 @@ static const grad_fn rows[] = {
     ROW(outer, "a, b -> tensor", "outer product of two vectors"),
     ROW(bmm, "a, b -> tensor", "matrix products of two batches"),
     ROW(kron, "a, b -> tensor", "Kronecker product"),
-    {.name = "einsum", .signature = "spec, tensors... -> tensor", .doc = "sum of products over letters: \"ij,jk->ik\" is the matrix product", .build = build_einsum},
+    {.name = "einsum",
+     .signature = "spec, tensors... -> tensor",
+     .doc = "sum of products over letters: \"ij,jk->ik\" is the matrix product",
+     .build = build_einsum},
     ROW(trace, "x -> tensor", "sum of the diagonal of the last two axes"),
     ROW(tril, "x [, k = 0] -> tensor", "the lower triangle, up to diagonal k, zeros elsewhere"),
     ROW(triu, "x [, k = 0] -> tensor", "the upper triangle, from diagonal k, zeros elsewhere"),
     ROW(diag, "x [, k = 0] -> tensor", "a vector as diagonal k of a matrix; of more axes, that diagonal"),
     ROW(gather, "x, axis, positions -> tensor", "y[i][j] = x[positions[i][j]][j] for axis 1"),
-    ROW(scatter_add, "x, axis, positions, source -> tensor", "a copy of x with x[positions[i][j]][j] increased by source[i][j] for axis 1"),
+    ROW(scatter_add, "x, axis, positions, source -> tensor",
+        "a copy of x with x[positions[i][j]][j] increased by source[i][j] for axis 1"),
     ROW(embedding, "table, positions -> tensor", "the rows of a table at positions"),
-    ROW(one_hot, "positions, n [, {dtype = \"f64\"}] -> tensor", "1 at the position along a new last axis, 0 elsewhere"),
+    ROW(one_hot, "positions, n [, {dtype = \"f64\"}] -> tensor",
+        "1 at the position along a new last axis, 0 elsewhere"),
     GRAD_FN_END,
 };
 

@@ -4,7 +4,9 @@
 #include "lua/call.h"
 #include "ops/compose.h"
 
-static uint32_t axes(const grad_call *c, grad_id x) { return grad__arg_axes(c->L, 2, "axis", grad__call_type(c, x)->ndim); }
+static uint32_t axes(const grad_call *c, grad_id x) {
+  return grad__arg_axes(c->L, 2, "axis", grad__call_type(c, x)->ndim);
+}
 
 static bool keepdim(const grad_call *c) { return grad__option_boolean(c->L, c->options, "keepdim", false); }
 
@@ -50,7 +52,8 @@ static void build_std(grad_call *c) { spread(c, grad__std); }
 static void build_norm(grad_call *c) {
   grad_id x = grad__call_value(c, 1, "the tensor");
   double order = grad__option_number(c->L, c->options, "p", 2);
-  if (!(order >= 0 || order == -HUGE_VAL)) grad__lua_error(c->L, "p must be at least 0, or math.huge or -math.huge, got %g", order);
+  if (!(order >= 0 || order == -HUGE_VAL))
+    grad__lua_error(c->L, "p must be at least 0, or math.huge or -math.huge, got %g", order);
   grad__call_return(c, grad__norm(c->p, x, axes(c, x), keepdim(c), order));
 }
 
@@ -113,29 +116,38 @@ static void build_topk(grad_call *c) {
   int64_t k = grad__arg_integer(c->L, 2, "k");
   int axis = one_axis(c, x, 3);
   int64_t extent = grad__call_type(c, x)->shape[axis];
-  if (k < 0 || k > extent) grad__lua_error(c->L, "k = %lld is not in 0 .. %lld, the extent of axis %d", (long long)k, (long long)extent, axis + 1);
+  if (k < 0 || k > extent)
+    grad__lua_error(c->L, "k = %lld is not in 0 .. %lld, the extent of axis %d", (long long)k, (long long)extent,
+                    axis + 1);
   bool largest = grad__option_boolean(c->L, c->options, "largest", true);
   grad_id values = grad__topk(c->p, x, k, axis, largest, &positions);
   grad__call_return(c, values);
   grad__call_return(c, from_one(c, positions));
 }
 
-#define ROW(NAME, SIGNATURE, DOC) {.name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true}
+#define ROW(NAME, SIGNATURE, DOC)                                                                                      \
+  { .name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true }
 static const grad_fn rows[] = {
     ROW(sum, "x [, axis] [, {keepdim = false}] -> tensor", "sum over all axes, one, or a list"),
     ROW(mean, "x [, axis] [, {keepdim = false}] -> tensor", "arithmetic mean"),
     ROW(prod, "x [, axis] [, {keepdim = false}] -> tensor", "product; derivatives are right with zeros too"),
-    ROW(max, "x [, axis] [, {keepdim = false}] -> tensor", "largest value; ties share the derivative; max(a, b) of two tensors is maximum"),
-    ROW(min, "x [, axis] [, {keepdim = false}] -> tensor", "smallest value; ties share the derivative; min(a, b) of two tensors is minimum"),
+    ROW(max, "x [, axis] [, {keepdim = false}] -> tensor",
+        "largest value; ties share the derivative; max(a, b) of two tensors is maximum"),
+    ROW(min, "x [, axis] [, {keepdim = false}] -> tensor",
+        "smallest value; ties share the derivative; min(a, b) of two tensors is minimum"),
     ROW(any, "x [, axis] [, {keepdim = false}] -> tensor", "is any element true (not 0)?"),
     ROW(all, "x [, axis] [, {keepdim = false}] -> tensor", "are all elements true (not 0)?"),
-    ROW(median, "x [, axis] [, {keepdim = false}] -> tensor", "median; the mean of the two in the middle of an even count"),
+    ROW(median, "x [, axis] [, {keepdim = false}] -> tensor",
+        "median; the mean of the two in the middle of an even count"),
     ROW(logsumexp, "x [, axis] [, {keepdim = false}] -> tensor", "log of the sum of exponentials, without overflow"),
-    ROW(var, "x [, axis] [, {keepdim = false, correction = 1}] -> tensor", "variance: squared deviations over n - correction"),
+    ROW(var, "x [, axis] [, {keepdim = false, correction = 1}] -> tensor",
+        "variance: squared deviations over n - correction"),
     ROW(std, "x [, axis] [, {keepdim = false, correction = 1}] -> tensor", "standard deviation: the root of var"),
     ROW(norm, "x [, axis] [, {keepdim = false, p = 2}] -> tensor", "p-norm, over all entries by default; slope 0 at 0"),
-    ROW(argmax, "x [, axis] [, {keepdim = false}] -> i64 tensor", "position of the first largest value; with no axis, in row order"),
-    ROW(argmin, "x [, axis] [, {keepdim = false}] -> i64 tensor", "position of the first smallest value; with no axis, in row order"),
+    ROW(argmax, "x [, axis] [, {keepdim = false}] -> i64 tensor",
+        "position of the first largest value; with no axis, in row order"),
+    ROW(argmin, "x [, axis] [, {keepdim = false}] -> i64 tensor",
+        "position of the first smallest value; with no axis, in row order"),
     ROW(cumsum, "x [, axis = -1] -> tensor", "running sum"),
     ROW(cumprod, "x [, axis = -1] -> tensor", "running product"),
     ROW(softmax, "x [, axis = -1] -> tensor", "exponentials that sum to 1 along the axis"),

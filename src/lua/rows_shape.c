@@ -11,9 +11,12 @@ static void infer_extent(grad_call *c, const grad_type *from, grad_shape *to) {
   int unknown = -1;
   char a[160], b[160];
   for (int i = 0; i < to->ndim; i++) {
-    if (to->at[i] >= 0) known *= to->at[i];
-    else if (unknown >= 0) grad__lua_error(c->L, "only one extent of a shape can be -1");
-    else unknown = i;
+    if (to->at[i] >= 0)
+      known *= to->at[i];
+    else if (unknown >= 0)
+      grad__lua_error(c->L, "only one extent of a shape can be -1");
+    else
+      unknown = i;
   }
   if (unknown >= 0 && known > 0 && numel % known == 0) {
     to->at[unknown] = numel / known;
@@ -21,7 +24,8 @@ static void infer_extent(grad_call *c, const grad_type *from, grad_shape *to) {
   }
   if (unknown < 0 && known == numel) return;
   grad__lua_error(c->L, "a tensor of shape %s (%lld elements) cannot take the shape %s",
-                  grad__shape_text(from->ndim, from->shape, a, sizeof a), (long long)numel, grad__shape_text(to->ndim, to->at, b, sizeof b));
+                  grad__shape_text(from->ndim, from->shape, a, sizeof a), (long long)numel,
+                  grad__shape_text(to->ndim, to->at, b, sizeof b));
 }
 
 static void build_reshape(grad_call *c) {
@@ -77,7 +81,8 @@ static void build_permute(grad_call *c) {
   int64_t given[GRAD_MAX_AXES];
   int axes[GRAD_MAX_AXES], n = 0;
   uint32_t seen = 0;
-  if (lua_istable(c->L, 2)) n = grad__arg_integers(c->L, 2, "axes", GRAD_MAX_AXES, given);
+  if (lua_istable(c->L, 2))
+    n = grad__arg_integers(c->L, 2, "axes", GRAD_MAX_AXES, given);
   else
     for (int i = 2; i <= c->nargs && n < GRAD_MAX_AXES; i++) given[n++] = grad__arg_integer(c->L, i, "axis");
   if (n != ndim) grad__lua_error(c->L, "needs each of the %d axes once, got %d", ndim, n);
@@ -100,7 +105,8 @@ static void build_squeeze(grad_call *c) {
   int64_t shape[GRAD_MAX_AXES];
   int n = 0, only = !lua_isnil(c->L, 2) ? grad__arg_axis(c->L, 2, "axis", type.ndim) : -1;
   if (only >= 0 && type.shape[only] != 1)
-    grad__lua_error(c->L, "axis %d has extent %lld: only an axis of extent 1 can go", only + 1, (long long)type.shape[only]);
+    grad__lua_error(c->L, "axis %d has extent %lld: only an axis of extent 1 can go", only + 1,
+                    (long long)type.shape[only]);
   for (int i = 0; i < type.ndim; i++)
     if (type.shape[i] != 1 || (only >= 0 && i != only)) shape[n++] = type.shape[i];
   grad__call_return(c, grad__reshape(c->p, x, n, shape));
@@ -150,8 +156,10 @@ static void build_repeat_interleave(grad_call *c) {
   grad_id x = first(c);
   int64_t n = grad__arg_integer(c->L, 2, "the number of repeats"), numel = grad__type_numel(grad__call_type(c, x));
   if (n < 0) grad__lua_error(c->L, "the number of repeats is negative");
-  if (c->nargs >= 3) grad__call_return(c, grad__repeat_interleave(c->p, x, n, grad__arg_axis(c->L, 3, "axis", ndim_of(c, x))));
-  else grad__call_return(c, grad__repeat_interleave(c->p, grad__reshape(c->p, x, 1, &numel), n, 0));
+  if (c->nargs >= 3)
+    grad__call_return(c, grad__repeat_interleave(c->p, x, n, grad__arg_axis(c->L, 3, "axis", ndim_of(c, x))));
+  else
+    grad__call_return(c, grad__repeat_interleave(c->p, grad__reshape(c->p, x, 1, &numel), n, 0));
 }
 
 /* --- joining and splitting */
@@ -173,12 +181,15 @@ static void build_stack(grad_call *c) {
   grad__call_return(c, grad__stack(c->p, n, parts, axis));
 }
 
-static grad_id *id_buffer(grad_call *c, int64_t n) { return lua_newuserdatauv(c->L, (size_t)n * sizeof(grad_id) + 1, 0); }
+static grad_id *id_buffer(grad_call *c, int64_t n) {
+  return lua_newuserdatauv(c->L, (size_t)n * sizeof(grad_id) + 1, 0);
+}
 
 static void build_split(grad_call *c) {
   enum { MOST = 1 << 16 };
   grad_id x = first(c);
-  int axis = c->nargs >= 3 ? grad__arg_axis(c->L, 3, "axis", ndim_of(c, x)) : grad__axis_check(c->L, 1, "axis", ndim_of(c, x));
+  int axis =
+      c->nargs >= 3 ? grad__arg_axis(c->L, 3, "axis", ndim_of(c, x)) : grad__axis_check(c->L, 1, "axis", ndim_of(c, x));
   if (!lua_istable(c->L, 2)) grad__arg_error(c->L, 2, "sizes", "a list of extents (x:chunk(n) makes n equal parts)");
   if (lua_rawlen(c->L, 2) > MOST) grad__lua_error(c->L, "at most %d parts are possible", MOST);
   int most = (int)lua_rawlen(c->L, 2);
@@ -189,7 +200,9 @@ static void build_split(grad_call *c) {
     sum += sizes[i];
   }
   int64_t extent = grad__call_type(c, x)->shape[axis];
-  if (sum != extent) grad__lua_error(c->L, "the sizes add up to %lld, but axis %d has extent %lld", (long long)sum, axis + 1, (long long)extent);
+  if (sum != extent)
+    grad__lua_error(c->L, "the sizes add up to %lld, but axis %d has extent %lld", (long long)sum, axis + 1,
+                    (long long)extent);
   grad_id *parts = id_buffer(c, n);
   grad__split(c->p, x, n, sizes, axis, parts);
   for (int i = 0; i < n; i++) grad__call_return(c, parts[i]);
@@ -199,7 +212,8 @@ static void build_split(grad_call *c) {
 static void build_chunk(grad_call *c) {
   grad_id x = first(c);
   int64_t n = grad__arg_integer(c->L, 2, "the number of parts");
-  int axis = c->nargs >= 3 ? grad__arg_axis(c->L, 3, "axis", ndim_of(c, x)) : grad__axis_check(c->L, 1, "axis", ndim_of(c, x));
+  int axis =
+      c->nargs >= 3 ? grad__arg_axis(c->L, 3, "axis", ndim_of(c, x)) : grad__axis_check(c->L, 1, "axis", ndim_of(c, x));
   if (n < 1) grad__lua_error(c->L, "the number of parts must be at least 1, got %lld", (long long)n);
   int64_t extent = grad__call_type(c, x)->shape[axis];
   if (n > extent) n = extent > 0 ? extent : 1;
@@ -220,17 +234,22 @@ static void build_pad(grad_call *c) {
   if (n > ndim) grad__lua_error(c->L, "%d pairs for %d axes", (int)n, ndim);
   for (lua_Integer i = 0; i < n; i++) {
     lua_rawgeti(c->L, 2, i + 1);
-    if (grad__arg_integers(c->L, lua_gettop(c->L), "a pair", 2, pair) != 2) grad__lua_error(c->L, "pair %d must be {before, after}", (int)i + 1);
-    if (pair[0] < 0 || pair[1] < 0) grad__lua_error(c->L, "pair %d is negative: x[{ {from, to} }] cuts off", (int)i + 1);
+    if (grad__arg_integers(c->L, lua_gettop(c->L), "a pair", 2, pair) != 2)
+      grad__lua_error(c->L, "pair %d must be {before, after}", (int)i + 1);
+    if (pair[0] < 0 || pair[1] < 0)
+      grad__lua_error(c->L, "pair %d is negative: x[{ {from, to} }] cuts off", (int)i + 1);
     before[i] = pair[0], after[i] = pair[1];
     lua_pop(c->L, 1);
   }
   grad__call_return(c, grad__pad(c->p, x, before, after, grad__option_number(c->L, c->options, "value", 0)));
 }
 
-#define ROW(NAME, SIGNATURE, DOC) {.name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true}
-#define VIEW(NAME, SIGNATURE, DOC) {.name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true, .views = true}
-#define LIST(NAME, SIGNATURE, DOC) {.name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME}
+#define ROW(NAME, SIGNATURE, DOC)                                                                                      \
+  { .name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true }
+#define VIEW(NAME, SIGNATURE, DOC)                                                                                     \
+  { .name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true, .views = true }
+#define LIST(NAME, SIGNATURE, DOC)                                                                                     \
+  { .name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME }
 static const grad_fn rows[] = {
     VIEW(reshape, "x, shape... -> tensor", "the same elements in row order in another shape; one extent may be -1"),
     VIEW(view_as, "x, other -> tensor", "x in the shape of another tensor"),

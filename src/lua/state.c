@@ -91,8 +91,8 @@ void grad__lua_metatable(lua_State *L, const char *name, const grad_fn *rows) {
   lua_setfield(L, -2, "__index");
 }
 
-/* Lua's collector paces itself by Lua's own memory; here it is told of ours, a MiB at a time, as if Lua had allocated it.
- * Nothing is forced on a host that has stopped the collector. */
+/* Lua's collector paces itself by Lua's own memory; here it is told of ours, a MiB at a time, as if Lua had allocated
+ * it. Nothing is forced on a host that has stopped the collector. */
 void grad__lua_charge(lua_State *L, size_t bytes) {
   enum { CHARGE = 1 << 20 };
   grad_lua *g = state_of(L);

@@ -41,7 +41,8 @@ static bool has_repeats(const grad_array *a) {
 grad_tensor *grad__tensor_check_writable(lua_State *L, int arg, const char *what) {
   grad_tensor *t = grad__tensor_check(L, arg, what);
   if (grad__tensor_is_traced(t))
-    grad__lua_error(L, "a value inside a transform cannot be changed in place: use the method without the underscore, or x:put(index, value)");
+    grad__lua_error(L, "a value inside a transform cannot be changed in place: use the method without the underscore, "
+                       "or x:put(index, value)");
   if (t->array.storage && t->array.storage->readonly) grad__lua_error(L, "%s is read-only: change a clone()", what);
   if (has_repeats(&t->array)) grad__lua_error(L, "%s repeats its elements (expand): change a clone()", what);
   grad__trace_preserve(L, &t->array);
@@ -131,8 +132,10 @@ void grad__tensor_push_element(lua_State *L, const grad_array *array, const int6
   }
   int64_t offset = 0;
   for (int i = 0; i < array->ndim; i++) offset += index[i] * array->strides[i];
-  if (array->dtype == GRAD_BOOL) lua_pushboolean(L, ((const uint8_t *)array->data)[offset]);
-  else lua_pushinteger(L, ((const int64_t *)array->data)[offset]);
+  if (array->dtype == GRAD_BOOL)
+    lua_pushboolean(L, ((const uint8_t *)array->data)[offset]);
+  else
+    lua_pushinteger(L, ((const int64_t *)array->data)[offset]);
 }
 
 const char *grad__tensor_text(const grad_tensor *t, char *text, size_t size) {
@@ -150,8 +153,10 @@ bool grad__array_overlap(const grad_array *a, const grad_array *b) {
     if (grad__array_numel(x) == 0) return false;
     for (int i = 0; i < x->ndim; i++) {
       int64_t reach = (x->shape[i] - 1) * x->strides[i] * size;
-      if (reach > 0) to[k] += reach;
-      else from[k] += reach;
+      if (reach > 0)
+        to[k] += reach;
+      else
+        from[k] += reach;
     }
   }
   return from[0] < to[1] && from[1] < to[0];

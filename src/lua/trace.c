@@ -79,10 +79,12 @@ static void raise_failure(lua_State *L, grad_trace *t) {
 }
 
 /* The binding of a new input; `array` gives the type. */
-static grad_binding *add_input(lua_State *L, grad_trace *t, grad_dtype dtype, int ndim, const int64_t *shape, grad_id *id) {
+static grad_binding *add_input(lua_State *L, grad_trace *t, grad_dtype dtype, int ndim, const int64_t *shape,
+                               grad_id *id) {
   if (t->ninputs == t->inputs_cap) {
     int32_t cap = t->inputs_cap ? 2 * t->inputs_cap : 8;
-    grad_binding *grown = grad__realloc(t->g->ctx, t->inputs, (size_t)t->inputs_cap * sizeof *grown, (size_t)cap * sizeof *grown);
+    grad_binding *grown =
+        grad__realloc(t->g->ctx, t->inputs, (size_t)t->inputs_cap * sizeof *grown, (size_t)cap * sizeof *grown);
     if (!grown) grad__lua_check(L, t->g->ctx->status);
     t->inputs = grown;
     t->inputs_cap = cap;
@@ -125,8 +127,10 @@ static void keep(lua_State *L, const grad_trace *t, grad_id id, int index) {
 
 grad_id grad__trace_argument(lua_State *L, grad_trace *t, int index) {
   bool number = lua_type(L, index) == LUA_TNUMBER;
-  if (number) grad__tensor_push_number(L, lua_tonumber(L, index));
-  else lua_pushvalue(L, index);
+  if (number)
+    grad__tensor_push_number(L, lua_tonumber(L, index));
+  else
+    lua_pushvalue(L, index);
   grad_id id = bind_tensor(L, t, grad__tensor_to(L, -1));
   keep(L, t, id, -1);
   lua_pop(L, 1);
@@ -135,8 +139,10 @@ grad_id grad__trace_argument(lua_State *L, grad_trace *t, int index) {
 
 /* Captures are found by the tensor itself; values of older traces by what they are. */
 static void push_capture_key(lua_State *L, const grad_tensor *x, int index) {
-  if (grad__tensor_is_traced(x)) lua_pushfstring(L, "%I/%d", (LUAI_UACINT)x->serial, (int)x->id);
-  else lua_pushvalue(L, index);
+  if (grad__tensor_is_traced(x))
+    lua_pushfstring(L, "%I/%d", (LUAI_UACINT)x->serial, (int)x->id);
+  else
+    lua_pushvalue(L, index);
 }
 
 static grad_id capture(lua_State *L, grad_trace *t, const grad_tensor *x, int index) {
@@ -164,7 +170,8 @@ void grad__trace_add_scalars(lua_State *L, grad_trace *t, int32_t n, const doubl
   int32_t k = t->p->nscalars;
   if (k + n > t->scalars_cap) {
     int32_t cap = 2 * (k + n);
-    double *grown = grad__realloc(t->g->ctx, t->scalars, (size_t)t->scalars_cap * sizeof *grown, (size_t)cap * sizeof *grown);
+    double *grown =
+        grad__realloc(t->g->ctx, t->scalars, (size_t)t->scalars_cap * sizeof *grown, (size_t)cap * sizeof *grown);
     if (!grown) grad__lua_check(L, t->g->ctx->status);
     t->scalars = grown;
     t->scalars_cap = cap;
@@ -267,7 +274,8 @@ grad_id grad__trace_generator(lua_State *L, grad_trace *t, grad_generator *gener
     *offset = t->drawn[k].blocks;
     return t->drawn[k].state;
   }
-  if (t->ndrawn == (int)(sizeof t->drawn / sizeof *t->drawn)) grad__lua_error(L, "a staged function can use at most %d generators", t->ndrawn);
+  if (t->ndrawn == (int)(sizeof t->drawn / sizeof *t->drawn))
+    grad__lua_error(L, "a staged function can use at most %d generators", t->ndrawn);
   grad_id state = grad__trace_open_input(L, t, GRAD_I64, 1, &two);
   if (index) keep(L, t, state, index);
   t->drawn[t->ndrawn++] = (grad_drawn){generator, state, 0};

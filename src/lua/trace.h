@@ -37,18 +37,18 @@ struct grad_trace {
   grad_program *p;
   uint64_t serial; /* 0 when ended */
   int32_t slot;
-  int captures; /* reference to a Lua table: captures[tensor or its name] = id, captures[id] = tensor */
-  const lua_State *thread;  /* in which it was begun */
-  bool draws;               /* records draws: a jitted function */
-  bool pure;                /* the body of a staged loop: no draws, no changes in place */
+  int captures;            /* reference to a Lua table: captures[tensor or its name] = id, captures[id] = tensor */
+  const lua_State *thread; /* in which it was begun */
+  bool draws;              /* records draws: a jitted function */
+  bool pure;               /* the body of a staged loop: no draws, no changes in place */
   grad_drawn drawn[8];
   int ndrawn;
-  const char *staged_by;    /* "jit", "vmap", ...: numbers cannot be read; NULL: they can */
-  grad_binding *inputs;     /* one for each input of p */
+  const char *staged_by; /* "jit", "vmap", ...: numbers cannot be read; NULL: they can */
+  grad_binding *inputs;  /* one for each input of p */
   int32_t ninputs, inputs_cap;
-  double *scalars;          /* p->nscalars numbers */
+  double *scalars; /* p->nscalars numbers */
   int32_t scalars_cap;
-  grad_array *known;        /* values evaluated so far, by id; for numbers asked for while tracing */
+  grad_array *known; /* values evaluated so far, by id; for numbers asked for while tracing */
   int32_t nknown;
 };
 

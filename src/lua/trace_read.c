@@ -21,27 +21,50 @@ static const char *remedy(const char *staged_by) {
 
 static const grad_array *evaluate(lua_State *L, grad_trace *t, grad_id id, const char *doing);
 
-/* The header an input is read through; taken with its own reference, as grad__direct_partial expects of known values. */
-static void know_input(lua_State *L, grad_trace *t, int32_t k, const char *doing) {
-  const grad_binding *b = &t->inputs[k];
-  grad_array *known = &t->known[t->p->inputs[k]];
-  if (known->data || b->kind == GRAD_BOUND_OPEN) return;
-  if (b->kind == GRAD_BOUND_ARRAY) {
-    *known = b->array;
-  } else {
-    const grad_tensor outer = {.serial = b->serial, .slot = b->slot};
-    *known = *evaluate(L, grad__trace_of(L, &outer), b->id, doing);
-  }
+/* Headers of known values have their own reference, as grad__direct_partial expects. */
+static void know(grad_array *known, const grad_array *value) {
+  *known = *value;
   grad__array_retain(known);
+}
+
+static void know_arrays(grad_trace *t) {
+  for (int32_t k = 0; k < t->ninputs; k++) {
+    grad_array *known = &t->known[t->p->inputs[k]];
+    if (t->inputs[k].kind == GRAD_BOUND_ARRAY && !known->data) know(known, &t->inputs[k].array);
+  }
+}
+
+/* Values of older traces are evaluated there, but only those that `id` depends on: others may have no value. */
+static void know_outer_values(lua_State *L, grad_trace *t, grad_id id, const char *doing) {
+  bool *needed = lua_newuserdatauv(L, (size_t)t->p->nvalues, 0);
+  memset(needed, 0, (size_t)t->p->nvalues);
+  needed[id] = true;
+  for (int32_t i = t->p->ninstrs - 1; i >= 0; i--) {
+    const grad_instr *ins = &t->p->instrs[i];
+    bool wanted = false;
+    for (int k = 0; k < ins->nout; k++) wanted = wanted || (needed[ins->out + k] && !t->known[ins->out + k].data);
+    for (int k = 0; wanted && k < ins->nin; k++) needed[ins->in[k]] = true;
+  }
+  for (int32_t k = 0; k < t->ninputs; k++) {
+    const grad_binding *b = &t->inputs[k];
+    if (b->kind != GRAD_BOUND_VALUE || !needed[t->p->inputs[k]] || t->known[t->p->inputs[k]].data) continue;
+    const grad_tensor outer = {.serial = b->serial, .slot = b->slot};
+    know(&t->known[t->p->inputs[k]], evaluate(L, grad__trace_of(L, &outer), b->id, doing));
+  }
+  lua_pop(L, 1);
 }
 
 static const grad_array *evaluate(lua_State *L, grad_trace *t, grad_id id, const char *doing) {
   grow_known(L, t);
-  for (int32_t k = 0; k < t->ninputs; k++) know_input(L, t, k, doing);
+  know_arrays(t);
   grad_status status = grad__direct_partial(t->p, id, t->known, t->scalars);
+  if (status == GRAD_EVALUE) { /* an input has no value yet */
+    know_outer_values(L, t, id, doing);
+    status = grad__direct_partial(t->p, id, t->known, t->scalars);
+  }
   if (status == GRAD_EVALUE && t->staged_by)
-    grad__lua_error(L, "%s needs a number, but inside gl.%s values are not known while the function is recorded: %s", doing,
-                    t->staged_by, remedy(t->staged_by));
+    grad__lua_error(L, "%s needs a number, but inside gl.%s values are not known while the function is recorded: %s",
+                    doing, t->staged_by, remedy(t->staged_by));
   grad__lua_check(L, status);
   return &t->known[id];
 }

@@ -1,4 +1,5 @@
-/* transform.c: calling a user's function on traced values and handing back results in the structure of the arguments. */
+/* transform.c: calling a user's function on traced values and handing back results in the structure of the arguments.
+ */
 #include "lua/transform.h"
 
 #include <string.h>
@@ -13,15 +14,20 @@ void grad__argnums_push(lua_State *L, int arg) {
     lua_pushvalue(L, arg);
     return;
   }
-  if (lua_istable(L, arg)) n = grad__arg_integers(L, arg, "argnums", 256, positions);
-  else if (lua_type(L, arg) == LUA_TNUMBER) positions[0] = grad__arg_integer(L, arg, "argnums");
-  else if (!lua_isnoneornil(L, arg)) grad__arg_error(L, arg, "argnums", "a position, a list of positions, or \"all\"");
+  if (lua_istable(L, arg))
+    n = grad__arg_integers(L, arg, "argnums", 256, positions);
+  else if (lua_type(L, arg) == LUA_TNUMBER)
+    positions[0] = grad__arg_integer(L, arg, "argnums");
+  else if (!lua_isnoneornil(L, arg))
+    grad__arg_error(L, arg, "argnums", "a position, a list of positions, or \"all\"");
   if (n == 0) grad__lua_error(L, "argnums is empty");
   lua_createtable(L, n, 0);
   for (int i = 0; i < n; i++) {
-    if (positions[i] < 1) grad__lua_error(L, "argnums: %lld is no argument: Lua counts from 1", (long long)positions[i]);
+    if (positions[i] < 1)
+      grad__lua_error(L, "argnums: %lld is no argument: Lua counts from 1", (long long)positions[i]);
     for (int k = 0; k < i; k++)
-      if (positions[k] == positions[i]) grad__lua_error(L, "argnums names argument %lld twice", (long long)positions[i]);
+      if (positions[k] == positions[i])
+        grad__lua_error(L, "argnums names argument %lld twice", (long long)positions[i]);
     lua_pushinteger(L, positions[i]);
     lua_rawseti(L, -2, i + 1);
   }
@@ -38,7 +44,9 @@ static int chosen(lua_State *L, int n, int k) {
   lua_rawgeti(L, lua_upvalueindex(GRAD_UP_ARGNUMS), k);
   lua_Integer at = lua_tointeger(L, -1);
   lua_pop(L, 1);
-  if (at > n) grad__lua_error(L, "the derivative is for argument %lld, but only %d %s given", (long long)at, n, n == 1 ? "was" : "were");
+  if (at > n)
+    grad__lua_error(L, "the derivative is for argument %lld, but only %d %s given", (long long)at, n,
+                    n == 1 ? "was" : "were");
   return (int)at;
 }
 
@@ -110,12 +118,15 @@ static grad_id output(lua_State *L, grad_trace *t, int index) {
 void grad__transform_scalar_output(lua_State *L, int n) {
   int result = n + GRAD_AT_RESULTS;
   char text[160];
-  if (lua_isnoneornil(L, result)) grad__lua_error(L, "the function returned nothing: it must return a number or a 0-d tensor");
+  if (lua_isnoneornil(L, result))
+    grad__lua_error(L, "the function returned nothing: it must return a number or a 0-d tensor");
   const grad_tensor *x = grad__tensor_to(L, result);
   if (!x && lua_type(L, result) != LUA_TNUMBER)
     grad__lua_error(L, "the function must return a number or a 0-d tensor first, got a %s", luaL_typename(L, result));
   if (x && x->array.ndim != 0)
-    grad__lua_error(L, "the function must return a number or a 0-d tensor, got a tensor (%s): reduce it with :sum() or :mean(), or use gl.jacobian",
+    grad__lua_error(L,
+                    "the function must return a number or a 0-d tensor, got a tensor (%s): reduce it with :sum() or "
+                    ":mean(), or use gl.jacobian",
                     grad__tensor_text(x, text, sizeof text));
   if (x && !grad__dtype_is_float((grad_dtype)x->array.dtype))
     grad__lua_error(L, "the function must return f64 or f32, got %s", grad__dtype_name((grad_dtype)x->array.dtype));
@@ -124,10 +135,13 @@ void grad__transform_scalar_output(lua_State *L, int n) {
 
 lua_Integer grad__transform_tree_output(lua_State *L, int n) {
   int result = n + GRAD_AT_RESULTS;
-  if (lua_isnoneornil(L, result)) grad__lua_error(L, "the function returned nothing: it must return a tensor, a number or a table of them");
+  if (lua_isnoneornil(L, result))
+    grad__lua_error(L, "the function returned nothing: it must return a tensor, a number or a table of them");
   lua_newtable(L);
   lua_Integer count = grad__tree_flatten(L, result, lua_gettop(L), "the result");
-  if (count == 0) grad__lua_error(L, "the function must return a tensor, a number or a table of them, got a %s", luaL_typename(L, result));
+  if (count == 0)
+    grad__lua_error(L, "the function must return a tensor, a number or a table of them, got a %s",
+                    luaL_typename(L, result));
   for (lua_Integer i = 1; i <= count; i++) {
     lua_rawgeti(L, -1, i);
     output(L, trace_at(L, n), lua_gettop(L));

@@ -15,13 +15,13 @@ enum { GRAD_UP_FUNCTION = 3, GRAD_UP_ARGNUMS = 4, GRAD_UP_OWN = 5 };
 
 /* Behind the n arguments: */
 enum {
-  GRAD_AT_TRACE = 1,   /* the trace */
-  GRAD_AT_LEAVES = 2,  /* list: the leaves of the chosen arguments, as given */
-  GRAD_AT_RESULTS = 3  /* first result of the user's function */
+  GRAD_AT_TRACE = 1,  /* the trace */
+  GRAD_AT_LEAVES = 2, /* list: the leaves of the chosen arguments, as given */
+  GRAD_AT_RESULTS = 3 /* first result of the user's function */
 };
 
-/* The chosen arguments: pushes a list of positions from 1 for `argnums` at stack index `arg`: nil (1), a number, a list,
- * "all" (the string stays). Checks what can be known now. */
+/* The chosen arguments: pushes a list of positions from 1 for `argnums` at stack index `arg`: nil (1), a number, a
+ * list, "all" (the string stays). Checks what can be known now. */
 void grad__argnums_push(lua_State *L, int arg);
 
 /* Called with the n arguments on the stack: begins a trace, makes the leaves of the chosen arguments its first inputs
@@ -34,7 +34,8 @@ const bool *grad__transform_wrt(lua_State *L, int n);
 
 /* Names the first result as the program's output 0; it must be a 0-d float. */
 void grad__transform_scalar_output(lua_State *L, int n);
-/* Names the leaves of the first result as outputs; raises when there are none. Pushes the list of them; returns how many. */
+/* Names the leaves of the first result as outputs; raises when there are none. Pushes the list of them; returns how
+ * many. */
 lua_Integer grad__transform_tree_output(lua_State *L, int n);
 /* Names the traced leaves of the further results as outputs; pushes the list of all their leaves. */
 void grad__transform_aux_output(lua_State *L, int n);
@@ -43,8 +44,8 @@ void grad__transform_aux_output(lua_State *L, int n);
  * their number. */
 int grad__transform_push_aux(lua_State *L, int n, int aux, int outputs, lua_Integer first);
 
-/* Pushes outputs[k] as what the value of the function would be without the transform: a number when everything that went
- * in was a number. */
+/* Pushes outputs[k] as what the value of the function would be without the transform: a number when everything that
+ * went in was a number. */
 void grad__transform_push_value(lua_State *L, int n, int outputs, lua_Integer k);
 /* For each chosen argument pushes a value of its structure with leaves outputs[first], ...; numbers stay numbers.
  * Returns how many were pushed. */

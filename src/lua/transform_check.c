@@ -71,7 +71,8 @@ static int check_finish(lua_State *L, int status, lua_KContext context) {
   for (int32_t i = 0; i < t->ninputs; i++) {
     lua_rawgeti(L, -2, i + 1);
     const grad_tensor *x = grad__tensor_to(L, -1);
-    if (grad__tensor_is_traced(x)) grad__lua_error(L, "cannot run inside a transform: the function depends on a traced value");
+    if (grad__tensor_is_traced(x))
+      grad__lua_error(L, "cannot run inside a transform: the function depends on a traced value");
     in[i] = &x->array;
     lua_pop(L, 1);
   }
@@ -97,8 +98,10 @@ static int gradcheck(lua_State *L) {
   int options = grad__options_at(L, many ? 2 : 3);
   lua_pushvalue(L, 1);
   lua_pushliteral(L, "all");
-  if (options) lua_pushvalue(L, options);
-  else lua_pushnil(L);
+  if (options)
+    lua_pushvalue(L, options);
+  else
+    lua_pushnil(L);
   grad__lua_push_function(L, check_call, grad__lua_fn(L), 3);
   int base = lua_gettop(L) - 1, n = 1;
   if (many) {
@@ -120,8 +123,16 @@ static void build_stop_gradient(grad_call *c) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "gradcheck", .signature = "f, x [, {order = 1, eps, rtol, atol, samples, args}] -> ok, report", .doc = "compares derivatives with central differences, and forward with reverse mode", .call = gradcheck},
-    {.name = "stop_gradient", .signature = "x -> tensor", .doc = "x, a constant for every derivative", .build = build_stop_gradient, .method = true, .plain = true},
+    {.name = "gradcheck",
+     .signature = "f, x [, {order = 1, eps, rtol, atol, samples, args}] -> ok, report",
+     .doc = "compares derivatives with central differences, and forward with reverse mode",
+     .call = gradcheck},
+    {.name = "stop_gradient",
+     .signature = "x -> tensor",
+     .doc = "x, a constant for every derivative",
+     .build = build_stop_gradient,
+     .method = true,
+     .plain = true},
     GRAD_FN_END,
 };
 

@@ -49,8 +49,14 @@ static int make_value_and_grad(lua_State *L) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "grad", .signature = "f [, argnums = 1] -> function", .doc = "a function that gives the gradient of scalar f in the chosen arguments, one result each", .call = make_grad},
-    {.name = "value_and_grad", .signature = "f [, argnums = 1] -> function", .doc = "a function that gives f's value, its gradients, then whatever else f returned", .call = make_value_and_grad},
+    {.name = "grad",
+     .signature = "f [, argnums = 1] -> function",
+     .doc = "a function that gives the gradient of scalar f in the chosen arguments, one result each",
+     .call = make_grad},
+    {.name = "value_and_grad",
+     .signature = "f [, argnums = 1] -> function",
+     .doc = "a function that gives f's value, its gradients, then whatever else f returned",
+     .call = make_value_and_grad},
     GRAD_FN_END,
 };
 

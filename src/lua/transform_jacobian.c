@@ -23,7 +23,8 @@ static int jacobian_finish(lua_State *L, int status, lua_KContext context) {
   lua_Integer count = grad__transform_tree_output(L, n), leaves = grad__transform_nleaves(L, n), next = 1;
   for (lua_Integer k = 0; k < count; k++) {
     grad_dtype dtype = (grad_dtype)grad__type(t->p, t->p->outputs[k])->dtype;
-    if (!grad__dtype_is_float(dtype)) grad__lua_error(L, "the function must return f64 or f32, got %s", grad__dtype_name(dtype));
+    if (!grad__dtype_is_float(dtype))
+      grad__lua_error(L, "the function must return f64 or f32, got %s", grad__dtype_name(dtype));
   }
   bool *of = lua_newuserdatauv(L, (size_t)count, 0);
   memset(of, 1, (size_t)count);
@@ -110,9 +111,18 @@ static int make_hessian_diag(lua_State *L) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "jacobian", .signature = "f [, {mode = \"auto\", argnum = 1}] -> function", .doc = "a function that gives the Jacobian (shape out x in) and the mode that was taken", .call = make_jacobian},
-    {.name = "hessian", .signature = "f [, argnum = 1] -> function", .doc = "a function that gives all second derivatives of scalar f (shape in x in)", .call = make_hessian},
-    {.name = "hessian_diag", .signature = "f [, argnum = 1] -> function", .doc = "a function that gives the second derivatives of scalar f in each entry", .call = make_hessian_diag},
+    {.name = "jacobian",
+     .signature = "f [, {mode = \"auto\", argnum = 1}] -> function",
+     .doc = "a function that gives the Jacobian (shape out x in) and the mode that was taken",
+     .call = make_jacobian},
+    {.name = "hessian",
+     .signature = "f [, argnum = 1] -> function",
+     .doc = "a function that gives all second derivatives of scalar f (shape in x in)",
+     .call = make_hessian},
+    {.name = "hessian_diag",
+     .signature = "f [, argnum = 1] -> function",
+     .doc = "a function that gives the second derivatives of scalar f in each entry",
+     .call = make_hessian_diag},
     GRAD_FN_END,
 };
 

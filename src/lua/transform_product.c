@@ -1,7 +1,8 @@
 /* transform_product.c: products of derivatives with vectors: gl.jvp, gl.vjp, gl.linearize, gl.hvp.
  *
- * jvp, hvp: a closure's own upvalue is the vector, of the structure of the chosen arguments. vjp, linearize leave behind
- * a function that holds the second program of the derivative with its residuals and may be called again and again. */
+ * jvp, hvp: a closure's own upvalue is the vector, of the structure of the chosen arguments. vjp, linearize leave
+ * behind a function that holds the second program of the derivative with its residuals and may be called again and
+ * again. */
 #include "lua/transform.h"
 
 #include <string.h>
@@ -11,14 +12,16 @@
 
 /* --- vectors that match given values */
 
-/* Pushes the vector at `index` as a value of exactly the type of `like`: numbers are taken for 0-d, dtypes converted. */
+/* Pushes the vector at `index` as a value of exactly the type of `like`: numbers are taken for 0-d, dtypes converted.
+ */
 static void push_matching(lua_State *L, int index, const grad_array *like, const char *what) {
   const grad_tensor *v = grad__tensor_to(L, index);
   char a[160], b[160];
   int ndim = v ? v->array.ndim : 0;
   if (!grad__shape_equal(ndim, v ? v->array.shape : NULL, like->ndim, like->shape))
     grad__lua_error(L, "%s of shape %s does not match its value of shape %s", what,
-                    grad__shape_text(ndim, v ? v->array.shape : NULL, a, sizeof a), grad__shape_text(like->ndim, like->shape, b, sizeof b));
+                    grad__shape_text(ndim, v ? v->array.shape : NULL, a, sizeof a),
+                    grad__shape_text(like->ndim, like->shape, b, sizeof b));
   if (v && v->array.dtype == like->dtype) {
     lua_pushvalue(L, index);
   } else if (!v) {
@@ -34,7 +37,8 @@ static void push_matching(lua_State *L, int index, const grad_array *like, const
 
 /* Appends to the list at `inputs` the leaves of the vector at `index`, matched with the `count` values in the list at
  * `likes` from `first` on (numbers are 0-d f64). */
-static void append_vector(lua_State *L, int inputs, int index, int likes, lua_Integer first, lua_Integer count, const char *what) {
+static void append_vector(lua_State *L, int inputs, int index, int likes, lua_Integer first, lua_Integer count,
+                          const char *what) {
   lua_Integer at = (lua_Integer)lua_rawlen(L, inputs);
   static const grad_array number = {.dtype = GRAD_F64};
   lua_newtable(L);
@@ -55,7 +59,8 @@ static void append_vector(lua_State *L, int inputs, int index, int likes, lua_In
 
 /* --- the value of the first result */
 
-/* Pushes a copy of the structure at `like` with leaves outputs[first], ...: numbers when the transform was of numbers. */
+/* Pushes a copy of the structure at `like` with leaves outputs[first], ...: numbers when the transform was of numbers.
+ */
 static void push_like_result(lua_State *L, int n, int like, int outputs, lua_Integer first, lua_Integer count) {
   lua_Integer next = 1;
   lua_createtable(L, (int)count, 0);
@@ -71,7 +76,8 @@ static void push_like_result(lua_State *L, int n, int like, int outputs, lua_Int
 static void check_float_outputs(lua_State *L, const grad_trace *t, lua_Integer count) {
   for (lua_Integer k = 0; k < count; k++) {
     grad_dtype dtype = (grad_dtype)grad__type(t->p, t->p->outputs[k])->dtype;
-    if (!grad__dtype_is_float(dtype)) grad__lua_error(L, "the function must return f64 or f32, got %s", grad__dtype_name(dtype));
+    if (!grad__dtype_is_float(dtype))
+      grad__lua_error(L, "the function must return f64 or f32, got %s", grad__dtype_name(dtype));
   }
 }
 
@@ -92,7 +98,8 @@ static int jvp_finish(lua_State *L, int status, lua_KContext context) {
   const grad_derived *d = grad__derived_push(L, t, &recipe);
   grad__trace_push_inputs(L, t);
   int inputs = lua_gettop(L);
-  append_vector(L, inputs, lua_upvalueindex(GRAD_UP_OWN), n + GRAD_AT_LEAVES, 1, grad__transform_nleaves(L, n), "the tangent");
+  append_vector(L, inputs, lua_upvalueindex(GRAD_UP_OWN), n + GRAD_AT_LEAVES, 1, grad__transform_nleaves(L, n),
+                "the tangent");
   grad__derived_apply(L, d, 0, inputs);
   int outputs = lua_gettop(L);
   push_like_result(L, n, n + GRAD_AT_RESULTS, outputs, 1, count);
@@ -109,7 +116,8 @@ static int return_all(lua_State *L, int status, lua_KContext base) {
 
 /* Pushes the entries of the list at `index`; returns how many. */
 static int push_list(lua_State *L, int index, const char *what) {
-  if (!lua_istable(L, index) || grad__tensor_to(L, index)) grad__arg_error(L, index, what, "a list, one entry for each argument");
+  if (!lua_istable(L, index) || grad__tensor_to(L, index))
+    grad__arg_error(L, index, what, "a list, one entry for each argument");
   int n = (int)lua_rawlen(L, index);
   luaL_checkstack(L, n + 8, "too many arguments");
   for (int i = 1; i <= n; i++) lua_rawgeti(L, index, i);
@@ -211,8 +219,10 @@ static int finish_kept(lua_State *L, int n, grad_recipe_kind kind, lua_CFunction
   lua_newtable(L); /* leaves of what comes out */
   grad__tree_flatten(L, value, lua_gettop(L), "the result");
   if (pullback) lua_pushvalue(L, n + GRAD_AT_LEAVES), lua_replace(L, -2);
-  if (pullback) push_arguments(L, n);
-  else lua_pushvalue(L, value);
+  if (pullback)
+    push_arguments(L, n);
+  else
+    lua_pushvalue(L, value);
   lua_pushboolean(L, pullback);
   grad__lua_push_function(L, f, grad__lua_fn(L), KEPT_MANY - KEPT_DERIVED + 1);
   return 2 + grad__transform_push_aux(L, n, aux, outputs, count + 1);
@@ -257,7 +267,8 @@ static int hvp_finish(lua_State *L, int status, lua_KContext context) {
   const grad_derived *d = grad__derived_push(L, t, &recipe);
   grad__trace_push_inputs(L, t);
   int inputs = lua_gettop(L);
-  append_vector(L, inputs, lua_upvalueindex(GRAD_UP_OWN), n + GRAD_AT_LEAVES, 1, grad__transform_nleaves(L, n), "the vector");
+  append_vector(L, inputs, lua_upvalueindex(GRAD_UP_OWN), n + GRAD_AT_LEAVES, 1, grad__transform_nleaves(L, n),
+                "the vector");
   grad__derived_apply(L, d, 0, inputs);
   return grad__transform_push_like_arguments(L, n, lua_gettop(L), 2);
 }
@@ -283,10 +294,22 @@ static int make_hvp(lua_State *L) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "jvp", .signature = "f, {x...}, {v...} -> value, tangent", .doc = "f's value and its derivative along the tangents v, in one forward pass", .call = jvp},
-    {.name = "vjp", .signature = "f, x... -> value, pullback", .doc = "f's value and a function from a cotangent of it to cotangents of the arguments", .call = vjp},
-    {.name = "linearize", .signature = "f, x... -> value, push", .doc = "f's value and its derivative there as a function of tangents, which reuses what was computed", .call = linearize},
-    {.name = "hvp", .signature = "f [, argnum = 1] -> function(x, v, ...)", .doc = "the product of the Hessian of scalar f with v, without the matrix", .call = make_hvp},
+    {.name = "jvp",
+     .signature = "f, {x...}, {v...} -> value, tangent",
+     .doc = "f's value and its derivative along the tangents v, in one forward pass",
+     .call = jvp},
+    {.name = "vjp",
+     .signature = "f, x... -> value, pullback",
+     .doc = "f's value and a function from a cotangent of it to cotangents of the arguments",
+     .call = vjp},
+    {.name = "linearize",
+     .signature = "f, x... -> value, push",
+     .doc = "f's value and its derivative there as a function of tangents, which reuses what was computed",
+     .call = linearize},
+    {.name = "hvp",
+     .signature = "f [, argnum = 1] -> function(x, v, ...)",
+     .doc = "the product of the Hessian of scalar f with v, without the matrix",
+     .call = make_hvp},
     GRAD_FN_END,
 };
 

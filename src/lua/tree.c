@@ -47,7 +47,8 @@ static void read_key(lua_State *L, key *k, const char *what) {
   } else if (lua_type(L, -1) == LUA_TSTRING) {
     k->text = lua_tolstring(L, -1, &k->length);
   } else {
-    grad__lua_error(L, "%s has a key that is a %s: tables of tensors have numbers or strings as keys", what, luaL_typename(L, -1));
+    grad__lua_error(L, "%s has a key that is a %s: tables of tensors have numbers or strings as keys", what,
+                    luaL_typename(L, -1));
   }
 }
 
@@ -74,9 +75,12 @@ void grad__keys_push(lua_State *L, const grad_keys *keys, lua_Integer i) {
     return;
   }
   const key *k = &keys->at[i];
-  if (k->text) lua_pushlstring(L, k->text, k->length);
-  else if (k->integer) lua_pushinteger(L, (lua_Integer)k->number);
-  else lua_pushnumber(L, k->number);
+  if (k->text)
+    lua_pushlstring(L, k->text, k->length);
+  else if (k->integer)
+    lua_pushinteger(L, (lua_Integer)k->number);
+  else
+    lua_pushnumber(L, k->number);
 }
 
 /* --- walking */
@@ -84,7 +88,8 @@ void grad__keys_push(lua_State *L, const grad_keys *keys, lua_Integer i) {
 static bool is_leaf(lua_State *L, int index) { return lua_type(L, index) == LUA_TNUMBER || grad__tensor_to(L, index); }
 
 static void enter(lua_State *L, int depth, const char *what) {
-  if (depth > MAX_DEPTH) grad__lua_error(L, "%s is nested more than %d deep: does a table contain itself?", what, MAX_DEPTH);
+  if (depth > MAX_DEPTH)
+    grad__lua_error(L, "%s is nested more than %d deep: does a table contain itself?", what, MAX_DEPTH);
   luaL_checkstack(L, 8, "tables are nested too deep");
 }
 
@@ -122,8 +127,10 @@ static void build(lua_State *L, int like, int leaves, lua_Integer *next, grad_tr
     return;
   }
   if (!lua_istable(L, like)) {
-    if (rest == GRAD_TREE_KEEP) lua_pushvalue(L, like);
-    else lua_pushnil(L);
+    if (rest == GRAD_TREE_KEEP)
+      lua_pushvalue(L, like);
+    else
+      lua_pushnil(L);
     return;
   }
   lua_Integer n;

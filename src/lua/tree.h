@@ -12,8 +12,8 @@
 lua_Integer grad__tree_flatten(lua_State *L, int index, int leaves, const char *what);
 
 typedef enum grad_tree_rest { GRAD_TREE_DROP, GRAD_TREE_KEEP } grad_tree_rest;
-/* Pushes a copy of the structure at `like` with its leaves replaced by leaves[*next], leaves[*next + 1], ... (false: left
- * out) and moves *next on. KEEP: constants and metatables are copied too. */
+/* Pushes a copy of the structure at `like` with its leaves replaced by leaves[*next], leaves[*next + 1], ... (false:
+ * left out) and moves *next on. KEEP: constants and metatables are copied too. */
 void grad__tree_build(lua_State *L, int like, int leaves, lua_Integer *next, grad_tree_rest rest);
 
 /* The keys of a table in their order. Pushes one value, which holds them; push gives key i (from 0). */
