@@ -5,7 +5,7 @@ local gl = require "gradlua"
 local data = gl.data
 
 local folder = arg and arg[0] and arg[0]:match("^(.*)/basics/[^/]*$") or "examples"
-local rows = data.csv(folder .. "/data/breast_cancer.csv", { header = true })
+local rows = data.csv(folder .. "/data/breast_cancer.csv", { skip = 1, header = false })
 gl.manual_seed(5)
 local train, test = data.split({ rows[{ {}, { 1, 30 } }], rows[{ {}, 31 }] }, 400, { shuffle = true })
 local x, statistics = data.standardize(train[1])

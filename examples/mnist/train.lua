@@ -6,7 +6,7 @@ local gl = require "gradlua"
 local nn, data, optim = gl.nn, gl.data, gl.optim
 
 local folder = arg[0]:match("^(.*)/mnist/[^/]*$") or "."
-local epochs = tonumber(arg[1]) or 5
+local epochs = tonumber(arg[1]) or 15
 
 gl.manual_seed(1)
 

@@ -10,7 +10,8 @@ local progress = require "gradlua.progress"
 local M = {}
 
 --- Rows and columns of numbers from delimited text (gz read as is), and what is known of the columns: a list of
---- {name, classes}. A column of texts becomes class numbers from 1.
+--- {name, classes}. A column of texts becomes class numbers from 1. Options: delimiter, header (true or false; found out
+--- otherwise), skip (that many first lines), dtype.
 function M.csv(path, options) return gl.io.csv(path, options) end
 
 --- An array in the IDX format of the MNIST files (gz read as is).

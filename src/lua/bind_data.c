@@ -118,6 +118,7 @@ static int io_csv(lua_State *L) {
   const int options = grad__options(L);
   const grad_csv_options o = {.delimiter = delimiter_option(L, options),
                               .header = header_option(L, options),
+                              .skip = grad__option_integer(L, options, "skip", 0),
                               .dtype = grad__option_dtype(L, options, GRAD_F64)};
   if (!grad__dtype_is_float(o.dtype)) grad__lua_error(L, "option 'dtype' must be 'f64' or 'f32'");
   job *j = open_source(L);
@@ -263,7 +264,7 @@ static int io_is_terminal(lua_State *L) {
 
 static const grad_fn rows[] = {
     {.name = "csv",
-     .signature = "path, {delimiter, header, dtype = \"f64\"} -> tensor, columns",
+     .signature = "path, {delimiter, header, skip = 0, dtype = \"f64\"} -> tensor, columns",
      .doc = "a table of numbers from delimited text",
      .call = io_csv},
     {.name = "idx",
