@@ -127,6 +127,8 @@ typedef struct grad_program grad_program;
 typedef int32_t grad_id;
 enum { GRAD_NONE = -1 };
 
+/* grad_program_new, grad_program_free: an empty program, and its end. grad_program_check: the first failure that building
+ * met, GRAD_OK when there was none. */
 GRAD_API grad_status grad_program_new(grad_ctx *ctx, grad_program **out);
 GRAD_API void grad_program_free(grad_program *program);
 GRAD_API grad_status grad_program_check(const grad_program *program);
