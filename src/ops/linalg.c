@@ -1,0 +1,137 @@
+/* linalg.c: what the ops of linear algebra share; see linalg.h and linalg_items.h. */
+#include "ops/linalg.h"
+#include "ops/compose.h"
+#include "ops/linalg_items.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* --- builder */
+
+grad_id grad__linalg_matrix(grad_program *p, const char *name, grad_id a, bool square) {
+  if (a == GRAD_NONE) return GRAD_NONE;
+  char text[GRAD_SHAPE_TEXT];
+  const grad_type *const t = grad__type(p, a);
+  const bool fits = t->ndim >= 2 && (!square || t->shape[t->ndim - 1] == t->shape[t->ndim - 2]);
+  if (!fits) {
+    return grad__program_fail(p, GRAD_ESHAPE, "%s: %s expected on the last two axes, got shape %s", name,
+                              square ? "a square matrix" : "a matrix",
+                              grad__shape_text(t->ndim, t->shape, text, sizeof text));
+  }
+  return grad__dtype_is_float((grad_dtype)t->dtype) ? a : grad__convert(p, a, GRAD_F64);
+}
+
+/* With those leading axes, its last two kept. */
+static grad_id with_leading(grad_program *p, grad_id a, int lead, const int64_t *leading) {
+  const grad_type *const t = grad__type(p, a);
+  int64_t shape[GRAD_MAX_AXES];
+  memcpy(shape, leading, (size_t)lead * sizeof *shape);
+  memcpy(shape + lead, t->shape + t->ndim - 2, 2 * sizeof *shape);
+  return grad__broadcast(p, a, lead + 2, shape);
+}
+
+void grad__linalg_align(grad_program *p, grad_id *a, grad_id *b) {
+  if (*a == GRAD_NONE || *b == GRAD_NONE) {
+    *a = *b = GRAD_NONE;
+    return;
+  }
+  const grad_dtype dtype =
+      grad__dtype_promote((grad_dtype)grad__type(p, *a)->dtype, (grad_dtype)grad__type(p, *b)->dtype);
+  const grad_type x = *grad__type(p, *a), y = *grad__type(p, *b);
+  int lead;
+  int64_t leading[GRAD_MAX_AXES];
+  if (!grad__shape_broadcast(x.ndim - 2, x.shape, y.ndim - 2, y.shape, &lead, leading)) {
+    char left[GRAD_SHAPE_TEXT], right[GRAD_SHAPE_TEXT];
+    *a = *b = grad__program_fail(p, GRAD_ESHAPE, "the leading axes of the matrices do not fit: shapes %s and %s",
+                                 grad__shape_text(x.ndim, x.shape, left, sizeof left),
+                                 grad__shape_text(y.ndim, y.shape, right, sizeof right));
+    return;
+  }
+  *a = with_leading(p, grad__convert(p, *a, dtype), lead, leading);
+  *b = with_leading(p, grad__convert(p, *b, dtype), lead, leading);
+}
+
+grad_id grad__linalg_transpose(grad_program *p, grad_id a) {
+  if (a == GRAD_NONE) return GRAD_NONE;
+  return grad__swap_axes(p, a, grad__ndim(p, a) - 2, grad__ndim(p, a) - 1);
+}
+
+grad_id grad__linalg_symmetric(grad_program *p, const char *name, grad_id a) {
+  a = grad__linalg_matrix(p, name, a, true);
+  if (a == GRAD_NONE) return GRAD_NONE;
+  const grad_id sum = grad__add(p, a, grad__linalg_transpose(p, a));
+  return grad__mul(p, sum, grad__lit(p, 0.5, sum));
+}
+
+grad_id grad__linalg_eye(grad_program *p, grad_id a) {
+  if (a == GRAD_NONE) return GRAD_NONE;
+  const grad_type t = *grad__type(p, a);
+  const int64_t n = t.shape[t.ndim - 1];
+  return grad__broadcast(p, grad__eye(p, (grad_dtype)t.dtype, n, n), t.ndim, t.shape);
+}
+
+/* --- inference */
+
+grad_status grad__infer_matrix(const grad_infer *a, int i, bool square) {
+  const grad_type *const t = &a->in[i];
+  if (!grad__dtype_is_float((grad_dtype)t->dtype)) {
+    return grad__fail(a->ctx, GRAD_EDTYPE, "%s: f64 or f32 expected, got %s", a->op->name,
+                      grad__dtype_name((grad_dtype)t->dtype));
+  }
+  if (t->ndim >= 2 && (!square || t->shape[t->ndim - 1] == t->shape[t->ndim - 2])) return GRAD_OK;
+  char text[GRAD_SHAPE_TEXT];
+  return grad__fail(a->ctx, GRAD_ESHAPE, "%s: %s expected on the last two axes, got shape %s", a->op->name,
+                    square ? "a square matrix" : "a matrix", grad__shape_text(t->ndim, t->shape, text, sizeof text));
+}
+
+grad_status grad__infer_like(grad_infer *a, int k, grad_dtype dtype, int tail, const int64_t *extents) {
+  const int lead = a->in[0].ndim - 2;
+  int64_t shape[GRAD_MAX_AXES];
+  memcpy(shape, a->in[0].shape, (size_t)lead * sizeof *shape);
+  for (int i = 0; i < tail; i++) shape[lead + i] = extents[i];
+  return grad__infer_out(a, k, dtype, lead + tail, shape);
+}
+
+/* --- evaluation */
+
+static grad_array packed(const grad_items *w, bool columns, void *data) {
+  const int64_t rows = w->item.shape[0];
+  grad_array a;
+  grad__array_wrap(&a, data, (grad_dtype)w->item.dtype, w->item.ndim, w->item.shape);
+  if (columns) {
+    a.strides[0] = 1;
+    a.strides[1] = rows;
+  }
+  return a;
+}
+
+void grad__item_load(const grad_items *w, bool columns, void *to) {
+  const grad_array target = packed(w, columns, to);
+  grad__array_copy(&target, &w->item);
+}
+
+void grad__item_store(const grad_items *w, bool columns, const void *from) {
+  const grad_array source = packed(w, columns, (void *)(uintptr_t)from);
+  grad__array_copy(&w->item, &source);
+}
+
+bool grad__item_is_finite(const grad_items *w) {
+  grad_walk walk;
+  for (grad__walk_start(&walk, 1, (const grad_array *[]){&w->item}); !walk.done; grad__walk_next(&walk)) {
+    for (int64_t i = 0; i < walk.inner; i++) {
+      const int64_t at = i * walk.step[0];
+      const double x = w->item.dtype == GRAD_F64 ? ((const double *)(const void *)walk.at[0])[at]
+                                                 : (double)((const float *)(const void *)walk.at[0])[at];
+      if (!isfinite(x)) return false;
+    }
+  }
+  return true;
+}
+
+const char *grad__item_text(const grad_items *w, char *text, size_t size) {
+  text[0] = '\0';
+  if (w->count > 1) snprintf(text, size, " (matrix %" PRId64 " of the batch)", w->at + 1);
+  return text;
+}
