@@ -58,13 +58,14 @@ grad_id grad__linalg_transpose(grad_program *p, grad_id a);
 /* 1 on the diagonal, of the type of the square matrices a. */
 grad_id grad__linalg_eye(grad_program *p, grad_id a);
 
-/* Divides the columns or the entries of n by what stands between or over the values w (last axis, with those of n's
- * leading axes), which is 0 where a basis is arbitrary; see op_linalg_gaps.c. */
-typedef enum grad_gap {
-  GRAD_GAP_DIFFERENCE, /* n[i][j] / (w[j] - w[i]), 0 on the diagonal */
-  GRAD_GAP_SUM,        /* n[i][j] / (w[j] + w[i]), 0 on the diagonal */
-  GRAD_GAP_COLUMN      /* n[i][j] / w[j] */
-} grad_gap;
-grad_id grad__gap_divide(grad_program *p, grad_id w, grad_id n, grad_gap kind);
+/* --- op_linalg_gaps.c: inside the derivatives of eigh and svd; says where these exist */
+typedef enum grad_spectrum { GRAD_SPECTRUM_EIGEN, GRAD_SPECTRUM_SINGULAR } grad_spectrum;
+/* m: symmetric, how the matrix moves in the basis of its vectors. d: how the values w move; t: the turn of the vectors.
+ */
+void grad__spectrum_push(grad_program *p, grad_id w, grad_id m, grad_spectrum kind, grad_id *d, grad_id *t);
+
+/* n[i][j] over w[j] - w[i], w[j] + w[i] (both 0 on the diagonal) or w[j]; w: one axis less. */
+typedef enum grad_gap { GRAD_GAP_DIFFERENCE, GRAD_GAP_SUM, GRAD_GAP_COLUMN } grad_gap;
+grad_id grad__gap_divide(grad_program *p, grad_id w, grad_id n, grad_gap divisor);
 
 #endif

@@ -66,8 +66,9 @@ static void eigh_jvp(grad_jvp *a) {
   const grad_id w = a->y[0], v = a->y[1];
   if (a->dx[0] == GRAD_NONE || v == GRAD_NONE) return;
   const grad_id m = grad__matmul(p, v, grad__matmul(p, a->dx[0], v, false, false), true, false);
-  a->dy[0] = grad__diagonal(p, m, 0);
-  a->dy[1] = grad__matmul(p, v, grad__gap_divide(p, w, m, GRAD_GAP_DIFFERENCE), false, false);
+  grad_id turn;
+  grad__spectrum_push(p, w, m, GRAD_SPECTRUM_EIGEN, &a->dy[0], &turn);
+  a->dy[1] = grad__matmul(p, v, turn, false, false);
 }
 
 static double eigh_flops(const grad_program *p, const grad_instr *ins) {

@@ -92,10 +92,10 @@ static void svd_jvp(grad_jvp *a) {
   const grad_id av = grad__matmul(p, da, v, false, false), au = grad__matmul(p, da, u, true, false);
   const grad_id m = grad__matmul(p, u, av, true, false), mt = grad__linalg_transpose(p, m);
   const grad_id half = grad__lit(p, 0.5, m);
-  const grad_id b = grad__gap_divide(p, s, grad__mul(p, half, grad__add(p, m, mt)), GRAD_GAP_DIFFERENCE);
+  grad_id b;
+  grad__spectrum_push(p, s, grad__mul(p, half, grad__add(p, m, mt)), GRAD_SPECTRUM_SINGULAR, &a->dy[1], &b);
   const grad_id h = grad__gap_divide(p, s, grad__mul(p, half, grad__sub(p, m, mt)), GRAD_GAP_SUM);
   a->dy[0] = vectors_tangent(p, u, grad__add(p, b, h), av, m, s);
-  a->dy[1] = grad__diagonal(p, m, 0);
   a->dy[2] = grad__linalg_transpose(p, vectors_tangent(p, v, grad__sub(p, b, h), au, mt, s));
 }
 

@@ -42,8 +42,8 @@ static double threshold(const grad_array *t, grad_triangular_purpose purpose) {
   if (purpose == GRAD_TRIANGULAR_SOLVE) return 0;
   double largest = 0;
   const int64_t n = t->shape[0];
-  for (int64_t i = 0; i < n; i++) largest = fmax(largest, fabs(diagonal(t, i)));
-  return largest * (double)n * (t->dtype == GRAD_F64 ? 0x1p-52 : 0x1p-23);
+  for (int64_t i = 0; i < n * n; i++) largest = fmax(largest, fabs(grad__array_get(t, (int64_t[]){i / n, i % n})));
+  return 16 * largest * (double)n * (t->dtype == GRAD_F64 ? 0x1p-52 : 0x1p-23);
 }
 
 static grad_status check_regular(grad_ctx *ctx, const grad_items *t, grad_triangular_purpose purpose) {
