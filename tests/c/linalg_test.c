@@ -513,7 +513,7 @@ static grad_id plain_logdet(grad_program *p, const grad_id *in) { return grad__l
 
 static void test_corners(void) {
   static const builder square[] = {build_inv,     build_expm, build_cholesky, build_values,
-                                   build_vectors, build_det,  build_s,        build_q};
+                                   build_vectors, build_det,  build_s,        build_r};
   numbers out;
   const numbers none = {.count = 0}, nan2 = {.x = {1, NAN, 2, 3}, .count = 4},
                 inf2 = {.x = {1, 2, INFINITY, 3}, .count = 4};
@@ -522,7 +522,7 @@ static void test_corners(void) {
     check(gradient(square[i], 0, 0, &none, &out) == GRAD_OK);
     const grad_status status = evaluate(square[i], GRAD_F64, 2, 2, &nan2, &out);
     check(status == GRAD_OK || (status == GRAD_ENOTPD && square[i] == build_cholesky));
-    if (!status) check(has_nan(&out));
+    if (!status && !check(has_nan(&out))) fprintf(stderr, "  function %zu\n", i);
   }
   check(evaluate(build_det, GRAD_F64, 0, 0, &none, &out) == GRAD_OK && out.count == 1 && out.x[0] == 1);
   check(evaluate(build_expm, GRAD_F64, 2, 2, &inf2, &out) == GRAD_OK && isnan(out.x[0]));
