@@ -2,6 +2,7 @@
  * ops.def in long double, over the whole range of numbers; and that an element's value does not depend on its place. */
 #include <float.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include "check.h"
 #include "ops/kernels_table.h"
@@ -227,12 +228,37 @@ static void check_lengths(const grad_ctx *ctx, const grad_op *op, grad_dtype dty
   if (!check(exact)) fprintf(stderr, "  %s %s %s\n", op->name, grad__dtype_name(dtype), grad__simd_name(ctx->simd));
 }
 
+/* Values that another system computed: tests/data/elementwise_reference.csv, by scripts/reference_values.py. They are
+ * rounded, which is half a unit. Returns how many there were. */
+static int check_reference(const grad_ctx *ctx) {
+  char line[256];
+  int rows = 0;
+  FILE *file = fopen(GRAD_TEST_DATA "/elementwise_reference.csv", "r");
+  if (!file || !fgets(line, sizeof line, file)) return 0;
+  for (; fgets(line, sizeof line, file); rows++) {
+    char *const first = strchr(line, ',') + 1, *const second = strchr(first, ',') + 1;
+    const double a = strtod(first, NULL), b = strtod(second, NULL), want = strtod(strrchr(line, ',') + 1, NULL);
+    double got;
+    first[-1] = '\0';
+    const grad_op *const op = grad__op_find(line);
+    if (!check(op && op->row >= 0)) continue;
+    grad__kernel(ctx, op, GRAD_F64)(1, &got, (const void *const[]){&a, &b});
+    const bound allowed = bound_of(op, GRAD_F64);
+    if (!check(ulps(got, (long double)want, GRAD_F64, allowed.scale) <= allowed.ulps + 0.5))
+      fprintf(stderr, "  %s(%.17g, %.17g) %s: %.17g, expected %.17g\n", line, a, b, grad__simd_name(ctx->simd), got,
+              want);
+  }
+  fclose(file);
+  return rows;
+}
+
 int main(void) {
   grad_ctx *ctx;
   if (grad_ctx_new(NULL, &ctx) != GRAD_OK) return 1;
   const grad_simd best = ctx->simd;
   for (int level = GRAD_SIMD_BASELINE; level <= (int)best; level++) {
     ctx->simd = (grad_simd)level;
+    check(check_reference(ctx) > 600);
     for (int i = 0; i < grad__op_count(); i++) {
       const grad_op *op = grad__op_at(i);
       for (grad_dtype dtype = GRAD_BOOL; op->row >= 0 && dtype <= GRAD_F64; dtype++) {
