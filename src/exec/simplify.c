@@ -85,24 +85,30 @@ static grad_status run_pass(pass *s) {
   return s->to->status;
 }
 
-grad_status grad__simplify(const grad_program *p, bool fast, grad_program **out) {
-  pass s = {.fast = fast};
-  grad_program *live = NULL;
-  grad_status status = grad__prune(p, &live);
-  if (status == GRAD_OK) status = grad__program_new(p->ctx, &s.to);
-  if (status == GRAD_OK) {
-    grad__arena_init(&s.temp, p->ctx);
-    s.from = live;
-    status = run_pass(&s);
-    grad__arena_clear(&s.temp);
-  }
+/* *out: p by the rules of the tables, pruned; p itself when none applied. */
+static grad_status by_rules(grad_program *p, bool fast, grad_program **out) {
+  pass s = {.from = p, .fast = fast};
+  grad_status status = grad__program_new(p->ctx, &s.to);
+  if (status != GRAD_OK) return status;
+  grad__arena_init(&s.temp, p->ctx);
+  status = run_pass(&s);
+  grad__arena_clear(&s.temp);
   if (status == GRAD_OK && s.changed) {
     status = grad__prune(s.to, out);
   } else if (status == GRAD_OK) {
-    grad__program_retain(live);
-    *out = live;
+    grad__program_retain(p);
+    *out = p;
   }
   grad__program_release(s.to);
+  return status;
+}
+
+grad_status grad__simplify(const grad_program *p, bool fast, grad_program **out) {
+  grad_program *live = NULL, *ruled = NULL;
+  grad_status status = grad__prune(p, &live);
+  if (status == GRAD_OK) status = by_rules(live, fast, &ruled);
+  if (status == GRAD_OK) status = grad__simplify_pieces(ruled, out);
   grad__program_release(live);
+  grad__program_release(ruled);
   return status;
 }

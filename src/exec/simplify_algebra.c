@@ -137,6 +137,29 @@ static grad_id mul_negs(const grad_rewrite *r) {
   return left && right ? grad__op2(r->p, r->ins->op, left->in[0], right->in[0]) : GRAD_NONE;
 }
 
+/* -(x * c) and -x * c are x * -c. */
+static grad_id neg_product(const grad_rewrite *r) {
+  double value;
+  const grad_instr *inner = grad__made_by(r->p, r->in[0], &grad__op_mul);
+  for (int k = 0; inner && k < 2; k++) {
+    const grad_id factor = inner->in[k], other = inner->in[1 - k];
+    if (!grad__is_const(r->p, factor, &value)) continue;
+    return grad__mul(r->p, other, grad__lit(r->p, -value, factor));
+  }
+  return GRAD_NONE;
+}
+
+static grad_id product_of_neg(const grad_rewrite *r) {
+  for (int k = 0; k < 2; k++) {
+    double value;
+    const grad_instr *inner = grad__made_by(r->p, r->in[k], &grad__op_neg);
+    if (!inner || !grad__is_const(r->p, r->in[1 - k], &value)) continue;
+    const grad_id x = inner->in[0];
+    return grad__mul(r->p, x, grad__lit(r->p, -value, r->in[1 - k]));
+  }
+  return GRAD_NONE;
+}
+
 /* A finite factor other than zero cannot make the products differ, but for the sign of zero, which mulz leaves open. */
 static grad_id mulz_finite(const grad_rewrite *r) {
   for (int k = 0; k < 2; k++) {
@@ -223,6 +246,8 @@ const grad_rule grad__algebra_rules[] = {
     {NULL, spread_last, EXACT, "op(broadcast x)"},
     {&grad__op_add, add_neg, EXACT, "a + -b"},
     {&grad__op_sub, sub_neg, EXACT, "a - -b"},
+    {&grad__op_neg, neg_product, EXACT, "-(x * c)"},
+    {&grad__op_mul, product_of_neg, EXACT, "-x * c"},
     {&grad__op_mul, mul_negs, EXACT, "-a * -b"},
     {&grad__op_mulz, mul_negs, EXACT, "mulz(-a, -b)"},
     {&grad__op_mulz, mulz_finite, EXACT, "mulz(x, c)"},

@@ -41,6 +41,8 @@ CASE(mul_one, emit(p, OP(mul), LIT(1), a))
 CASE(mul_minus_one, emit(p, OP(mul), a, LIT(-1)))
 CASE(mul_zero, emit(p, OP(mul), a, LIT(0)))
 CASE(mul_negs, emit(p, OP(mul), NEG(a), NEG(b)))
+CASE(neg_product, NEG(emit(p, OP(mul), LIT(3), a)))
+CASE(product_of_neg, emit(p, OP(mul), NEG(a), LIT(0.1)))
 CASE(mulz_zero, emit(p, OP(mulz), a, LIT(0)))
 CASE(mulz_two, emit(p, OP(mulz), a, LIT(2)))
 CASE(mulz_inf, emit(p, OP(mulz), a, LIT(INFINITY)))
@@ -103,6 +105,8 @@ static const rule_case cases[] = {
     {"x * -1", mul_minus_one, OP(mul), 0, 0, false},
     {"x * 0", mul_zero, OP(mul), 1, 0, false},
     {"-a * -b", mul_negs, OP(neg), 0, 0, false},
+    {"-(3 * x)", neg_product, OP(neg), 0, 0, false},
+    {"-x * 0.1", product_of_neg, OP(neg), 0, 0, false},
     {"mulz(x, 0)", mulz_zero, OP(mulz), 0, 0, true},
     {"mulz(x, 2)", mulz_two, OP(mulz), 0, 0, true},
     {"mulz(x, inf)", mulz_inf, OP(mulz), 1, 1, false},
@@ -233,12 +237,49 @@ static void test_transposes(grad_ctx *ctx) {
   grad__program_release(q);
 }
 
+/* The gradient of a loop over slices: one sum of pieces, whatever the nesting; sums needed elsewhere stay. */
+static void test_pieces(grad_ctx *ctx) {
+  enum { PIECES = 50, EXTENT = 60 };
+  grad_program *p = NULL, *q = NULL;
+  check(grad__program_new(ctx, &p) == GRAD_OK);
+  const int64_t extent = EXTENT, three = 3;
+  grad_id x = grad__program_input(p, GRAD_F64, 1, &extent), y = grad__program_input(p, GRAD_F64, 1, &three);
+  grad_id sum = grad__op1(p, &grad__op_sin, x), half = GRAD_NONE;
+  for (int64_t i = 0; i < PIECES; i++) {
+    grad_id piece = emit(p, OP(mul), y, grad__lit(p, (double)i, y));
+    const int64_t params[] = {extent, i, i % 5 + 1};
+    grad_id placed = view(p, OP(unslice), piece, 3, params);
+    sum = i % 2 ? emit(p, OP(add), sum, placed) : emit(p, OP(add), placed, sum);
+    if (i == PIECES / 2) half = sum;
+  }
+  grad__program_output(p, sum);
+  grad__program_output(p, half);
+  check(p->status == GRAD_OK && grad__simplify(p, false, &q) == GRAD_OK);
+  check(count_op(q, OP(unslice)) == 0 && count_op(q, OP(add)) == 0);
+  check(q->ninstrs <= PIECES + 3 + PIECES);
+  double a[EXTENT], b[3] = {1, -2, 0.5};
+  for (int i = 0; i < EXTENT; i++) a[i] = 0.1 * i;
+  grad_array in[2], want[2] = {{0}}, got[2] = {{0}};
+  grad__array_wrap(&in[0], a, GRAD_F64, 1, &extent);
+  grad__array_wrap(&in[1], b, GRAD_F64, 1, &three);
+  const grad_array *inputs[] = {&in[0], &in[1]};
+  check(grad__direct_run(p, inputs, NULL, want) == GRAD_OK && grad__direct_run(q, inputs, NULL, got) == GRAD_OK);
+  for (int k = 0; k < 2; k++) {
+    for (int i = 0; i < EXTENT; i++) check_near(((double *)got[k].data)[i], ((double *)want[k].data)[i], 1e-14);
+    grad__array_release(&want[k]);
+    grad__array_release(&got[k]);
+  }
+  grad__program_release(p);
+  grad__program_release(q);
+}
+
 int main(void) {
   grad_ctx *ctx;
   if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) test_rule(ctx, &cases[i]);
   test_contractions(ctx);
   test_transposes(ctx);
+  test_pieces(ctx);
   check(ctx->used == 0);
   grad_ctx_free(ctx);
   return check_done();
