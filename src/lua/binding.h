@@ -139,6 +139,7 @@ typedef struct grad_tensor {
   uint64_t serial; /* 0: concrete */
   int32_t slot;    /* of the trace in grad_lua.traces */
   grad_id id;
+  bool weak; /* traced, and made of plain numbers only: it takes the dtype of the tensors it meets, as they do */
 } grad_tensor;
 
 static inline bool grad__tensor_is_traced(const grad_tensor *t) { return t->serial != 0; }

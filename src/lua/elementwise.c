@@ -111,17 +111,17 @@ static bool run_numbers(lua_State *L, const elementwise *e, int nin, const opera
 
 /* --- the general way */
 
-/* A number takes the dtype of the tensors around it; where's mask does not count. */
-static grad_dtype dtype_around(lua_State *L, const grad_op *op, int nin) {
+/* A number takes the dtype of the tensors around it; where's mask does not count. *any: there is such a tensor. */
+static grad_dtype dtype_around(lua_State *L, const grad_op *op, int nin, bool *any) {
   grad_dtype dtype = GRAD_BOOL;
-  bool any = false;
-  for (int k = nin == 3 && op == &grad__op_where ? 1 : 0; k < nin; k++) {
+  *any = false;
+  for (int k = op == &grad__op_where ? 1 : 0; k < nin; k++) {
     const grad_tensor *t = grad__tensor_to(L, k + 1);
-    if (!t) continue;
-    dtype = any ? grad__dtype_promote(dtype, (grad_dtype)t->array.dtype) : (grad_dtype)t->array.dtype;
-    any = true;
+    if (!t || (grad__tensor_is_traced(t) && t->weak)) continue;
+    dtype = *any ? grad__dtype_promote(dtype, (grad_dtype)t->array.dtype) : (grad_dtype)t->array.dtype;
+    *any = true;
   }
-  return any ? dtype : GRAD_F64;
+  return *any ? dtype : GRAD_F64;
 }
 
 static grad_id apply(grad_program *p, const grad_op *op, int nin, const grad_id *x) {
@@ -138,22 +138,39 @@ static void check_operand(lua_State *L, int arg) {
   grad__arg_error(L, arg, operand_names[arg - 1], "a tensor or a number");
 }
 
+/* Operand k as a value of the trace. Weak ones are numbers that became values; they take the float dtype around them.
+ */
+static grad_id lift(lua_State *L, grad_trace *t, int k, grad_dtype around, bool *weak) {
+  const grad_tensor *x = grad__tensor_to(L, k + 1);
+  if (!x) {
+    check_operand(L, k + 1);
+    return grad__trace_lift(L, t, k + 1, grad__number_dtype(L, k + 1, around));
+  }
+  grad_id id = grad__trace_lift(L, t, k + 1, around);
+  if (!grad__tensor_is_traced(x) || !x->weak) {
+    *weak = false;
+    return id;
+  }
+  return grad__dtype_is_float(around) ? grad__convert(t->p, id, around) : id;
+}
+
 static void record(lua_State *L, const grad_op *op, int nin, grad_trace *t) {
   grad_id x[MAX_OPERANDS] = {GRAD_NONE, GRAD_NONE, GRAD_NONE};
-  grad_dtype around = dtype_around(L, op, nin);
+  bool any, weak = true;
+  grad_dtype around = dtype_around(L, op, nin, &any);
   t->p->status = GRAD_OK;
-  for (int k = 0; k < nin; k++) {
-    check_operand(L, k + 1);
-    grad_dtype dtype = lua_type(L, k + 1) == LUA_TUSERDATA ? around : grad__number_dtype(L, k + 1, around);
-    x[k] = grad__trace_lift(L, t, k + 1, dtype);
-  }
-  grad__trace_push(L, t, apply(t->p, op, nin, x));
+  for (int k = 0; k < nin; k++) x[k] = lift(L, t, k, around, &weak);
+  grad_id y = apply(t->p, op, nin, x);
+  if (weak)
+    grad__trace_push_weak(L, t, y);
+  else
+    grad__trace_push(L, t, y);
 }
 
 static void run_program(lua_State *L, const grad_op *op, int nin) {
   grad_id x[MAX_OPERANDS] = {GRAD_NONE, GRAD_NONE, GRAD_NONE};
-  grad_dtype around = dtype_around(L, op, nin);
-  bool plain = true;
+  bool plain = true, any;
+  grad_dtype around = dtype_around(L, op, nin, &any);
   for (int k = 0; k < nin; k++) plain = plain && !grad__tensor_to(L, k + 1);
   grad_call *c = grad__call_begin(L);
   for (int k = 0; k < nin; k++) {

@@ -32,30 +32,12 @@ typedef struct draw {
   int64_t offset; /* blocks that the program drew before */
 } draw;
 
-/* The newest live trace that records draws; a loop body begun since then cannot. */
-static grad_trace *recording(lua_State *L) {
-  const grad_lua *g = grad__lua(L);
-  grad_trace *newest = NULL, *jit = NULL;
-  for (int i = 0; i < g->ntraces && g->live_traces; i++) {
-    grad_trace *t = g->traces[i];
-    if (!t || t->thread != L) continue;
-    if (t->draws && (!jit || t->serial > jit->serial)) jit = t;
-    if (!newest || t->serial > newest->serial) newest = t;
-  }
-  if (newest && newest->pure)
-    grad__lua_error(L,
-                    "random numbers cannot be drawn inside a staged %s body, which runs many times: draw before it and "
-                    "pass them in",
-                    newest->staged_by);
-  return jit;
-}
-
 static void begin(lua_State *L, draw *d) {
   d->L = L;
   d->generator = to_generator(L, 1);
   d->first = d->generator ? 2 : 1;
   if (!d->generator) d->generator = grad__generator_default(L);
-  grad_trace *t = recording(L);
+  grad_trace *t = grad__trace_drawing(L);
   d->c = t ? grad__call_begin_in(L, t) : grad__call_begin(L);
   if (t) {
     d->state = grad__trace_generator(L, t, d->generator, d->first == 2 ? 1 : 0, &d->offset);

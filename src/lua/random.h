@@ -6,6 +6,10 @@
 
 grad_generator *grad__generator_default(lua_State *L);
 
+/* The newest live trace of this thread that records draws, or NULL: draws run at once. Raises inside a staged loop body
+ * begun since then, which cannot draw. */
+grad_trace *grad__trace_drawing(lua_State *L);
+
 /* The input of the trace's program that stands for the generator's state, made on first use; `index`: the generator's
  * stack index (0: the default one). *offset: the blocks drawn from it in the trace so far. */
 grad_id grad__trace_generator(lua_State *L, grad_trace *t, grad_generator *generator, int index, int64_t *offset);

@@ -214,7 +214,7 @@ grad_trace *grad__trace_newer(lua_State *L, grad_trace *newest, int index) {
   return !newest || t->serial > newest->serial ? t : newest;
 }
 
-void grad__trace_push(lua_State *L, grad_trace *t, grad_id id) {
+static grad_tensor *push_value(lua_State *L, grad_trace *t, grad_id id) {
   if (id == GRAD_NONE || t->p->status != GRAD_OK) raise_failure(L, t);
   const grad_type *type = grad__type(t->p, id);
   grad_tensor *x = lua_newuserdatauv(L, sizeof *x, 0);
@@ -224,9 +224,14 @@ void grad__trace_push(lua_State *L, grad_trace *t, grad_id id) {
   x->array.ndim = type->ndim;
   for (int i = 0; i < type->ndim; i++) x->array.shape[i] = type->shape[i], x->array.strides[i] = 0;
   x->serial = t->serial, x->slot = t->slot, x->id = id;
+  x->weak = false;
   lua_rawgeti(L, LUA_REGISTRYINDEX, t->g->ref_light);
   lua_setmetatable(L, -2);
+  return x;
 }
+
+void grad__trace_push(lua_State *L, grad_trace *t, grad_id id) { push_value(L, t, id); }
+void grad__trace_push_weak(lua_State *L, grad_trace *t, grad_id id) { push_value(L, t, id)->weak = true; }
 
 /* --- tensors that change while captured */
 
@@ -266,6 +271,23 @@ void grad__trace_preserve(lua_State *L, const grad_array *array) {
 }
 
 /* --- generators */
+
+grad_trace *grad__trace_drawing(lua_State *L) {
+  const grad_lua *g = grad__lua(L);
+  grad_trace *newest = NULL, *draws = NULL;
+  for (int i = 0; i < g->ntraces && g->live_traces; i++) {
+    grad_trace *t = g->traces[i];
+    if (!t || t->thread != L) continue;
+    if (t->draws && (!draws || t->serial > draws->serial)) draws = t;
+    if (!newest || t->serial > newest->serial) newest = t;
+  }
+  if (newest && newest->pure)
+    grad__lua_error(L,
+                    "random numbers cannot be drawn inside a staged %s body, which runs many times: draw before it and "
+                    "pass them in",
+                    newest->staged_by);
+  return draws;
+}
 
 grad_id grad__trace_generator(lua_State *L, grad_trace *t, grad_generator *generator, int index, int64_t *offset) {
   const int64_t two = 2;

@@ -74,6 +74,8 @@ grad_trace *grad__trace_of(lua_State *L, const grad_tensor *t);
 grad_trace *grad__trace_newer(lua_State *L, grad_trace *newest, int index);
 /* Pushes the tensor of a value. Raises when id is GRAD_NONE, with the program's failure, which is forgotten. */
 void grad__trace_push(lua_State *L, grad_trace *t, grad_id id);
+/* The same for a value that was made of plain numbers only. */
+void grad__trace_push_weak(lua_State *L, grad_trace *t, grad_id id);
 
 /* The value of a traced tensor, evaluated now. Raises for staged traces, saying what to use instead of `doing`. */
 const grad_array *grad__trace_evaluate(lua_State *L, const grad_tensor *t, const char *doing);

@@ -70,7 +70,11 @@ static void trace_argument(lua_State *L, grad_trace *t, int index, int leaves, b
   for (lua_Integer i = 0; i < count; i++) {
     lua_rawgeti(L, leaves, first + i);
     if (differentiated) check_leaf(L, index, lua_gettop(L));
-    grad__trace_push(L, t, grad__trace_argument(L, t, lua_gettop(L)));
+    grad_id id = grad__trace_argument(L, t, lua_gettop(L));
+    if (lua_type(L, -1) == LUA_TNUMBER)
+      grad__trace_push_weak(L, t, id);
+    else
+      grad__trace_push(L, t, id);
     lua_rawseti(L, -3, i + 1);
     lua_pop(L, 1);
   }
