@@ -74,4 +74,4 @@ static grad_status step(grad_minimizer *m) {
   return status;
 }
 
-const grad__method grad__method_bfgs = {GRAD_METHOD_BFGS, GRAD__MONOTONE, layout, begin, step, NULL};
+const grad__method grad__method_bfgs = {GRAD_METHOD_BFGS, GRAD__MONOTONE, layout, begin, step, NULL, NULL};

@@ -54,4 +54,4 @@ static grad_status step(grad_minimizer *m) {
 }
 
 const grad__method grad__method_dogleg = {
-    GRAD_METHOD_DOGLEG, GRAD__USES_HESSIAN | GRAD__MONOTONE, layout, NULL, step, NULL};
+    GRAD_METHOD_DOGLEG, GRAD__USES_HESSIAN | GRAD__MONOTONE, layout, NULL, step, NULL, NULL};

@@ -215,6 +215,18 @@ void grad__minimizer_replace(grad_minimizer *m, double f) {
   swap_trial(m);
 }
 
+void grad__minimizer_commit(grad_minimizer *m, double f, double norm, double step) {
+  grad__progress *p = m->progress;
+  p->prior_f = p->f;
+  p->f = f;
+  p->gradient_norm = norm;
+  p->step = step;
+  p->iteration++;
+  swap_trial(m);
+  keep_best(m);
+  grad__stop_test(m);
+}
+
 grad_status grad__minimizer_accept(grad_minimizer *m, const grad__move *move) {
   grad__progress *p = m->progress;
   bool refused = false;
@@ -222,15 +234,8 @@ grad_status grad__minimizer_accept(grad_minimizer *m, const grad__move *move) {
   grad_status status = refuse(m, move, norm, &refused);
   if (status != GRAD_OK) return status;
   if (refused) return grad__minimizer_fail(m, GRAD_FAILURE_INCONSISTENT, NULL);
-  p->prior_f = p->f;
-  p->f = move->f;
-  p->gradient_norm = norm;
-  p->step = fabs(move->alpha) * vec_norm2(m->n, move->direction);
-  p->iteration++;
-  swap_trial(m);
-  keep_best(m);
+  grad__minimizer_commit(m, move->f, norm, fabs(move->alpha) * vec_norm2(m->n, move->direction));
   if (p->f < -1e150) return grad__minimizer_fail(m, GRAD_FAILURE_UNBOUNDED, NULL);
-  grad__stop_test(m);
   return GRAD_OK;
 }
 

@@ -84,4 +84,4 @@ static grad_status step(grad_minimizer *m) {
   return status;
 }
 
-const grad__method grad__method_lbfgs = {GRAD_METHOD_LBFGS, GRAD__MONOTONE, layout, NULL, step, NULL};
+const grad__method grad__method_lbfgs = {GRAD_METHOD_LBFGS, GRAD__MONOTONE, layout, NULL, step, NULL, NULL};

@@ -263,4 +263,4 @@ static grad_status step(grad_minimizer *m) {
 }
 
 const grad__method grad__method_lbfgsb = {
-    GRAD_METHOD_LBFGSB, GRAD__TAKES_BOUNDS | GRAD__MONOTONE, layout, NULL, step, NULL};
+    GRAD_METHOD_LBFGSB, GRAD__TAKES_BOUNDS | GRAD__MONOTONE, layout, NULL, step, NULL, NULL};

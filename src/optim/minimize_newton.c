@@ -33,4 +33,4 @@ static grad_status step(grad_minimizer *m) {
 }
 
 const grad__method grad__method_newton = {
-    GRAD_METHOD_NEWTON, GRAD__USES_HESSIAN | GRAD__MONOTONE, layout, NULL, step, NULL};
+    GRAD_METHOD_NEWTON, GRAD__USES_HESSIAN | GRAD__MONOTONE, layout, NULL, step, NULL, NULL};

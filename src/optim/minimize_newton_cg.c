@@ -39,4 +39,4 @@ static grad_status step(grad_minimizer *m) {
 }
 
 const grad__method grad__method_newton_cg = {
-    GRAD_METHOD_NEWTON_CG, GRAD__USES_HESSIAN | GRAD__MONOTONE, layout, NULL, step, NULL};
+    GRAD_METHOD_NEWTON_CG, GRAD__USES_HESSIAN | GRAD__MONOTONE, layout, NULL, step, NULL, NULL};

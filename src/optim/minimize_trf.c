@@ -226,4 +226,4 @@ static grad_status polish(grad_minimizer *m) {
 }
 
 const grad__method grad__method_trf = {
-    GRAD_METHOD_TRF, GRAD__TAKES_RESIDUALS | GRAD__TAKES_BOUNDS | GRAD__MONOTONE, layout, begin, step, polish};
+    GRAD_METHOD_TRF, GRAD__TAKES_RESIDUALS | GRAD__TAKES_BOUNDS | GRAD__MONOTONE, layout, begin, step, polish, NULL};

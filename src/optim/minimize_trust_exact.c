@@ -115,4 +115,4 @@ static grad_status step(grad_minimizer *m) {
 }
 
 const grad__method grad__method_trust_exact = {
-    GRAD_METHOD_TRUST_EXACT, GRAD__USES_HESSIAN | GRAD__MONOTONE, layout, NULL, step, NULL};
+    GRAD_METHOD_TRUST_EXACT, GRAD__USES_HESSIAN | GRAD__MONOTONE, layout, NULL, step, NULL, NULL};

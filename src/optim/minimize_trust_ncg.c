@@ -70,4 +70,4 @@ static grad_status solve(grad_minimizer *m, double radius, double *p, double *re
 static grad_status step(grad_minimizer *m) { return grad__trust_step(m, solve, grad__minimizer_own(m, NCG_P)); }
 
 const grad__method grad__method_trust_ncg = {
-    GRAD_METHOD_TRUST_NCG, GRAD__USES_HESSIAN | GRAD__TAKES_BOUNDS | GRAD__MONOTONE, layout, NULL, step, NULL};
+    GRAD_METHOD_TRUST_NCG, GRAD__USES_HESSIAN | GRAD__TAKES_BOUNDS | GRAD__MONOTONE, layout, NULL, step, NULL, NULL};

@@ -2,10 +2,10 @@
 #include "optim/minimizer.h"
 
 static const grad__method *const methods[] = {
-    &grad__method_gd,          &grad__method_nesterov,  &grad__method_cg,     &grad__method_bfgs,
-    &grad__method_lbfgs,       &grad__method_lbfgsb,    &grad__method_newton, &grad__method_newton_cg,
-    &grad__method_trust_exact, &grad__method_dogleg,    &grad__method_lm,     &grad__method_trf,
-    &grad__method_gn,          &grad__method_trust_ncg,
+    &grad__method_gd,          &grad__method_nesterov, &grad__method_cg,     &grad__method_bfgs,
+    &grad__method_lbfgs,       &grad__method_lbfgsb,   &grad__method_newton, &grad__method_newton_cg,
+    &grad__method_trust_exact, &grad__method_dogleg,   &grad__method_lm,     &grad__method_trf,
+    &grad__method_gn,          &grad__method_auglag,   &grad__method_sqp,    &grad__method_trust_ncg,
 };
 
 static const grad__method *method_row(grad_method id) {
@@ -182,13 +182,22 @@ grad_status grad_minimizer_new(grad_ctx *ctx, const grad_problem *problem, const
   name_arrays(m);
   for (int64_t i = 0; i < m->n; i++) m->x[i] = vec_clamp(x0[i], m->problem.lower[i], m->problem.upper[i]);
   if (!bounded) m->problem.lower = m->problem.upper = NULL;
+  if (row->prepare && (status = row->prepare(m)) != GRAD_OK) {
+    grad_minimizer_free(m);
+    return status;
+  }
   *out = m;
   return GRAD_OK;
 }
 
+void grad__minimizer_restart(grad_minimizer *m, const double *x, double tol) {
+  for (int i = 0; i < m->array_count; i++) vec_fill(m->arrays[i].count, 0, m->arrays[i].data);
+  vec_copy(m->n, x, m->x);
+  m->options.tol = tol;
+}
+
 void grad_minimizer_free(grad_minimizer *m) {
   if (!m) return;
-  if (m->inner_free) m->inner_free(m);
   grad_minimizer_free(m->inner);
   grad__free_aligned(m->ctx, m->block, m->block_bytes);
   grad__free(m->ctx, m, sizeof *m);
@@ -214,7 +223,7 @@ static grad_status start(grad_minimizer *m) {
     vec_copy(m->n, m->g, m->arrays[ARRAY_BEST_G].data);
   }
   if (!isfinite(f)) return grad__minimizer_fail(m, GRAD_FAILURE_NOT_FINITE, NULL);
-  grad__stop_test(m);
+  if ((grad_stop)p->stop == GRAD_STOP_RUNNING) grad__stop_test(m);
   return GRAD_OK;
 }
 

@@ -65,6 +65,8 @@ typedef struct grad__method {
   grad_status (*step)(grad_minimizer *m);
   /* After a run that ended well: makes the answer more exact without calling on_step; may be NULL. */
   grad_status (*polish)(grad_minimizer *m);
+  /* Called at the end of grad_minimizer_new, to make an inner minimizer; may be NULL. */
+  grad_status (*prepare)(grad_minimizer *m);
 } grad__method;
 
 struct grad_minimizer {
@@ -82,9 +84,8 @@ struct grad_minimizer {
   bool overflow; /* a size computed by layout did not fit */
   double *block;
   size_t block_bytes;
-  double began; /* clock when the running step began */
-  grad_minimizer *inner;
-  void (*inner_free)(grad_minimizer *m);
+  double began;          /* clock when the running step began */
+  grad_minimizer *inner; /* auglag's */
 };
 
 /* A step from x along direction by alpha to trial_x, and the slopes of f along the direction at both ends. */
@@ -116,6 +117,12 @@ grad_status grad__minimizer_hessian(grad_minimizer *m, double *scratch, double *
 /* Makes the trial point the accepted one. Where the change of f contradicts the slopes, tests the gradient first: then
  * the step is refused and the run fails as inconsistent. */
 grad_status grad__minimizer_accept(grad_minimizer *m, const grad__move *move);
+
+/* The same for methods with constraints, which have their own test: norm is that of the first-order conditions. */
+void grad__minimizer_commit(grad_minimizer *m, double f, double norm, double step);
+
+/* A minimizer as new, from x with another tolerance. */
+void grad__minimizer_restart(grad_minimizer *m, const double *x, double tol);
 
 /* Makes the trial point the accepted one with no test and no count: for `polish`. */
 void grad__minimizer_replace(grad_minimizer *m, double f);
