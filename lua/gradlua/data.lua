@@ -3,6 +3,7 @@
 --- A set is a tensor, or a table of tensors whose first axes are of one extent: {inputs, labels}, or {x = .., y = ..}.
 
 local gl = require "gradlua.core"
+local internal = require "gradlua.internal"
 local check = require "gradlua.check"
 local tree = require "gradlua.tree"
 local progress = require "gradlua.progress"
@@ -12,25 +13,25 @@ local M = {}
 --- Rows and columns of numbers from delimited text (gz read as is), and what is known of the columns: a list of
 --- {name, classes}. A column of texts becomes class numbers from 1. Options: delimiter, header (true or false; found out
 --- otherwise), skip (that many first lines), dtype.
-function M.csv(path, options) return gl.io.csv(path, options) end
+function M.csv(path, options) return internal.io.csv(path, options) end
 
 --- An array in the IDX format of the MNIST files (gz read as is).
-function M.idx(path, options) return gl.io.idx(path, options) end
+function M.idx(path, options) return internal.io.idx(path, options) end
 
 --- An array that NumPy saved.
-function M.npy(path) return gl.io.npy(path) end
+function M.npy(path) return internal.io.npy(path) end
 
 --- Arrays that NumPy saved together, by name.
-function M.npz(path) return gl.io.npz(path) end
+function M.npz(path) return internal.io.npz(path) end
 
 --- Writes a tensor for NumPy; the file appears whole or not at all.
-function M.save_npy(path, x) return gl.io.save_npy(path, x) end
+function M.save_npy(path, x) return internal.io.save_npy(path, x) end
 
 --- Writes tensors by name for NumPy, uncompressed.
 function M.save_npz(path, arrays)
   local names, tensors = {}, {}
   for i, name in ipairs(tree.keys(arrays)) do names[i], tensors[i] = tostring(name), arrays[name] end
-  return gl.io.save_npz(path, names, tensors)
+  return internal.io.save_npz(path, names, tensors)
 end
 
 --- The extent of a set; raises when its tensors disagree.

@@ -2,7 +2,10 @@
 local gl = require "gradlua.core"
 
 local modules = { data = true, health = true, logger = true, nn = true, optim = true, plot = true }
-local functions = { directional = "derivatives", save = "store", load = "store", minimize = "minimize", minimizer = "minimize" }
+local functions = {
+  directional = "derivatives", help = "help", load = "store", minimize = "minimize",
+  minimizer = "minimize", save = "store",
+}
 
 return setmetatable(gl, {
   __index = function(t, name)

@@ -2,6 +2,7 @@
 --- flattened into one f64 vector, on which the exact derivatives of f are taken.
 
 local gl = require "gradlua.core"
+local internal = require "gradlua.internal"
 local check = require "gradlua.check"
 local tree = require "gradlua.tree"
 
@@ -168,7 +169,7 @@ function M.minimizer(f, x0, options)
     return options.on_step(info)
   end
 
-  local solver = gl.solver.minimize(space.start, callbacks, options)
+  local solver = internal.solver.minimize(space.start, callbacks, options)
   return setmetatable({ solver = solver, space = space, trace = trace }, Minimizer)
 end
 

@@ -1,6 +1,7 @@
 --- A progress bar on standard error: redrawn in place on a terminal; elsewhere a plain line now and then and at the end.
 
 local gl = require "gradlua.core"
+local internal = require "gradlua.internal"
 
 local Bar = {}
 Bar.__index = Bar
@@ -57,5 +58,5 @@ end
 
 ---@param label string?
 return function(label)
-  return setmetatable({ label = label and label .. "  " or "", terminal = gl.io.is_terminal() }, Bar)
+  return setmetatable({ label = label and label .. "  " or "", terminal = internal.io.is_terminal() }, Bar)
 end

@@ -6,6 +6,7 @@
 --- "t:" for an empty table.
 
 local core = require "gradlua.core"
+local internal = require "gradlua.internal"
 local check = require "gradlua.check"
 local tree = require "gradlua.tree"
 
@@ -72,7 +73,7 @@ function M.save(path, t)
   end
   local out = { names = {}, tensors = {}, metadata = { [marker] = "1" } }
   collect(t, "", out, 0)
-  core.io.save(path, out.names, out.tensors, out.metadata)
+  internal.io.save(path, out.names, out.tensors, out.metadata)
 end
 
 local function unhex(digits) return string.char(tonumber(digits, 16)) end
@@ -108,7 +109,7 @@ end
 ---@param path string
 ---@return table
 function M.load(path)
-  local tensors, metadata = core.io.load(path)
+  local tensors, metadata = internal.io.load(path)
   local root, ours = {}, metadata[marker] == "1"
   for _, name in ipairs(tree.keys(tensors)) do put(root, name, tensors[name], ours) end
   if not ours then return root end

@@ -1,4 +1,4 @@
-/* bind_data.c: reading and writing data files: the table `io` of the core module, on which lua/gradlua/data.lua and
+/* bind_data.c: reading and writing data files: the table `internal.io`, on which lua/gradlua/data.lua and
  * store.lua stand. A host without file access leaves this opener out. */
 #include <string.h>
 #include <unistd.h>
@@ -8,6 +8,7 @@
 #include "io/npy.h"
 #include "io/safetensors.h"
 #include "lua/binding.h"
+#include "lua/modules.h"
 
 /* --- what must be released when an error passes by: a userdata, made before it is filled */
 typedef struct job {
@@ -296,5 +297,5 @@ void grad__open_data(lua_State *L) {
   lua_pop(L, 1);
   lua_newtable(L);
   grad__lua_register(L, rows);
-  lua_setfield(L, -2, "io");
+  gradlua__modules_publish(L, "io");
 }

@@ -1,9 +1,10 @@
-/* bind_loss.c: losses, and the affine map of linear layers, as single functions: the table `core.losses`, which
+/* bind_loss.c: losses, and the affine map of linear layers, as single functions: the table `internal.losses`, which
  * lua/gradlua/nn hands on. A loss gives one entry for each entry (or row) of the prediction, then reduces. */
 #include <math.h>
 
 #include "lua/binding.h"
 #include "lua/call.h"
+#include "lua/modules.h"
 #include "ops/compose.h"
 
 static const char *const reductions[] = {"mean", "sum", "none", NULL};
@@ -166,5 +167,5 @@ static const grad_fn rows[] = {
 void grad__open_loss(lua_State *L) {
   lua_newtable(L);
   grad__lua_register(L, rows);
-  lua_setfield(L, -2, "losses");
+  gradlua__modules_publish(L, "losses");
 }

@@ -1,9 +1,10 @@
-/* bind_minimize.c: minimizers as objects, `core.solver.minimize`, on which lua/gradlua/minimize.lua stands. The
+/* bind_minimize.c: minimizers as objects, `internal.solver.minimize`, on which lua/gradlua/minimize.lua stands. The
  * variables are one f64 vector here; functions and derivatives are Lua callbacks on it. */
 #include <string.h>
 
 #include "lua/binding.h"
 #include "lua/fields.h"
+#include "lua/modules.h"
 #include "optim/minimize.h"
 
 /* A minimizer with the table of its callbacks (user value 1) and the error that one of them raised (user value 2). */
@@ -395,5 +396,5 @@ void grad__open_minimize(lua_State *L) {
   lua_pop(L, 1);
   lua_newtable(L);
   grad__lua_register(L, rows);
-  lua_setfield(L, -2, "solver");
+  gradlua__modules_publish(L, "solver");
 }

@@ -1,11 +1,13 @@
-/* bind_update.c: update rules and learning rate schedules: the table `core.rules`, on which lua/gradlua/optim stands.
- * A rule is an object that holds the options; what belongs to a tensor of parameters (slots, scalars) is a Lua table.
+/* bind_update.c: update rules and learning rate schedules: the table `internal.rules`, on which lua/gradlua/optim
+ * stands. A rule is an object that holds the options; what belongs to a tensor of parameters (slots, scalars) is a Lua
+ * table.
  */
 #include <math.h>
 #include <string.h>
 
 #include "lua/binding.h"
 #include "lua/fields.h"
+#include "lua/modules.h"
 #include "optim/schedule.h"
 #include "optim/update.h"
 
@@ -349,5 +351,5 @@ void grad__open_update(lua_State *L) {
   lua_pop(L, 2);
   lua_newtable(L);
   grad__lua_register(L, rows);
-  lua_setfield(L, -2, "rules");
+  gradlua__modules_publish(L, "rules");
 }

@@ -57,3 +57,11 @@ int gradlua__modules_require(lua_State *L, const char *name) {
   lua_remove(L, -2);
   return 1;
 }
+
+void gradlua__modules_publish(lua_State *L, const char *name) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  luaL_getsubtable(L, -1, "gradlua.internal");
+  lua_rotate(L, -3, -1);
+  lua_setfield(L, -2, name);
+  lua_pop(L, 2);
+}

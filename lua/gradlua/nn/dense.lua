@@ -1,6 +1,7 @@
 --- Layers on the last axis: linear, embedding, activations, dropout.
 
 local gl = require "gradlua.core"
+local internal = require "gradlua.internal"
 local check = require "gradlua.check"
 local layer = require "gradlua.nn.layer"
 local initializers = require "gradlua.nn.initializers"
@@ -24,7 +25,7 @@ function M.linear(inputs, outputs, options)
       if o.bias and not o.init then params.bias = initializers.uniform({ outputs }, generator, uniform) end
       return params
     end,
-    apply = function(params, x) return gl.losses.linear(x, params.weight, params.bias) end,
+    apply = function(params, x) return internal.losses.linear(x, params.weight, params.bias) end,
   }
 end
 

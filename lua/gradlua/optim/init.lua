@@ -2,6 +2,7 @@
 --- the method. `opt:step(grads)` changes the parameters in place; the arithmetic is C, one pass over each tensor.
 
 local gl = require "gradlua.core"
+local internal = require "gradlua.internal"
 local check = require "gradlua.check"
 local tree = require "gradlua.tree"
 local schedule = require "gradlua.optim.schedule"
@@ -116,7 +117,7 @@ local function make(rule_name, params, options)
   if lr ~= nil and type(lr) ~= "number" and not schedule.is_schedule(lr) then
     check.fail(who, "lr must be a number or a schedule, not %s", type(lr))
   end
-  local rule = gl.rules.rule(rule_name, fields_of(who, o))
+  local rule = internal.rules.rule(rule_name, fields_of(who, o))
   local rules = { [false] = rule }
   for _, group in ipairs(groups or {}) do
     local of_group = known_options(rule_name)
@@ -127,7 +128,7 @@ local function make(rule_name, params, options)
     end
     merged.match = nil
     check.kind(who, "match", group.match, "string")
-    rules[group] = gl.rules.rule(rule_name, fields_of(who, merged))
+    rules[group] = internal.rules.rule(rule_name, fields_of(who, merged))
   end
 
   local self = { name = rule_name, lr = lr or rule:get("lr"), base = rule:get("lr"), clip_norm = clip_norm,
@@ -153,7 +154,7 @@ end
 --- What multiplies the gradient: 1, or what brings its norm down to clip_norm; nil when the step must be skipped.
 local function gradient_scale(self, gradients)
   if not self.clip_norm and not self.skip_nonfinite then return 1 end
-  local norm = gl.rules.norm(gradients)
+  local norm = internal.rules.norm(gradients)
   if self.skip_nonfinite and (norm ~= norm or norm == math.huge) then return nil end
   if not self.clip_norm or norm <= self.clip_norm then return 1 end
   return self.clip_norm / (norm + 1e-6)
@@ -181,7 +182,7 @@ function Optimizer:step(grads)
         self.rates[slot.rule] = rate
       end
       slot.rule:update(self.steps + 1, scale, slot.param, gradients[i], slot.state)
-      if self.ema then gl.rules.ema(slot.average, slot.param, self.ema) end
+      if self.ema then internal.rules.ema(slot.average, slot.param, self.ema) end
     end
     self.steps = self.steps + 1
   end
@@ -195,7 +196,7 @@ function Optimizer:accumulate(grads, scale)
   local who = "optim." .. self.name .. ":accumulate"
   for _, slot in ipairs(self.slots) do
     slot.sum = slot.sum or gl.zeros(slot.param:shape(), { dtype = slot.param:dtype() })
-    gl.rules.accumulate(slot.sum, follow(who, grads, slot), scale or 1)
+    internal.rules.accumulate(slot.sum, follow(who, grads, slot), scale or 1)
   end
 end
 

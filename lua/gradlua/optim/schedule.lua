@@ -3,6 +3,7 @@
 --- The option `lr` is the base rate that it starts from; otherwise the optimizer's own.
 
 local gl = require "gradlua.core"
+local internal = require "gradlua.internal"
 local check = require "gradlua.check"
 
 local M = {}
@@ -61,7 +62,7 @@ for kind, names in pairs(known) do
     local defaults = { lr = check.none }
     for _, name in ipairs(names) do defaults[name] = check.none end
     local o = check.options(who, options, defaults)
-    local handle = gl.rules.schedule(kind, o)
+    local handle = internal.rules.schedule(kind, o)
     return setmetatable({ kind = kind, lr = o.lr, handle = kind == "plateau" and handle or nil,
       apply = function(base, step) return handle:rate(base, step) end }, Schedule)
   end

@@ -1,0 +1,98 @@
+--- What the documentation says about a name: `gl.help "grad"`, `? grad` at the prompt, and docs/api.md come from here.
+--- A function in C is described by its row in the binding, one in Lua by the comment above it.
+
+local gl = require "gradlua.core"
+local internal = require "gradlua.internal"
+local check = require "gradlua.check"
+local tree = require "gradlua.tree"
+
+local M = {}
+
+---@class gradlua.About
+---@field name string its path below gl
+---@field signature string arguments and results
+---@field doc string
+---@field method boolean also x:NAME(..)
+
+--- The comment lines that end right above a line of a module's source.
+local function comment_above(module, line)
+  local source = internal.about.source(module)
+  if not source then return {} end
+  local lines, i = {}, 0
+  for text in source:gmatch("([^\n]*)\n") do
+    i = i + 1
+    if i >= line then break end
+    local comment = text:match("^%s*%-%-%- ?(.*)$")
+    if comment then lines[#lines + 1] = comment else lines = {} end
+  end
+  return lines
+end
+
+local function parameters_of(f)
+  local names = {}
+  local info = debug.getinfo(f, "u")
+  for i = 1, info.nparams do names[i] = debug.getlocal(f, i) end
+  if info.isvararg then names[#names + 1] = "..." end
+  return table.concat(names, ", ")
+end
+
+local function about_lua(name, f)
+  local info = debug.getinfo(f, "S")
+  local module = info.source:match("^=%[(gradlua[%w_.]*)%]$")
+  local doc, result = {}, nil
+  for _, line in ipairs(module and comment_above(module, info.linedefined) or {}) do
+    result = result or line:match("^@return (.*)$")
+    if not line:match("^@") then doc[#doc + 1] = line end
+  end
+  local signature = parameters_of(f) .. (result and " -> " .. result or "")
+  return { name = name, signature = signature, doc = table.concat(doc, " "), method = false }
+end
+
+--- What is known about a function called `name`.
+---@return gradlua.About
+function M.about(name, f)
+  local row, signature, doc, method = internal.about.row(f)
+  if not row then return about_lua(name, f) end
+  return { name = name, signature = signature, doc = doc, method = method }
+end
+
+--- "gl.sum(x [, axis]) -> tensor"
+function M.call_text(about)
+  local arguments, results = about.signature:match("^(.-)%s*%->%s*(.*)$")
+  return ("gl.%s(%s)%s"):format(about.name, arguments or about.signature, results and " -> " .. results or "")
+end
+
+local function find(path)
+  local value = gl
+  for name in path:gmatch("[^.]+") do
+    local ok, field = pcall(function() return value[name] end)
+    if not ok or field == nil then return nil end
+    value = field
+  end
+  return value
+end
+
+local function list_names(path, module)
+  local names = {}
+  for _, key in ipairs(tree.keys(module)) do names[#names + 1] = tostring(key) end
+  return ("gl.%s: %s"):format(path, table.concat(names, " "))
+end
+
+--- The text for a name such as "grad" or "nn.linear".
+---@param path string
+---@return string text
+function M.help(path)
+  check.kind("help", "name", path, "string")
+  local value = find(path)
+  if value == nil then
+    local near = check.nearest(path, tree.keys(gl))
+    return ("nothing is called gl.%s%s"):format(path, near and (": did you mean gl.%s?"):format(near) or "")
+  end
+  if type(value) == "table" and getmetatable(value) == nil then return list_names(path, value) end
+  if type(value) ~= "function" then return tostring(value) end
+  local about = M.about(path, value)
+  local method = about.method and ("\nalso as a method: x:%s(...)"):format(path) or ""
+  return ("%s\n%s%s"):format(M.call_text(about), about.doc, method)
+end
+
+return M
