@@ -3,7 +3,7 @@
 
 #include <float.h>
 
-bool grad__cholesky(int64_t n, double *a) {
+bool grad__dense_cholesky(int64_t n, double *a) {
   double largest = 0;
   for (int64_t i = 0; i < n; i++) largest = fmax(largest, a[i * n + i]);
   for (int64_t i = 0; i < n; i++) {
@@ -15,19 +15,19 @@ bool grad__cholesky(int64_t n, double *a) {
   return true;
 }
 
-void grad__cholesky_forward(int64_t n, const double *l, double *b) {
+void grad__dense_cholesky_forward(int64_t n, const double *l, double *b) {
   for (int64_t i = 0; i < n; i++) b[i] = (b[i] - vec_dot(i, l + i * n, b)) / l[i * n + i];
 }
 
-void grad__cholesky_solve(int64_t n, const double *l, double *b) {
-  grad__cholesky_forward(n, l, b);
+void grad__dense_cholesky_solve(int64_t n, const double *l, double *b) {
+  grad__dense_cholesky_forward(n, l, b);
   for (int64_t i = n - 1; i >= 0; i--) {
     b[i] /= l[i * n + i];
     vec_axpy(i, -b[i], l + i * n, b);
   }
 }
 
-double grad__cholesky_shifted(int64_t n, const double *hessian, double *work) {
+double grad__dense_cholesky_shifted(int64_t n, const double *hessian, double *work) {
   double smallest = VEC_INF, scale = 0;
   for (int64_t i = 0; i < n; i++) {
     smallest = fmin(smallest, hessian[i * n + i]);
@@ -37,7 +37,7 @@ double grad__cholesky_shifted(int64_t n, const double *hessian, double *work) {
   for (int trial = 0; trial < 64; trial++, shift = fmax(2 * shift, least)) {
     vec_copy(n * n, hessian, work);
     for (int64_t i = 0; i < n; i++) work[i * (n + 1)] += shift;
-    if (grad__cholesky(n, work)) return shift;
+    if (grad__dense_cholesky(n, work)) return shift;
   }
   return VEC_INF;
 }

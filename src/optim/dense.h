@@ -7,14 +7,14 @@
 
 /* The lower triangle of a (n x n, row-major, symmetric) becomes L with L L' = a; false when a is not positive definite
  * to working precision. The strict upper triangle is not touched. */
-bool grad__cholesky(int64_t n, double *a);
-void grad__cholesky_solve(int64_t n, const double *l, double *b);
+bool grad__dense_cholesky(int64_t n, double *a);
+void grad__dense_cholesky_solve(int64_t n, const double *l, double *b);
 /* b becomes inv(L) b. */
-void grad__cholesky_forward(int64_t n, const double *l, double *b);
+void grad__dense_cholesky_forward(int64_t n, const double *l, double *b);
 
 /* work becomes L of hessian + shift I, for the smallest tried shift >= 0 that is positive definite (J. Nocedal,
  * S. Wright (2006), algorithm 3.3). Returns the shift; Inf when there is none, as when an entry is not finite. */
-double grad__cholesky_shifted(int64_t n, const double *hessian, double *work);
+double grad__dense_cholesky_shifted(int64_t n, const double *hessian, double *work);
 
 /* Householder QR with column pivoting of the m x n matrix whose columns lie one after the other in `columns` (each m
  * long): R in the upper triangle, the vectors below it and in `tau`. pivot[j]: which column of the matrix is column j

@@ -45,11 +45,11 @@ static grad_status step(grad_minimizer *m) {
   double *newton = grad__minimizer_own(m, DOGLEG_NEWTON);
   grad_status status = grad__minimizer_hessian(m, grad__minimizer_own(m, DOGLEG_SCRATCH), b);
   if (status != GRAD_OK) return status;
-  double shift = grad__cholesky_shifted(m->n, b, factor);
+  double shift = grad__dense_cholesky_shifted(m->n, b, factor);
   if (isinf(shift)) return grad__minimizer_fail(m, GRAD_FAILURE_SINGULAR, NULL);
   for (int64_t i = 0; i < m->n; i++) b[i * (m->n + 1)] += shift;
   vec_scaled(m->n, -1, m->g, newton);
-  grad__cholesky_solve(m->n, factor, newton);
+  grad__dense_cholesky_solve(m->n, factor, newton);
   return grad__trust_step(m, solve, grad__minimizer_own(m, DOGLEG_P));
 }
 

@@ -20,9 +20,10 @@ static grad_status step(grad_minimizer *m) {
   bool moved = false;
   grad_status status = grad__minimizer_hessian(m, grad__minimizer_own(m, NEWTON_SCRATCH), hessian);
   if (status != GRAD_OK) return status;
-  if (isinf(grad__cholesky_shifted(m->n, hessian, factor))) return grad__minimizer_fail(m, GRAD_FAILURE_SINGULAR, NULL);
+  if (isinf(grad__dense_cholesky_shifted(m->n, hessian, factor)))
+    return grad__minimizer_fail(m, GRAD_FAILURE_SINGULAR, NULL);
   vec_scaled(m->n, -1, m->g, direction);
-  grad__cholesky_solve(m->n, factor, direction);
+  grad__dense_cholesky_solve(m->n, factor, direction);
   grad__line line = {.rule = m->options.line_search,
                      .direction = direction,
                      .f0 = m->progress->f,

@@ -40,7 +40,7 @@ static range first_range(int64_t n, const double *h, double over) {
 static bool factor_at(const grad_minimizer *m, double lambda, double *factor) {
   vec_copy(m->n * m->n, grad__minimizer_own(m, EXACT_HESSIAN), factor);
   for (int64_t i = 0; i < m->n; i++) factor[i * (m->n + 1)] += lambda;
-  return grad__cholesky(m->n, factor);
+  return grad__dense_cholesky(m->n, factor);
 }
 
 /* z: nearly the unit eigenvector of the least eigenvalue of L L'; returns |L'z|^2. */
@@ -49,7 +49,7 @@ static double least_direction(int64_t n, const double *factor, double *z) {
   for (int64_t i = 0; i < n; i++) z[i] = 1 + 0.1 * (double)(i % 7) * (i % 2 == 0 ? 1 : -1);
   for (int k = 0; k < 4; k++) {
     vec_scale(n, 1 / vec_norm2(n, z), z);
-    grad__cholesky_solve(n, factor, z);
+    grad__dense_cholesky_solve(n, factor, z);
     inverse = vec_norm2(n, z);
   }
   vec_scale(n, 1 / inverse, z);
@@ -82,7 +82,7 @@ static grad_status solve(grad_minimizer *m, double radius, double *p, double *re
       continue;
     }
     vec_scaled(m->n, -1, m->g, p);
-    grad__cholesky_solve(m->n, factor, p);
+    grad__dense_cholesky_solve(m->n, factor, p);
     double length = vec_norm2(m->n, p);
     if (lambda == 0 && length <= radius) break;
     if (fabs(length - radius) <= 0.1 * radius) break;
@@ -93,7 +93,7 @@ static grad_status solve(grad_minimizer *m, double radius, double *p, double *re
       r.lo = fmax(r.lo, lambda);
     }
     vec_copy(m->n, p, q);
-    grad__cholesky_forward(m->n, factor, q);
+    grad__dense_cholesky_forward(m->n, factor, q);
     double ratio = length / vec_norm2(m->n, q), next = lambda + ratio * ratio * (length - radius) / radius;
     lambda = next > r.lo && next < r.hi ? next
              : r.lo == 0 && next <= 0   ? 0
