@@ -3,7 +3,7 @@ local gl = require "gradlua.core"
 
 local modules = { data = true, health = true, logger = true, nn = true, optim = true, plot = true }
 local functions = {
-  directional = "derivatives", help = "help", load = "store", minimize = "minimize",
+  classify = "understand", differentiable = "understand", directional = "derivatives", help = "help", load = "store", minimize = "minimize",
   minimizer = "minimize", save = "store",
 }
 
