@@ -64,12 +64,29 @@ enum { SHORT_ROW = 16 };
 
 static grad_dtype dtype_of_size(int size) { return size == 1 ? GRAD_BOOL : size == 4 ? GRAD_F32 : GRAD_I64; }
 
-/* repeat: one element n times. gather: a layout of two axes whose rows are too short to be worth a call each. */
+/* repeat: one element n times. spread: an element for each row of `columns`, written `width` at a time, so that the
+ * last may go up to width - columns elements too far. gather: a layout of two axes whose rows are too short to be worth
+ * a call each. */
 #define LOOPS(type, size)                                                                                              \
   static void repeat##size(int64_t n, void *to, const void *from) {                                                    \
     const type value = *(const type *)from;                                                                            \
     type *const t = to;                                                                                                \
     for (int64_t i = 0; i < n; i++) t[i] = value;                                                                      \
+  }                                                                                                                    \
+  static inline void spread##size(int64_t rows, int64_t columns, int64_t step, int width, const void *from,            \
+                                  void *to) {                                                                          \
+    type *t = to;                                                                                                      \
+    for (const type *f = from; rows > 0; rows--, f += step, t += columns) {                                            \
+      for (int k = 0; k < width; k++) t[k] = *f;                                                                       \
+    }                                                                                                                  \
+  }                                                                                                                    \
+  static void spread_rows##size(int64_t rows, int64_t columns, int64_t step, const void *from, void *to) {             \
+    if (columns <= 2)                                                                                                  \
+      spread##size(rows, columns, step, 2, from, to);                                                                  \
+    else if (columns <= 4)                                                                                             \
+      spread##size(rows, columns, step, 4, from, to);                                                                  \
+    else                                                                                                               \
+      spread##size(rows, columns, step, 8, from, to);                                                                  \
   }                                                                                                                    \
   static void gather##size(const grad_layout *l, const void *from, int64_t pos, int64_t n, void *to) {                 \
     const int64_t columns = l->extent[1], step = l->stride[1], row_step = l->stride[0];                                \
@@ -85,30 +102,32 @@ static grad_dtype dtype_of_size(int size) { return size == 1 ? GRAD_BOOL : size 
 LOOPS(uint64_t, 8)
 LOOPS(uint32_t, 4)
 LOOPS(uint8_t, 1)
+#undef LOOPS
 
-static void repeat(int size, int64_t n, char *to, const char *from) {
-  if (size == 8) {
-    repeat8(n, to, from);
-  } else if (size == 4) {
-    repeat4(n, to, from);
-  } else {
-    repeat1(n, to, from);
-  }
+/* The same row again and again: what is there already is copied behind itself. */
+static void repeat_row(int64_t bytes, int64_t n, const char *from, char *to) {
+  int64_t done = bytes < n ? bytes : n;
+  memcpy(to, from, (size_t)done);
+  for (; done < n; done *= 2) memcpy(to + done, to, (size_t)(n - done < done ? n - done : done));
 }
 
+#define BY_SIZE(f, ...) (size == 8 ? f##8(__VA_ARGS__) : size == 4 ? f##4(__VA_ARGS__) : f##1(__VA_ARGS__))
+
 static void gather_short_rows(const grad_layout *l, int size, const char *from, int64_t pos, int64_t n, char *to) {
-  if (size == 8) {
-    gather8(l, from, pos, n, to);
-  } else if (size == 4) {
-    gather4(l, from, pos, n, to);
+  const int64_t columns = l->extent[1], row = pos / columns;
+  const bool starts_row = row * columns == pos;
+  if (starts_row && l->stride[0] == 0 && l->stride[1] == 1) {
+    repeat_row(columns * size, n * size, from, to);
+  } else if (starts_row && n % columns == 0 && l->stride[1] == 0 && columns <= 8) {
+    BY_SIZE(spread_rows, n / columns, columns, l->stride[0], from + row * l->stride[0] * size, to);
   } else {
-    gather1(l, from, pos, n, to);
+    BY_SIZE(gather, l, from, pos, n, to);
   }
 }
 
 void grad__layout_gather(const grad_layout *l, int size, const char *from, int64_t pos, int64_t n, char *to) {
   if (l->naxes == 0) {
-    repeat(size, n, to, from);
+    BY_SIZE(repeat, n, to, from);
     return;
   }
   if (l->naxes == 2 && l->extent[1] < SHORT_ROW) {
@@ -121,7 +140,7 @@ void grad__layout_gather(const grad_layout *l, int size, const char *from, int64
   grad_runs r;
   for (grad__runs_start(&r, l, pos, n); r.count > 0; grad__runs_next(&r)) {
     if (step == 0) {
-      repeat(size, r.count, to, from + r.offset * size);
+      BY_SIZE(repeat, r.count, to, from + r.offset * size);
     } else {
       copy(r.count, to, 1, from + r.offset * size, step);
     }

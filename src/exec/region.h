@@ -33,7 +33,9 @@ typedef struct grad_layout {
 void grad__layout_of(const grad_array *view, grad_layout *out);
 static inline bool grad__layout_is_flat(const grad_layout *l) { return l->naxes == 1 && l->stride[0] == 1; }
 
-/* Copies the elements at positions [pos, pos + n) into a contiguous block. */
+/* Copies the elements at positions [pos, pos + n) into a contiguous block, after which up to GRAD_GATHER_SLACK bytes
+ * may be overwritten too. */
+enum { GRAD_GATHER_SLACK = 64 };
 void grad__layout_gather(const grad_layout *l, int size, const char *from, int64_t pos, int64_t n, char *to);
 
 /* Visits positions [pos, pos + n) as runs along the last axis: element offset, step and length of each. */

@@ -92,7 +92,7 @@ static void set_block(builder *b, int64_t most) {
     g->row = b->columns;
   }
   if (g->block > g->n) g->block = g->n;
-  g->register_bytes = round_up(g->block * 8, 64);
+  g->register_bytes = round_up(g->block * 8, 64) + GRAD_GATHER_SLACK;
 }
 
 /* --- operands */

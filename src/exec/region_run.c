@@ -138,12 +138,14 @@ static void reduce_block(const chunk_run *c, const grad_region_reduction *r, con
   }
 }
 
-/* The block-long running result folds to one of `extent` columns. */
+/* The block-long running result folds to one of `extent` columns, by halves. */
 static void fold_columns(const chunk_run *c, const grad_region_reduction *r, char *state, char *result) {
   const grad_reducer f = grad__reducer(c->run->ctx->simd, (grad_reduction)r->kind, (grad_dtype)r->dtype);
   const int64_t bytes = r->extent * (int64_t)grad__dtype_size((grad_dtype)r->dtype);
+  for (int64_t rows = c->region->block / r->extent; rows > 1; rows -= rows / 2) {
+    f.accumulate(rows / 2 * r->extent, state, state + (rows - rows / 2) * bytes);
+  }
   memcpy(result, state, (size_t)bytes);
-  for (int64_t row = 1; row < c->region->block / r->extent; row++) f.accumulate(r->extent, result, state + row * bytes);
 }
 
 static void end_reduction(const chunk_run *c, const grad_region_reduction *r) {
