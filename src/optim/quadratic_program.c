@@ -125,15 +125,15 @@ static bool start(solver *s) {
   int64_t n = s->n;
   double *l = s->j + n * n;
   vec_copy(n * n, s->qp->matrix, l);
-  if (!grad__cholesky(n, l)) return false;
+  if (!grad__dense_cholesky(n, l)) return false;
   for (int64_t i = 0; i < n; i++) { /* row i of J: column i of inv(L) */
     vec_fill(n, 0, s->d);
     s->d[i] = 1;
-    grad__cholesky_forward(n, l, s->d);
+    grad__dense_cholesky_forward(n, l, s->d);
     vec_copy(n, s->d, s->j + i * n);
   }
   vec_scaled(n, -1, s->qp->gradient, s->qp->x);
-  grad__cholesky_solve(n, l, s->qp->x);
+  grad__dense_cholesky_solve(n, l, s->qp->x);
   s->scale = 1;
   return true;
 }
