@@ -3,6 +3,7 @@
 
 #include "lua/index.h"
 #include "lua/trace.h"
+#include "ops/compose.h"
 
 static void unknown_method(lua_State *L, const char *name) {
   const char *names[512];
@@ -99,12 +100,34 @@ static void build_put(grad_call *c) {
   grad__call_return(c, grad__index_put(c, to, &index, value));
 }
 
+/* One row for each true (not 0) element: its position along each axis. */
+static int nonzero(lua_State *L) {
+  const grad_tensor *t = grad__tensor_check(L, 1, "the tensor");
+  const grad_array *a = grad__trace_read(L, t, "x:nonzero()");
+  const grad_array *mask = grad__tensor_push_copy(L, a, GRAD_BOOL);
+  int64_t shape[2] = {grad__mask_count(mask), a->ndim};
+  int64_t *flat = grad__tensor_new(L, GRAD_I64, 1, shape)->data;
+  grad__mask_positions(mask, flat);
+  int64_t *out = grad__tensor_new(L, GRAD_I64, 2, shape)->data;
+  for (int64_t i = 0; i < shape[0]; i++)
+    for (int k = a->ndim - 1; k >= 0; k--) {
+      out[i * a->ndim + k] = flat[i] % a->shape[k] + 1;
+      flat[i] /= a->shape[k];
+    }
+  return 1;
+}
+
 static const grad_fn get_row = {.name = "index", .call = index_get}, set_row = {.name = "index", .call = index_assign};
 static const grad_fn rows[] = {
     {.name = "put",
      .signature = "x, index, value -> tensor",
      .doc = "a copy of x with the part at `index` replaced; differentiable",
      .build = build_put,
+     .method = true},
+    {.name = "nonzero",
+     .signature = "x -> i64 tensor",
+     .doc = "positions of the elements that are not 0, one row each",
+     .call = nonzero,
      .method = true},
     GRAD_FN_END,
 };
