@@ -11,7 +11,8 @@ static void read_each(grad_call *c, int index, const char *what, int n, int64_t 
     out[0] = out[1] = grad__arg_integer(c->L, index, what);
   }
   for (int i = 0; i < n; i++)
-    if (out[i] < least) grad__lua_error(c->L, "%s must be at least %lld, got %lld", what, (long long)least, (long long)out[i]);
+    if (out[i] < least)
+      grad__lua_error(c->L, "%s must be at least %lld, got %lld", what, (long long)least, (long long)out[i]);
 }
 
 static void option_each(grad_call *c, const char *name, int n, int64_t least, int64_t out[2]) {
@@ -32,7 +33,8 @@ static grad_id add_bias(grad_call *c, grad_id y, int axes) {
 }
 
 static void convolve(grad_call *c, int axes, grad_id (*f)(grad_program *, grad_id, grad_id, const grad_conv *)) {
-  grad_conv conv = {.stride = {1, 1}, .dilation = {1, 1}, .groups = grad__option_integer(c->L, c->options, "groups", 1)};
+  grad_conv conv = {
+      .stride = {1, 1}, .dilation = {1, 1}, .groups = grad__option_integer(c->L, c->options, "groups", 1)};
   option_each(c, "stride", axes, 1, conv.stride);
   option_each(c, "padding", axes, 0, conv.padding);
   option_each(c, "dilation", axes, 1, conv.dilation);
@@ -59,7 +61,7 @@ static void build_max_pool2d(grad_call *c) { pool(c, grad__max_pool2d); }
 static void build_avg_pool2d(grad_call *c) { pool(c, grad__avg_pool2d); }
 
 #define ROW(NAME, SIGNATURE, DOC)                                                                                      \
-  {.name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true}
+  { .name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true }
 #define CONV "x, w [, {stride = 1, padding = 0, dilation = 1, groups = 1, bias}] -> tensor"
 static const grad_fn rows[] = {
     ROW(conv1d, CONV, "cross-correlation of signals N C L with weights O C/groups K"),
