@@ -121,6 +121,59 @@ static void find_stage(grad_planner *pl, int32_t i) {
   pl->stage[i] = stage;
 }
 
+/* --- sinking: an instruction whose result is needed only later runs where it is needed, if that keeps no more memory
+ * alive: then its operand waits in its place. So 1 - tanh(x)^2, of which the derivative is made, is computed in the
+ * backward pass from the tanh that the forward pass keeps anyway. */
+
+typedef struct need {
+  int32_t stage;  /* the first that reads the value */
+  bool elsewhere; /* it is read outside the loop that would make it */
+} need;
+
+static int64_t bytes_of(const grad_planner *pl, grad_id v) {
+  return grad__numel(pl, v) * (int64_t)grad__dtype_size((grad_dtype)grad__type(pl->p, v)->dtype);
+}
+
+/* Does the instruction read one array at most that is not small beside its result, and no wider one? */
+static bool keeps_no_more(const grad_planner *pl, const grad_instr *ins) {
+  const int64_t bytes = bytes_of(pl, ins->out);
+  grad_id large = GRAD_NONE;
+  for (int32_t k = 0; k < ins->nin; k++) {
+    const grad_id root = pl->values[ins->in[k]].root;
+    if (bytes_of(pl, root) <= bytes / 8 || root == large) continue;
+    if (large != GRAD_NONE || bytes_of(pl, root) > bytes) return false;
+    large = root;
+  }
+  return true;
+}
+
+static void note_needs(const grad_planner *pl, int32_t i, need *needs) {
+  const grad_instr *ins = &pl->p->instrs[i];
+  for (int32_t k = 0; k < ins->nin; k++) {
+    const int32_t maker = maker_of(pl, ins->in[k]);
+    if (maker < 0) continue;
+    need *n = &needs[pl->values[ins->in[k]].root];
+    if (!joins(pl, maker, i, ins->in[k])) n->elsewhere = true;
+    if (pl->stage[i] < n->stage) n->stage = pl->stage[i];
+  }
+}
+
+static grad_status sink(grad_planner *pl) {
+  const grad_program *p = pl->p;
+  need *needs = grad__planner_alloc(pl, (size_t)p->nvalues, sizeof *needs);
+  if (!needs) return pl->ctx->status;
+  for (grad_id v = 0; v < p->nvalues; v++) needs[v].stage = INT32_MAX;
+  for (int32_t k = 0; k < p->noutputs; k++) needs[pl->values[p->outputs[k]].root].elsewhere = true;
+  for (int32_t i = p->ninstrs - 1; i >= 0; i--) {
+    if (pl->classes[i] == GRAD_INSTR_NONE) continue;
+    const need *n = &needs[p->instrs[i].out];
+    const bool later = !n->elsewhere && n->stage != INT32_MAX && n->stage > pl->stage[i];
+    if (pl->classes[i] == GRAD_INSTR_FUSED && later && keeps_no_more(pl, &p->instrs[i])) pl->stage[i] = n->stage;
+    note_needs(pl, i, needs);
+  }
+  return GRAD_OK;
+}
+
 /* --- sets: union-find over instructions */
 
 static int32_t find(int32_t *set, int32_t i) {
@@ -196,8 +249,11 @@ grad_status grad__fuse(grad_planner *pl) {
   if (!reader || !number) return pl->ctx->status;
   for (int32_t i = 0; i < n; i++) {
     pl->set[i] = i;
-    if (pl->classes[i] == GRAD_INSTR_NONE) continue;
-    find_stage(pl, i);
+    if (pl->classes[i] != GRAD_INSTR_NONE) find_stage(pl, i);
+  }
+  status = sink(pl);
+  if (status != GRAD_OK) return status;
+  for (int32_t i = 0; i < n; i++) {
     if (pl->classes[i] >= GRAD_INSTR_FUSED) unite_neighbours(pl, i, reader, number);
   }
   return grad__schedule(pl, number_steps(pl));

@@ -98,12 +98,6 @@ static grad_id reduce_twice(const grad_rewrite *r) {
   return grad__reduce(r->p, r->ins->op, inner->in[0], (uint32_t)axes, false);
 }
 
-static grad_id sum_neg(const grad_rewrite *r) {
-  const grad_instr *inner = grad__made_by(r->p, r->in[0], &grad__op_neg);
-  if (!inner) return GRAD_NONE;
-  return grad__neg(r->p, grad__reduce(r->p, &grad__op_sum, inner->in[0], (uint32_t)r->ins->params[0], false));
-}
-
 /* The sum of equal terms is their number times one of them; their largest is any of them. */
 static grad_id reduce_broadcast(const grad_rewrite *r) {
   const grad_instr *spread = grad__made_by(r->p, r->in[0], &grad__op_broadcast);
@@ -250,7 +244,6 @@ const grad_rule grad__shape_rules[] = {
     {&grad__op_convert, convert_same, EXACT, "convert to the same dtype"},
     {&grad__op_slice, slice_unslice, EXACT, "slice(unslice x)"},
     {&grad__op_slice, slice_concat, EXACT, "slice(concat parts)"},
-    {&grad__op_sum, sum_neg, EXACT, "sum(-x)"},
     {&grad__op_sum, sum_of_product, EXACT, "sum(broadcast a * broadcast b)"},
     {&grad__op_sum, reduce_broadcast, EXACT, "sum(broadcast x)"},
     {&grad__op_max, reduce_broadcast, EXACT, "max(broadcast x)"},

@@ -78,7 +78,6 @@ CASE(slice_parts, view(p, OP(slice), grad__emit(p, OP(concat), 2, (const grad_id
                        (const int64_t[]){N - 1, N, 1}))
 CASE(max_twice, REDUCE(max, REDUCE(max, RESHAPE(a, 2, square), 1), 1))
 CASE(max_spread, REDUCE(max, BROADCAST(FIRST(a), 2, square), 1))
-CASE(sum_neg, NEG(REDUCE(sum, NEG(a), 1)))
 CASE(spread_unary, REDUCE(max, emit(p, OP(exp), BROADCAST(FIRST(a), 2, square), GRAD_NONE), 1))
 
 /* left: instructions of that op after exact simplification; left_fast: after the fast one */
@@ -132,7 +131,6 @@ static const rule_case cases[] = {
     {"max(max x)", max_twice, OP(max), 1, 1, false},
     {"max(broadcast x)", max_spread, OP(max), 0, 0, false},
     {"exp(broadcast x)", spread_unary, OP(max), 0, 0, false},
-    {"sum(-x)", sum_neg, OP(neg), 0, 0, false},
 };
 
 static int count_op(const grad_program *p, const grad_op *op) {
