@@ -140,7 +140,9 @@ static bool keeps_no_more(const grad_planner *pl, const grad_instr *ins) {
   grad_id large = GRAD_NONE;
   for (int32_t k = 0; k < ins->nin; k++) {
     const grad_id root = pl->values[ins->in[k]].root;
-    if (bytes_of(pl, root) <= bytes / 8 || root == large) continue;
+    const uint8_t kind = pl->values[root].kind;
+    const bool number = kind == GRAD_VALUE_CONST || kind == GRAD_VALUE_SCALAR;
+    if (number || bytes_of(pl, root) <= bytes / 8 || root == large) continue;
     if (large != GRAD_NONE || bytes_of(pl, root) > bytes) return false;
     large = root;
   }
