@@ -173,11 +173,16 @@ function M.minimizer(f, x0, options)
   return setmetatable({ solver = solver, space = space, trace = trace }, Minimizer)
 end
 
---- Minimizes f from x0 (a number, a tensor, a nested table).
+--- Minimizes f from x0 (a number, a tensor, a nested table) with exact derivatives. Options: method (gd nesterov cg bfgs
+--- lbfgs lbfgsb newton newton_cg trust_ncg trust_exact dogleg auglag sqp; chosen from the problem otherwise), bounds
+--- ({lower, upper}, numbers or of x0's structure), constraints ({eq = f or list, ineq = f or list}, c(x) = 0 and
+--- c(x) >= 0), tol (largest gradient entry, 1e-6), max_iter, max_eval, max_seconds, f_tol, x_tol, target, memory, on_step
+--- (function of a record; true stops), progress (prints a line a step). The result has x, f, grad, status, message,
+--- converged, method, iterations, evaluations and trace.
 ---@param f function
 ---@param x0 any
 ---@param options table?
----@return table result
+---@return table
 function M.minimize(f, x0, options)
   return M.minimizer(f, x0, options):run()
 end

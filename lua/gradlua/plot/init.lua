@@ -1,0 +1,177 @@
+--- Pictures. With {file = "x.png" / ".svg" / ".pdf"} they are drawn by gnuplot; without, as text on the standard output.
+--- Numbers may be lists or tensors. Common options: title, xlabel, ylabel, xlim, ylim ({from, to}), width, height.
+
+local gl = require "gradlua.core"
+local check = require "gradlua.check"
+local canvas = require "gradlua.plot.canvas"
+local gnuplot = require "gradlua.plot.gnuplot"
+
+local M = {}
+
+local common = { file = check.none, title = check.none, xlabel = check.none, ylabel = check.none, xlim = check.none,
+  ylim = check.none, width = check.none, height = check.none }
+
+local function settings(name, options, known)
+  local defaults = {}
+  for key, value in pairs(common) do defaults[key] = value end
+  for key, value in pairs(known or {}) do defaults[key] = value end
+  return check.options("plot." .. name, options, defaults)
+end
+
+--- A list of numbers from a list or a tensor.
+local function numbers(name, what, values)
+  if gl.is_tensor(values) then values = values:reshape(-1):totable() end
+  check.kind("plot." .. name, what, values, "table")
+  local out = {}
+  for i, v in ipairs(values) do out[i] = gl.is_tensor(v) and v:item() or v end
+  return out
+end
+
+local function is_options(value)
+  return type(value) == "table" and next(value) ~= nil and #value == 0
+end
+
+--- Draws a figure: a list of layers {kind, x, y, ...}.
+local function show(figure, options)
+  figure.options = options
+  if options.file then return gnuplot.draw(figure) end
+  local text = canvas.draw(figure)
+  print(text)
+  return text
+end
+
+--- Arguments (y), (x, y) or either with options after them.
+local function curves(name, x, y, options)
+  if y == nil or is_options(y) then
+    options, y, x = y, numbers(name, "y", x), nil
+  else
+    y = numbers(name, "y", y)
+    x = numbers(name, "x", x)
+    if #x ~= #y then check.fail("plot." .. name, "x has %d numbers, y has %d", #x, #y) end
+  end
+  if not x then
+    x = {}
+    for i = 1, #y do x[i] = i end
+  end
+  if #y == 0 then check.fail("plot." .. name, "there is nothing to draw") end
+  return x, y, options
+end
+
+--- Points joined by lines: line(y) or line(x, y).
+function M.line(x, y, options)
+  x, y, options = curves("line", x, y, options)
+  return show({ { kind = "line", x = x, y = y } }, settings("line", options))
+end
+
+--- Points: scatter(y) or scatter(x, y).
+function M.scatter(x, y, options)
+  x, y, options = curves("scatter", x, y, options)
+  return show({ { kind = "points", x = x, y = y } }, settings("scatter", options))
+end
+
+--- How often values fall into {bins = 20} equal intervals.
+function M.hist(values, options)
+  local o = settings("hist", options, { bins = 20 })
+  values = numbers("hist", "values", values)
+  if #values == 0 then check.fail("plot.hist", "there is nothing to draw") end
+  check.integer("plot.hist", "bins", o.bins, 1)
+  local low, high = math.huge, -math.huge
+  for _, v in ipairs(values) do low, high = math.min(low, v), math.max(high, v) end
+  local width = (high > low and high - low or 1) / o.bins
+  local x, y = {}, {}
+  for i = 1, o.bins do x[i], y[i] = low + (i - 0.5) * width, 0 end
+  for _, v in ipairs(values) do
+    local bin = math.min(o.bins, math.floor((v - low) / width) + 1)
+    if v == v then y[bin] = y[bin] + 1 end
+  end
+  return show({ { kind = "boxes", x = x, y = y, width = width } }, o)
+end
+
+--- Values of f(point of two coordinates) on a grid: rows of y, columns of x.
+local function grid(f, o)
+  local n = o.n
+  local xs = gl.linspace(o.xlim[1], o.xlim[2], n):totable()
+  local ys = gl.linspace(o.ylim[1], o.ylim[2], n):totable()
+  local z = {}
+  for i = 1, n do
+    z[i] = {}
+    for j = 1, n do
+      local value = f(gl.tensor { xs[j], ys[i] })
+      z[i][j] = gl.is_tensor(value) and value:item() or value
+    end
+  end
+  return { kind = "grid", x = xs, y = ys, z = z, levels = o.levels }
+end
+
+local plane = { n = 40, levels = 12, xlim = { -2, 2 }, ylim = { -2, 2 } }
+
+--- Level lines of f, a function of a vector of two: {xlim, ylim, n = 40, levels = 12}.
+function M.contour(f, options)
+  local o = settings("contour", options, plane)
+  return show({ grid(f, o) }, o)
+end
+
+--- f as a surface over the plane (as text: its heights by shades).
+function M.surface(f, options)
+  local o = settings("surface", options, plane)
+  local layer = grid(f, o)
+  layer.surface = true
+  return show({ layer }, o)
+end
+
+--- Arrows (u, v) at the points (x, y).
+function M.quiver(x, y, u, v, options)
+  local o = settings("quiver", options)
+  local layer = { kind = "arrows", x = numbers("quiver", "x", x), y = numbers("quiver", "y", y),
+    u = numbers("quiver", "u", u), v = numbers("quiver", "v", v) }
+  if #layer.x ~= #layer.y or #layer.x ~= #layer.u or #layer.x ~= #layer.v then
+    check.fail("plot.quiver", "x, y, u and v must be of one length")
+  end
+  return show({ layer }, o)
+end
+
+--- The gradient of f at the points of a grid, as arrows of one length: {n = 15}.
+function M.gradient_field(f, options)
+  local o = settings("gradient_field", options, { n = 15, xlim = { -2, 2 }, ylim = { -2, 2 } })
+  local gradient = gl.grad(f)
+  local layer = { kind = "arrows", x = {}, y = {}, u = {}, v = {} }
+  for _, y in ipairs(gl.linspace(o.ylim[1], o.ylim[2], o.n):totable()) do
+    for _, x in ipairs(gl.linspace(o.xlim[1], o.xlim[2], o.n):totable()) do
+      local g = gradient(gl.tensor { x, y }):totable()
+      local i = #layer.x + 1
+      layer.x[i], layer.y[i], layer.u[i], layer.v[i] = x, y, g[1], g[2]
+    end
+  end
+  return show({ layer }, o)
+end
+
+--- Level lines of f and the way of a descent over them: a list of points, or an n x 2 tensor.
+function M.descent(f, path, options)
+  local o = settings("descent", options, plane)
+  local x, y = {}, {}
+  for i, point in ipairs(gl.is_tensor(path) and path:totable() or path) do
+    if gl.is_tensor(point) then point = point:totable() end
+    x[i], y[i] = point[1], point[2]
+  end
+  return show({ grid(f, o), { kind = "line", x = x, y = y, mark = true } }, o)
+end
+
+--- Where a matrix, or a sparse one with fields row, col and shape, is not 0.
+function M.spy(matrix, options)
+  local o = settings("spy", options)
+  local rows, columns, extents
+  if gl.is_tensor(matrix) then
+    extents, rows, columns = matrix:shape(), {}, {}
+    for i, row in ipairs(matrix:totable()) do
+      for j, value in ipairs(row) do
+        if value ~= 0 then rows[#rows + 1], columns[#columns + 1] = i, j end
+      end
+    end
+  else
+    extents, rows, columns = matrix.shape, numbers("spy", "row", matrix.row), numbers("spy", "col", matrix.col)
+  end
+  o.xlim, o.ylim = o.xlim or { 0.5, extents[2] + 0.5 }, o.ylim or { extents[1] + 0.5, 0.5 }
+  return show({ { kind = "points", x = columns, y = rows } }, o)
+end
+
+return M
