@@ -56,8 +56,8 @@ end
 local function layer_commands(i, layer)
   local name = "data" .. i
   if layer.kind == "grid" then
-    local levels = ("set contour base\nset cntrparam levels %d\nunset surface\nset view map\nset table $levels%d\nsplot $%s using 1:2:3\n"
-      .. "unset table\nunset contour\nset surface"):format(layer.levels or 12, i, name)
+    local levels = ("set contour base\nset cntrparam levels %d\nunset surface\nset view map\nset table $levels%d\n"
+      .. "splot $%s using 1:2:3\nunset table\nunset contour\nset surface"):format(layer.levels or 12, i, name)
     if layer.surface then return grid_block(name, layer), ("$%s using 1:2:3 with pm3d notitle"):format(name) end
     return grid_block(name, layer) .. "\n" .. levels, ("$levels%d using 1:2:3 with lines palette notitle"):format(i)
   end
