@@ -43,14 +43,14 @@ local function verdict(row, typical)
   return "fine"
 end
 
---- Median root mean square entry of the layers that have a finite gradient other than 0.
+--- (Upper) median root mean square entry of the layers that have a finite gradient other than 0.
 local function typical_size(rows)
   local sizes = {}
   for _, row in ipairs(rows) do
     if row.finite and row.norm > 0 then sizes[#sizes + 1] = row.norm / math.sqrt(row.count) end
   end
   table.sort(sizes)
-  return sizes[(#sizes + 1) // 2] or 0
+  return sizes[#sizes // 2 + 1] or 0
 end
 
 function Report:__tostring()
