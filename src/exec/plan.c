@@ -219,7 +219,7 @@ grad_status grad__plan_new(grad_program *p, grad_plan **out) {
   if (!plan) return p->ctx->status;
   *plan = (grad_plan){.ctx = p->ctx};
   grad__arena_init(&plan->arena, p->ctx);
-  grad_status status = grad__simplify(p, false, &plan->program);
+  grad_status status = grad__simplify(p, GRAD_SIMPLIFY_FINAL, &plan->program);
   if (status == GRAD_OK) {
     grad_planner pl = {.ctx = p->ctx, .p = plan->program, .plan = plan};
     grad__arena_init(&pl.temp, p->ctx);

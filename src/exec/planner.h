@@ -75,8 +75,10 @@ grad_status grad__schedule(grad_planner *pl, int32_t nsteps);
 grad_status grad__region_build(grad_planner *pl, int32_t step);
 grad_status grad__liveness(grad_planner *pl);
 
-/* simplify.c. fast: also identities that are wrong for NaN, Inf or -0. */
-grad_status grad__simplify(const grad_program *p, bool fast, grad_program **out);
+/* simplify.c. FAST: also identities that are wrong for NaN, Inf or -0. FINAL: the result is going to be run, not
+ * differentiated or batched any more. */
+enum { GRAD_SIMPLIFY_FAST = 1, GRAD_SIMPLIFY_FINAL = 2 };
+grad_status grad__simplify(const grad_program *p, int flags, grad_program **out);
 
 /* direct.c */
 grad_status grad__check_inputs(const grad_program *p, const grad_array *const *in);

@@ -9,15 +9,15 @@
 
 static const grad_rule *const tables[] = {grad__algebra_rules, grad__shape_rules};
 
-static bool may_apply(const grad_rule *rule, const grad_instr *ins, bool fast) {
-  if (rule->fast && !fast) return false;
+static bool may_apply(const grad_rule *rule, const grad_instr *ins, int flags) {
+  if (rule->needs & ~flags) return false;
   return rule->op ? rule->op == ins->op : (ins->op->flags & GRAD_OP_ELEMENTWISE) && ins->nin > 0;
 }
 
-static grad_id apply_rules(const grad_rewrite *r, bool fast) {
+static grad_id apply_rules(const grad_rewrite *r, int flags) {
   for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
     for (const grad_rule *rule = tables[t]; rule->apply; rule++) {
-      if (!may_apply(rule, r->ins, fast)) continue;
+      if (!may_apply(rule, r->ins, flags)) continue;
       grad_id v = rule->apply(r);
       if (v != GRAD_NONE) return v;
     }
@@ -37,7 +37,8 @@ typedef struct pass {
   int32_t *uses;
   const int32_t *wheres;
   grad_arena temp;
-  bool fast, changed;
+  int flags;
+  bool changed;
 } pass;
 
 static void rewrite(pass *s, const grad_instr *ins, grad_id *in) {
@@ -45,7 +46,7 @@ static void rewrite(pass *s, const grad_instr *ins, grad_id *in) {
   if (is_plain(ins)) {
     for (int32_t k = 0; k < ins->nin; k++) in[k] = s->map[ins->in[k]];
     const grad_rewrite r = {.p = s->to, .from = s->from, .ins = ins, .in = in, .uses = s->uses};
-    grad_id v = apply_rules(&r, s->fast);
+    grad_id v = apply_rules(&r, s->flags);
     if (v != GRAD_NONE && grad__type_equal(grad__type(s->to, v), grad__type(s->from, ins->out))) {
       s->map[ins->out] = v;
       s->changed = true;
@@ -86,8 +87,8 @@ static grad_status run_pass(pass *s) {
 }
 
 /* *out: p by the rules of the tables, pruned; p itself when none applied. */
-static grad_status by_rules(grad_program *p, bool fast, grad_program **out) {
-  pass s = {.from = p, .fast = fast};
+static grad_status by_rules(grad_program *p, int flags, grad_program **out) {
+  pass s = {.from = p, .flags = flags};
   grad_status status = grad__program_new(p->ctx, &s.to);
   if (status != GRAD_OK) return status;
   grad__arena_init(&s.temp, p->ctx);
@@ -103,11 +104,16 @@ static grad_status by_rules(grad_program *p, bool fast, grad_program **out) {
   return status;
 }
 
-grad_status grad__simplify(const grad_program *p, bool fast, grad_program **out) {
+grad_status grad__simplify(const grad_program *p, int flags, grad_program **out) {
   grad_program *live = NULL, *ruled = NULL;
   grad_status status = grad__prune(p, &live);
-  if (status == GRAD_OK) status = by_rules(live, fast, &ruled);
-  if (status == GRAD_OK) status = grad__simplify_pieces(ruled, out);
+  if (status == GRAD_OK) status = by_rules(live, flags, &ruled);
+  if (status == GRAD_OK && flags & GRAD_SIMPLIFY_FINAL) {
+    status = grad__simplify_pieces(ruled, out);
+  } else if (status == GRAD_OK) {
+    *out = ruled;
+    ruled = NULL;
+  }
   grad__program_release(live);
   grad__program_release(ruled);
   return status;

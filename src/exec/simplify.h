@@ -23,7 +23,7 @@ typedef struct grad_rewrite {
 typedef struct grad_rule {
   const grad_op *op; /* NULL: any elementwise */
   grad_id (*apply)(const grad_rewrite *r);
-  bool fast;
+  int needs; /* GRAD_SIMPLIFY_... without which it does not apply */
   const char *name;
 } grad_rule;
 

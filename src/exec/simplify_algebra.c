@@ -1,6 +1,7 @@
 /* simplify_algebra.c: rules for elementwise instructions: constants, signs, neutral elements, broadcast operands. */
 #include <math.h>
 
+#include "exec/planner.h"
 #include "exec/simplify.h"
 #include "ops/kernels.h"
 
@@ -220,7 +221,7 @@ static grad_id in_order(const grad_rewrite *r) {
   return grad__emit(r->p, r->ins->op, 2, (const grad_id[]){r->in[1], r->in[0]}, 0, NULL);
 }
 
-enum { EXACT = false, FAST = true };
+enum { EXACT = 0, FAST = GRAD_SIMPLIFY_FAST };
 const grad_rule grad__algebra_rules[] = {
     {NULL, fold, EXACT, "op(constants)"},
     {&grad__op_add, add_minus_zero, EXACT, "x + -0"},

@@ -1,6 +1,7 @@
 /* simplify_shape.c: rules for views, reductions, pieces and matrix products. */
 #include <string.h>
 
+#include "exec/planner.h"
 #include "exec/simplify.h"
 
 /* --- chains of views */
@@ -40,6 +41,9 @@ static grad_id convert_same(const grad_rewrite *r) {
   return same || grad__is_const(r->p, r->in[0], &value) ? grad__convert(r->p, r->in[0], (grad_dtype)r->ins->params[0])
                                                         : GRAD_NONE;
 }
+
+/* Says something to derivatives only, and these are made. */
+static grad_id stop_gradient(const grad_rewrite *r) { return r->in[0]; }
 
 /* --- pieces */
 
@@ -236,12 +240,13 @@ static grad_id transposed_matmul(const grad_rewrite *r) {
   return grad__matmul(r->p, product->in[1], product->in[0], !product->params[1], !product->params[0]);
 }
 
-enum { EXACT = false };
+enum { EXACT = 0, FINAL = GRAD_SIMPLIFY_FINAL };
 const grad_rule grad__shape_rules[] = {
     {&grad__op_reshape, reshape_chain, EXACT, "reshape(reshape x)"},
     {&grad__op_permute, permute_chain, EXACT, "permute(permute x)"},
     {&grad__op_broadcast, broadcast_chain, EXACT, "broadcast(broadcast x)"},
     {&grad__op_convert, convert_same, EXACT, "convert to the same dtype"},
+    {&grad__op_stop_gradient, stop_gradient, FINAL, "stop_gradient x"},
     {&grad__op_slice, slice_unslice, EXACT, "slice(unslice x)"},
     {&grad__op_slice, slice_concat, EXACT, "slice(concat parts)"},
     {&grad__op_sum, sum_of_product, EXACT, "sum(broadcast a * broadcast b)"},

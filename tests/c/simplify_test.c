@@ -76,6 +76,7 @@ CASE(slice_part, view(p, OP(slice), grad__emit(p, OP(concat), 2, (const grad_id[
                       (const int64_t[]){N, N, 1}))
 CASE(slice_parts, view(p, OP(slice), grad__emit(p, OP(concat), 2, (const grad_id[]){a, b}, 1, (const int64_t[]){0}), 3,
                        (const int64_t[]){N - 1, N, 1}))
+CASE(stop_gradient, view(p, OP(stop_gradient), a, 0, NULL))
 CASE(max_twice, REDUCE(max, REDUCE(max, RESHAPE(a, 2, square), 1), 1))
 CASE(max_spread, REDUCE(max, BROADCAST(FIRST(a), 2, square), 1))
 CASE(spread_unary, REDUCE(max, emit(p, OP(exp), BROADCAST(FIRST(a), 2, square), GRAD_NONE), 1))
@@ -128,6 +129,7 @@ static const rule_case cases[] = {
     {"slice(unslice x) elsewhere", slice_elsewhere, OP(unslice), 1, 1, false},
     {"slice(concat)", slice_part, OP(concat), 0, 0, false},
     {"slice(concat) across parts", slice_parts, OP(concat), 1, 1, false},
+    {"stop_gradient x", stop_gradient, OP(stop_gradient), 0, 0, false},
     {"max(max x)", max_twice, OP(max), 1, 1, false},
     {"max(broadcast x)", max_spread, OP(max), 0, 0, false},
     {"exp(broadcast x)", spread_unary, OP(max), 0, 0, false},
@@ -179,7 +181,8 @@ static grad_program *build_case(grad_ctx *ctx, build_fn build) {
 
 static void test_rule(grad_ctx *ctx, const rule_case *c) {
   grad_program *p = build_case(ctx, c->build), *exact = NULL, *fast = NULL;
-  bool good = check(grad__simplify(p, false, &exact) == GRAD_OK) && check(grad__simplify(p, true, &fast) == GRAD_OK);
+  bool good = check(grad__simplify(p, GRAD_SIMPLIFY_FINAL, &exact) == GRAD_OK) &&
+              check(grad__simplify(p, GRAD_SIMPLIFY_FAST | GRAD_SIMPLIFY_FINAL, &fast) == GRAD_OK);
   good = good && check(grad__verify(exact) == GRAD_OK) && check(grad__verify(fast) == GRAD_OK);
   good = good && check(count_op(exact, c->op) == c->left) && check(count_op(fast, c->op) == c->left_fast);
   good = good && check(run_both(p, exact, c->zero_sign_open));
@@ -200,7 +203,7 @@ static void test_contractions(grad_ctx *ctx) {
   grad_id y = grad__broadcast(p, grad__insert_axis(p, b, 1), 4, whole);
   grad__program_output(p, grad__sum(p, grad__mul(p, x, y), 8, false));
   grad__program_output(p, grad__sum(p, grad__op1(p, &grad__op_exp, x), 4, false));
-  check(grad__simplify(p, false, &q) == GRAD_OK);
+  check(grad__simplify(p, GRAD_SIMPLIFY_FINAL, &q) == GRAD_OK);
   check(count_op(q, OP(matmul)) == 1 && count_op(q, OP(mul)) == 1 && count_op(q, OP(sum)) == 0);
   double left[105], right[126];
   for (int i = 0; i < 126; i++) left[i % 105] = sin(i), right[i] = cos(3 * i);
@@ -229,7 +232,7 @@ static void test_transposes(grad_ctx *ctx) {
   grad_id twice = grad__matmul(p, SWAP(a), SWAP(once), false, true);
   grad__program_output(p, SWAP(twice));
   grad__program_output(p, once);
-  check(p->status == GRAD_OK && grad__simplify(p, false, &q) == GRAD_OK);
+  check(p->status == GRAD_OK && grad__simplify(p, GRAD_SIMPLIFY_FINAL, &q) == GRAD_OK);
   check(count_op(q, OP(permute)) == 0 && count_op(q, OP(matmul)) == 2);
   grad__program_release(p);
   grad__program_release(q);
@@ -252,7 +255,7 @@ static void test_pieces(grad_ctx *ctx) {
   }
   grad__program_output(p, sum);
   grad__program_output(p, half);
-  check(p->status == GRAD_OK && grad__simplify(p, false, &q) == GRAD_OK);
+  check(p->status == GRAD_OK && grad__simplify(p, GRAD_SIMPLIFY_FINAL, &q) == GRAD_OK);
   check(count_op(q, OP(unslice)) == 0 && count_op(q, OP(add)) == 0);
   check(q->ninstrs <= PIECES + 3 + PIECES);
   double a[EXTENT], b[3] = {1, -2, 0.5};
@@ -271,6 +274,14 @@ static void test_pieces(grad_ctx *ctx) {
   grad__program_release(q);
 }
 
+/* Before differentiating, what only derivatives see stays. */
+static void test_not_final(grad_ctx *ctx) {
+  grad_program *p = build_case(ctx, stop_gradient), *q = NULL;
+  check(grad__simplify(p, 0, &q) == GRAD_OK && count_op(q, OP(stop_gradient)) == 1);
+  grad__program_release(p);
+  grad__program_release(q);
+}
+
 int main(void) {
   grad_ctx *ctx;
   if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
@@ -278,6 +289,7 @@ int main(void) {
   test_contractions(ctx);
   test_transposes(ctx);
   test_pieces(ctx);
+  test_not_final(ctx);
   check(ctx->used == 0);
   grad_ctx_free(ctx);
   return check_done();
