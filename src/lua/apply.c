@@ -16,12 +16,6 @@ static int derived_free(lua_State *L) {
   return 0;
 }
 
-static grad_cache *cache_of(lua_State *L) {
-  grad_lua *g = grad__lua(L);
-  if (!g->cache) grad__lua_check(L, grad__cache_new(g->ctx, 0, 0, &g->cache));
-  return g->cache;
-}
-
 grad_derived *grad__derived_push(lua_State *L, grad_trace *t, const grad_recipe *recipe) {
   grad_derived *d = lua_newuserdatauv(L, sizeof *d, 0);
   memset(d, 0, sizeof *d);
@@ -36,7 +30,7 @@ grad_derived *grad__derived_push(lua_State *L, grad_trace *t, const grad_recipe 
     d->nscalars = t->p->nscalars;
     memcpy(d->scalars, t->scalars, bytes);
   }
-  grad__lua_check(L, grad__cache_get(cache_of(L), t->p, recipe, &d->entry));
+  grad__lua_check(L, grad__cache_get(grad__lua_cache(L), t->p, recipe, &d->entry));
   return d;
 }
 

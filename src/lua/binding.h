@@ -57,6 +57,9 @@ static inline grad_lua *grad__lua(lua_State *L) { return lua_touserdata(L, lua_u
 static inline const grad_fn *grad__lua_fn(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(2)); }
 static inline grad_ctx *grad__lua_ctx(lua_State *L) { return grad__lua(L)->ctx; }
 
+/* The plan cache, made on first use. */
+struct grad_cache *grad__lua_cache(lua_State *L);
+
 /* Adds rows (ended by GRAD_FN_END) to the table on top of the stack, and, for methods, to the tensors' methods. */
 void grad__lua_register(lua_State *L, const grad_fn *rows);
 void grad__lua_register_row(lua_State *L, const grad_fn *row);

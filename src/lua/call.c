@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "exec/exec.h"
+#include "fn/cache.h"
 #include "lua/trace.h"
 #include "ops/ops.h"
 
@@ -212,11 +212,26 @@ static bool push_result(grad_call *c, grad_id id, grad_array *out) {
   return true;
 }
 
+/* Finding a plan costs about a microsecond; it pays by fusing instructions, and by the worker pool on large arrays. */
+static bool is_worth_a_plan(const grad_call *c) {
+  enum { SEVERAL = 3, LARGE = 1 << 14 };
+  int64_t most = 0;
+  for (int32_t i = 0; i < c->nin; i++) {
+    int64_t n = grad__array_numel(c->in[i].array);
+    if (n > most) most = n;
+  }
+  return c->p->ninstrs >= SEVERAL || most >= LARGE;
+}
+
 static void run(grad_call *c, grad_array *out) {
   const grad_array *few[8], **in = few;
   if (c->nin > 8) in = lua_newuserdatauv(c->L, (size_t)c->nin * sizeof *in, 0);
   for (int32_t i = 0; i < c->nin; i++) in[i] = c->in[i].array;
-  grad__lua_check(c->L, grad__direct_run(c->p, in, c->scalars, out));
+  if (!is_worth_a_plan(c))
+    grad__lua_check(c->L, grad__direct_run(c->p, in, c->scalars, out));
+  else
+    grad__lua_check(c->L, grad__cache_run(grad__lua_cache(c->L), c->p, &(grad_recipe){.kind = GRAD_RECIPE_RUN}, in,
+                                          c->scalars, out));
   if (c->nin > 8) lua_pop(c->L, 1);
 }
 

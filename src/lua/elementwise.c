@@ -20,7 +20,8 @@ typedef struct elementwise {
 } elementwise;
 
 typedef struct operand {
-  const grad_array *array; /* NULL: a number */
+  const grad_tensor *tensor; /* NULL: a number, or something that is refused later */
+  const grad_array *array;   /* the tensor's; NULL: a number */
   double number;
 } operand;
 
@@ -111,17 +112,19 @@ static bool run_numbers(lua_State *L, const elementwise *e, int nin, const opera
 
 /* --- the general way */
 
-/* A number takes the dtype of the tensors around it; where's mask does not count. *any: there is such a tensor. */
-static grad_dtype dtype_around(lua_State *L, const grad_op *op, int nin, bool *any) {
+static bool is_weak(const grad_tensor *t) { return grad__tensor_is_traced(t) && t->weak; }
+
+/* A number takes the dtype of the tensors around it; where's mask does not count. */
+static grad_dtype dtype_around(const grad_op *op, int nin, const operand *x) {
   grad_dtype dtype = GRAD_BOOL;
-  *any = false;
+  bool any = false;
   for (int k = op == &grad__op_where ? 1 : 0; k < nin; k++) {
-    const grad_tensor *t = grad__tensor_to(L, k + 1);
-    if (!t || (grad__tensor_is_traced(t) && t->weak)) continue;
-    dtype = *any ? grad__dtype_promote(dtype, (grad_dtype)t->array.dtype) : (grad_dtype)t->array.dtype;
-    *any = true;
+    const grad_tensor *t = x[k].tensor;
+    if (!t || is_weak(t)) continue;
+    dtype = any ? grad__dtype_promote(dtype, (grad_dtype)t->array.dtype) : (grad_dtype)t->array.dtype;
+    any = true;
   }
-  return *any ? dtype : GRAD_F64;
+  return any ? dtype : GRAD_F64;
 }
 
 static grad_id apply(grad_program *p, const grad_op *op, int nin, const grad_id *x) {
@@ -132,99 +135,106 @@ static grad_id apply(grad_program *p, const grad_op *op, int nin, const grad_id 
 
 static const char *const operand_names[MAX_OPERANDS] = {"argument 1", "argument 2", "argument 3"};
 
-static void check_operand(lua_State *L, int arg) {
+static void check_number(lua_State *L, int arg) {
   int type = lua_type(L, arg);
-  if (type == LUA_TNUMBER || type == LUA_TBOOLEAN || grad__tensor_to(L, arg)) return;
-  grad__arg_error(L, arg, operand_names[arg - 1], "a tensor or a number");
+  if (type != LUA_TNUMBER && type != LUA_TBOOLEAN)
+    grad__arg_error(L, arg, operand_names[arg - 1], "a tensor or a number");
 }
 
 /* Operand k as a value of the trace. Weak ones are numbers that became values; they take the float dtype around them.
  */
-static grad_id lift(lua_State *L, grad_trace *t, int k, grad_dtype around, bool *weak) {
-  const grad_tensor *x = grad__tensor_to(L, k + 1);
+static grad_id lift(lua_State *L, grad_trace *t, int k, const grad_tensor *x, grad_dtype around) {
   if (!x) {
-    check_operand(L, k + 1);
+    check_number(L, k + 1);
     return grad__trace_lift(L, t, k + 1, grad__number_dtype(L, k + 1, around));
   }
-  grad_id id = grad__trace_lift(L, t, k + 1, around);
-  if (!grad__tensor_is_traced(x) || !x->weak) {
-    *weak = false;
-    return id;
-  }
-  return grad__dtype_is_float(around) ? grad__convert(t->p, id, around) : id;
+  grad_id id = x->serial == t->serial ? x->id : grad__trace_lift(L, t, k + 1, around);
+  return is_weak(x) && grad__dtype_is_float(around) ? grad__convert(t->p, id, around) : id;
 }
 
-static void record(lua_State *L, const grad_op *op, int nin, grad_trace *t) {
-  grad_id x[MAX_OPERANDS] = {GRAD_NONE, GRAD_NONE, GRAD_NONE};
-  bool any, weak = true;
-  grad_dtype around = dtype_around(L, op, nin, &any);
+static void record(lua_State *L, const grad_op *op, int nin, const operand *x, grad_trace *t) {
+  grad_id in[MAX_OPERANDS] = {GRAD_NONE, GRAD_NONE, GRAD_NONE};
+  bool weak = true;
+  grad_dtype around = dtype_around(op, nin, x);
   t->p->status = GRAD_OK;
-  for (int k = 0; k < nin; k++) x[k] = lift(L, t, k, around, &weak);
-  grad_id y = apply(t->p, op, nin, x);
+  for (int k = 0; k < nin; k++) {
+    in[k] = lift(L, t, k, x[k].tensor, around);
+    weak = weak && (!x[k].tensor || is_weak(x[k].tensor));
+  }
+  grad_id y = apply(t->p, op, nin, in);
   if (weak)
     grad__trace_push_weak(L, t, y);
   else
     grad__trace_push(L, t, y);
 }
 
-static void run_program(lua_State *L, const grad_op *op, int nin) {
-  grad_id x[MAX_OPERANDS] = {GRAD_NONE, GRAD_NONE, GRAD_NONE};
-  bool plain = true, any;
-  grad_dtype around = dtype_around(L, op, nin, &any);
-  for (int k = 0; k < nin; k++) plain = plain && !grad__tensor_to(L, k + 1);
+static void run_program(lua_State *L, const grad_op *op, int nin, const operand *x, bool plain) {
+  grad_id in[MAX_OPERANDS] = {GRAD_NONE, GRAD_NONE, GRAD_NONE};
+  grad_dtype around = dtype_around(op, nin, x);
   grad_call *c = grad__call_begin(L);
   for (int k = 0; k < nin; k++) {
-    if (grad__tensor_to(L, k + 1)) {
-      x[k] = grad__call_capture(c, k + 1);
+    if (x[k].tensor) {
+      in[k] = grad__call_capture(c, k + 1);
       continue;
     }
-    check_operand(L, k + 1);
+    check_number(L, k + 1);
     double value = lua_isboolean(L, k + 1) ? lua_toboolean(L, k + 1) : lua_tonumber(L, k + 1);
-    x[k] = grad__call_number(c, value, grad__number_dtype(L, k + 1, around));
+    in[k] = grad__call_number(c, value, grad__number_dtype(L, k + 1, around));
   }
-  grad__call_return(c, apply(c->p, op, nin, x));
+  grad__call_return(c, apply(c->p, op, nin, in));
   grad__call_finish(c);
-  if (!plain) return;
-  const grad_tensor *t = grad__tensor_to(L, -1);
-  grad__tensor_push_element(L, &t->array, NULL);
+  if (plain) grad__tensor_push_element(L, &grad__tensor_to(L, -1)->array, NULL);
 }
 
-/* Reads the operands; false when one is neither a concrete tensor nor a number. `newest` is the trace to record in. */
-static bool read_operands(lua_State *L, int nin, operand *x, grad_trace **newest, bool *plain) {
-  bool simple = true;
-  *newest = NULL;
-  *plain = true;
+/* What the operands are. */
+typedef struct operands {
+  bool simple;        /* each is a concrete tensor or a number */
+  bool plain;         /* none is a tensor */
+  grad_trace *newest; /* the trace to record in */
+} operands;
+
+static operands read_operands(lua_State *L, int nin, operand *x) {
+  operands all = {.simple = true, .plain = true};
   for (int k = 0; k < nin; k++) {
-    x[k].array = NULL;
+    x[k] = (operand){0};
     if (lua_type(L, k + 1) == LUA_TNUMBER) {
       x[k].number = lua_tonumber(L, k + 1);
       continue;
     }
     const grad_tensor *t = grad__tensor_to(L, k + 1);
-    simple = simple && t;
+    x[k].tensor = t;
+    all.simple = all.simple && t;
     if (!t) continue;
-    *plain = false;
+    all.plain = false;
     x[k].array = &t->array;
     if (!grad__tensor_is_traced(t)) continue;
-    simple = false;
-    *newest = grad__trace_newer(L, *newest, k + 1);
+    all.simple = false;
+    grad_trace *trace = grad__trace_of(L, t);
+    if (!all.newest || trace->serial > all.newest->serial) all.newest = trace;
   }
-  return simple;
+  return all;
+}
+
+/* x^2 is a product, as the builder makes it: the same value eager and traced, and cheaper than a power. */
+static bool run_square(lua_State *L, const elementwise *e, const operand *x) {
+  if (e->op != &grad__op_pow || x[1].array || x[1].number != 2) return false;
+  elementwise square = *e;
+  square.op = &grad__op_square;
+  return run_direct(L, &square, 1, x);
 }
 
 /* With the operands at 1 .. nin; pushes the result. */
 static void call_elementwise(lua_State *L, const elementwise *e) {
   operand x[MAX_OPERANDS];
-  grad_trace *newest;
-  bool plain;
   int nin = e->op->nin;
-  if (read_operands(L, nin, x, &newest, &plain)) {
-    if (plain ? run_numbers(L, e, nin, x) : run_direct(L, e, nin, x)) return;
-  } else if (newest) {
-    record(L, e->op, nin, newest);
+  const operands all = read_operands(L, nin, x);
+  if (all.simple) {
+    if (all.plain ? run_numbers(L, e, nin, x) : run_square(L, e, x) || run_direct(L, e, nin, x)) return;
+  } else if (all.newest) {
+    record(L, e->op, nin, x, all.newest);
     return;
   }
-  run_program(L, e->op, nin);
+  run_program(L, e->op, nin, x, all.plain);
 }
 
 static int elementwise_call(lua_State *L) {

@@ -91,6 +91,12 @@ void grad__lua_metatable(lua_State *L, const char *name, const grad_fn *rows) {
   lua_setfield(L, -2, "__index");
 }
 
+struct grad_cache *grad__lua_cache(lua_State *L) {
+  grad_lua *g = grad__lua(L);
+  if (!g->cache) grad__lua_check(L, grad__cache_new(g->ctx, 0, 0, &g->cache));
+  return g->cache;
+}
+
 /* Lua's collector paces itself by Lua's own memory; here it is told of ours, a MiB at a time, as if Lua had allocated
  * it. Nothing is forced on a host that has stopped the collector. */
 void grad__lua_charge(lua_State *L, size_t bytes) {
