@@ -55,10 +55,12 @@ static grad_call *acquire(lua_State *L) {
   return c;
 }
 
-/* The newest trace among the arguments, lists of tensors included (one level). */
-static grad_trace *find_trace(lua_State *L, int nargs) {
+/* The newest trace among the arguments, lists of tensors included (one level), and the options (0: none). */
+static grad_trace *find_trace(lua_State *L, int nargs, int options) {
   grad_trace *t = NULL;
   if (grad__lua(L)->live_traces == 0) return NULL;
+  if (options)
+    for (lua_pushnil(L); lua_next(L, options); lua_pop(L, 1)) t = grad__trace_newer(L, t, -1);
   for (int i = 1; i <= nargs; i++) {
     t = grad__trace_newer(L, t, i);
     if (!lua_istable(L, i)) continue;
@@ -86,7 +88,7 @@ static grad_call *begin(lua_State *L, grad_trace *trace) {
   c->L = L;
   c->options = options;
   c->nargs = nargs;
-  c->trace = trace ? trace : find_trace(L, nargs);
+  c->trace = trace ? trace : find_trace(L, nargs, options);
   c->p = NULL;
   if (c->trace) {
     c->p = c->trace->p;
