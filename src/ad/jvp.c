@@ -115,7 +115,7 @@ static void push_tangent(grad_push *s, const grad_instr *ins) {
     y[k] = s->primal[ins->out + k];
     dy[k] = GRAD_NONE;
   }
-  grad_jvp a = {.p = s->p, .ins = ins, .x = x, .y = y, .dx = dx, .dy = dy};
+  grad_jvp a = {.p = s->p, .ins = ins, .x = x, .y = y, .dx = dx, .dy = dy, .joint = s->joint};
   if (ins->op->jvp) {
     ins->op->jvp(&a);
   } else if (!(ins->op->flags & GRAD_OP_LINEAR)) {
@@ -123,6 +123,7 @@ static void push_tangent(grad_push *s, const grad_instr *ins) {
   } else {
     push_linear(s, ins, &a, in);
   }
+  for (int32_t k = 0; k < ins->nout; k++) s->primal[ins->out + k] = y[k];
   keep_tangents(s, ins, dy);
 }
 
@@ -145,10 +146,11 @@ static void jvp_outputs(grad_push *s) {
   }
 }
 
-grad_status grad__ad_jvp(const grad_program *p, const bool *wrt, grad_program **out) {
+grad_status grad__push_program(const grad_program *p, const bool *wrt, bool joint, grad_program **out) {
   grad_push s;
   grad_status status = grad__push_start(&s, p);
   if (!status) {
+    s.joint = joint;
     grad__push_tangents(&s, wrt);
     grad__push_run(&s);
     if (!s.p->status) jvp_outputs(&s);
@@ -156,4 +158,8 @@ grad_status grad__ad_jvp(const grad_program *p, const bool *wrt, grad_program **
   }
   grad__push_end(&s);
   return status;
+}
+
+grad_status grad__ad_jvp(const grad_program *p, const bool *wrt, grad_program **out) {
+  return grad__push_program(p, wrt, true, out);
 }

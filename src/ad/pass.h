@@ -11,6 +11,7 @@ typedef struct grad_push {
   grad_program *p;
   grad_arena temporary;
   const int32_t *wheres;
+  bool joint;                /* as in grad_jvp */
   grad_id *primal, *tangent; /* by src value: its id in p; its tangent's, GRAD_NONE being zero */
 } grad_push;
 
@@ -25,6 +26,9 @@ void grad__push_end(grad_push *s);
 
 /* grad__push_tangent_of: the tangent of a src value, zeros written out. */
 grad_id grad__push_tangent_of(grad_push *s, grad_id src_value);
+
+/* grad__push_program: grad__ad_jvp; not `joint`: with tangents in instructions of their own, fit to be transposed. */
+grad_status grad__push_program(const grad_program *p, const bool *wrt, bool joint, grad_program **out);
 
 /* grad__mark_linear: linear[v] (preset false; true for the linear inputs) for all values made by the first ninstrs
  * instructions: v depends on a linear input. */

@@ -2,7 +2,7 @@
  * to its inputs. One sweep, linear in the number of instructions. */
 #include <string.h>
 
-#include "ad/pass.h"
+#include "ad/loop.h"
 
 void grad__mark_linear(const grad_program *p, int32_t ninstrs, bool *linear) {
   for (int32_t i = 0; i < ninstrs; i++) {
@@ -34,7 +34,8 @@ static void accumulate(grad_program *p, const grad_instr *ins, const bool *linea
                          grad__type_text(grad__type(p, v), want, sizeof want));
       return;
     }
-    ct[v] = grad__add_tangents(p, ct[v], cx[i]);
+    const bool stacks = ct[v] != GRAD_NONE && grad__type_numel(grad__type(p, v)) < 0;
+    ct[v] = stacks ? grad__add_stacks(p, ct[v], cx[i]) : grad__add_tangents(p, ct[v], cx[i]);
   }
 }
 

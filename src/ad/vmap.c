@@ -10,9 +10,11 @@ typedef struct batching {
   bool *batched; /* by src value */
 } batching;
 
+/* The batch axis comes first; behind the first axis of a stack of dynamic extent (loop.h). */
 static void batched_shape(const grad_type *t, int64_t size, int64_t *shape) {
-  shape[0] = size;
-  for (int i = 0; i < t->ndim; i++) shape[i + 1] = t->shape[i];
+  const int at = t->ndim && t->shape[0] == GRAD_DYNAMIC;
+  for (int i = 0; i < t->ndim; i++) shape[i + (i >= at)] = t->shape[i];
+  shape[at] = size;
 }
 
 static bool axes_fit(grad_program *p, const grad_type *t) {

@@ -45,7 +45,7 @@ typedef struct grad_infer {
   int nout; /* preset to op->nout; an op with nout < 0 sets it (at most GRAD_MAX_OUT) */
   grad_infer_out *out;
 } grad_infer;
-enum { GRAD_MAX_OUT = 64 };
+enum { GRAD_MAX_OUT = 512 };
 
 /* What eval gets. Inputs may have any strides; outputs are row-major, of the inferred type, uninitialised, and overlap
  * no input. `scratch` has the bytes that the op's scratch slot asked for, 64-byte aligned. Eval allocates nothing
@@ -63,14 +63,17 @@ typedef struct grad_eval {
   void *call_ud;
 } grad_eval;
 
-/* Forward rule. p is the program being built; x, y the primal inputs and outputs in p; dx the tangents (GRAD_NONE:
- * zero). Sets dy[k] (preset GRAD_NONE: zero). What it emits must be linear in dx, and every instruction that depends on
- * dx must be one that has a transpose for those inputs. */
+/* Forward rule. p is the program being built; x, y the primal inputs and outputs in p; dx the tangents (GRAD_NONE: zero).
+ * Sets dy[k] (preset GRAD_NONE: zero). What it emits must be linear in dx, and every instruction that depends on dx must
+ * be one that has a transpose for those inputs; when `joint`, only forward mode is wanted, and instructions may compute
+ * values and tangents together. A rule that computes an output along may put it into y[k]: the instruction it stands for
+ * is then dropped when nothing else needs it. */
 typedef struct grad_jvp {
   grad_program *p;
   const grad_instr *ins; /* params and subs; its ids belong to another program */
-  const grad_id *x, *y, *dx;
-  grad_id *dy;
+  const grad_id *x, *dx;
+  grad_id *y, *dy;
+  bool joint;
 } grad_jvp;
 
 /* Transposition of an instruction that is linear in the inputs with linear[i] set. x[i] is the primal value in p for

@@ -58,6 +58,11 @@ static grad_id stick(grad_program *p, grad_status status) {
   return GRAD_NONE;
 }
 
+bool grad__program_try(grad_program *p, grad_status status) {
+  if (status) stick(p, status);
+  return !p->status;
+}
+
 /* --- growing arrays */
 
 static int32_t grown_cap(int32_t cap, int32_t need) {

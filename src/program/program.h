@@ -88,6 +88,9 @@ static inline const grad_type *grad__type(const grad_program *p, grad_id v) { re
 static inline const grad_instr *grad__producer(const grad_program *p, grad_id v) {
   return p->producers[v] < 0 ? NULL : &p->instrs[p->producers[v]];
 }
+/* Takes over the failure of a pass (message in the context) that was run on behalf of p. Returns false on failure. */
+bool grad__program_try(grad_program *p, grad_status status);
+
 int64_t grad__type_numel(const grad_type *t); /* 0-d: 1; with a dynamic extent: -1 */
 bool grad__type_equal(const grad_type *a, const grad_type *b);
 const char *grad__type_text(const grad_type *t, char *text, size_t size); /* "f64 2 x 3" */

@@ -1,0 +1,105 @@
+/* control.h: instructions with nested programs: cond, while, scan, checkpoint, custom, linear_solve.
+ *
+ * A nested program is closed: what its function captured from outside is among its inputs, and it reads no numbers
+ * (nscalars is 0; grad__close_scalars turns numbers into inputs). The builders take ids of the outer program and write
+ * the ids of the results; on failure these are GRAD_NONE and the program's status tells why. They retain nested
+ * programs, which must not change afterwards.
+ */
+#ifndef GRAD_AD_CONTROL_H
+#define GRAD_AD_CONTROL_H
+
+#include "ad/ad.h"
+#include "ops/ops.h"
+
+/* grad__close_scalars: p with each instruction that reads a number replaced by an input, after p's own. numbers and
+ * dtypes tell what each of them was; room for p->ninstrs entries suffices; *count tells how many there are. */
+grad_status grad__close_scalars(const grad_program *p, int32_t *numbers, grad_dtype *dtypes, int32_t *count,
+                                grad_program **out);
+
+/* --- op_cond.c: one of two programs of equal types, args -> results, by a 0-d bool. Under vmap with a batched
+ * predicate both run and the results are selected. out: yes->noutputs ids. */
+void grad__cond(grad_program *p, grad_id predicate, grad_program *yes, grad_program *no, int32_t nargs,
+                const grad_id *args, grad_id *out);
+
+/* --- op_loop.c. A body's inputs: the consts, the carry, for scan one row (first axis) of each xs. Its outputs: the new
+ * carry, of the old one's types, then the ys. Results: the last carry, then the ys stacked along a new first axis. */
+typedef struct grad_loop {
+  grad_program *body;
+  int32_t nconsts, ncarry, nxs;
+  const grad_id *consts, *init, *xs;
+  int64_t length; /* scan: the extent of the xs' first axis */
+  bool reverse;   /* scan: from the last row to the first; ys stand at the row they come from */
+} grad_loop;
+
+/* out: body->noutputs ids. */
+void grad__scan(grad_program *p, const grad_loop *loop, grad_id *out);
+
+/* The same result; derivatives in reverse keep the carry every `every` steps only, and recompute the steps between
+ * (every = sqrt(length) needs least memory). */
+void grad__scan_checkpointed(grad_program *p, const grad_loop *loop, int64_t every, grad_id *out);
+
+/* test: consts, carry -> a 0-d bool; the body runs while it is true. No xs, no ys. Reverse mode keeps what each step
+ * leaves behind on a stack that grows. Under vmap with a batched test, all run until the last has ended; those that
+ * have ended stay as they are. out: loop->ncarry ids. */
+void grad__while_loop(grad_program *p, grad_program *test, const grad_loop *loop, grad_id *out);
+
+/* --- op_checkpoint.c: body's results; reverse mode keeps the args only, and runs the body again. */
+void grad__checkpoint(grad_program *p, grad_program *body, int32_t nargs, const grad_id *args, grad_id *out);
+
+/* --- op_custom.c: a function with derivative rules of its own. jvp (or NULL): args, then a tangent for each float arg
+ * -> a tangent for each float result. vjp (or NULL): args, then a cotangent for each float result -> a cotangent for
+ * each float arg. A missing rule is derived from the other by transposition. Rules are differentiated in turn. */
+void grad__custom(grad_program *p, grad_program *f, grad_program *jvp, grad_program *vjp, int32_t nargs,
+                  const grad_id *args, grad_id *out);
+
+/* --- op_linear_solve.c: x with A x = b, where matvec: consts, v -> A v and vecmat: consts, w -> A' w are linear in
+ * their last input, of b's type. Matrix-free: GMRES (Saad, Schultz 1986), which ends exactly after numel(b) steps. A
+ * system that does not converge is ESINGULAR when the program runs. */
+grad_id grad__linear_solve(grad_program *p, grad_program *matvec, grad_program *vecmat, int32_t nconsts,
+                           const grad_id *consts, grad_id b);
+
+/* --- implicit.c: derivatives by the implicit function theorem.
+ * residual: x, args... -> r, of x's type. solution solves residual(solution, args) = 0 and is given, by whatever means;
+ * the result is solution, with the derivatives in args that the equation implies: dx = -(dr/dx)^-1 (dr/da) da.
+ * solution's own dependence on anything is cut. A fixed point x = g(x, a) has the residual x - g; a minimum the
+ * gradient. */
+grad_id grad__implicit(grad_program *p, grad_program *residual, grad_id solution, int32_t nargs, const grad_id *args);
+
+/* --- shared by these ops (control.c) */
+
+/* An empty program with inputs of the same types; an input of a type. */
+grad_status grad__program_like(const grad_program *p, grad_program **out);
+grad_id grad__program_input_like(grad_program *p, const grad_type *type);
+
+/* For infer: outputs [from, from + n) of a nested program are the op's outputs; `rows`: stacked along a new first axis
+ * of that extent (NULL: not stacked). */
+grad_status grad__infer_like_outputs(grad_infer *a, const grad_program *sub, int32_t from, int32_t n,
+                                     const int64_t *rows);
+/* For eval: the nested program's outputs are the op's. */
+grad_status grad__call_sub(const grad_eval *a, grad_program *sub, const grad_array *const *in);
+/* For ops whose subs all map inputs [skip, nin) to the outputs: the same op with the subs transposed, on the inputs
+ * before `skip`, those that are not linear, and the cotangents. */
+void grad__transpose_call(grad_transpose *a, int32_t skip);
+/* where, for each element along the batch axis, by a mask of one axis. */
+grad_id grad__where_rows(grad_program *p, grad_id mask, grad_id yes, grad_id no);
+/* Zeros in place of an absent cotangent. */
+grad_id grad__or_zeros(grad_program *p, grad_id v, const grad_type *type);
+
+/* p's inputs and outputs in another order; either list may leave some out or repeat outputs. */
+grad_status grad__reorder(const grad_program *p, int32_t nin, const int32_t *in, int32_t nout, const int32_t *out,
+                          grad_program **result);
+/* Propagates `active` (by value; inputs preset, the rest false): reached by a tangent. */
+void grad__mark_active(const grad_program *p, bool *active);
+
+/* A body cut for reverse mode. primal: inputs -> outputs, residuals; linear: residuals, tangents -> tangents of the
+ * first nlin outputs. When there are more than `most` residuals, or one of them has a dynamic extent, or `recompute`,
+ * the residuals are just the inputs and `linear` computes all else again. */
+typedef struct grad_cut {
+  grad_program *primal, *linear;
+  int32_t nresiduals;
+} grad_cut;
+grad_status grad__cut_body(const grad_program *body, const bool *wrt, int32_t nlin, int32_t most, bool recompute,
+                           grad_cut *out);
+void grad__cut_clear(grad_cut *cut);
+
+#endif

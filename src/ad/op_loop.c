@@ -1,0 +1,387 @@
+/* op_loop.c: scan and while: what they compute. Their rules are in loop_jvp.c, loop_transpose.c and loop_batch.c.
+ *
+ * A step writes its carry into one of two sets of buffers in turn, and its ys straight into their row of the stack, so
+ * that a step allocates nothing. */
+#include <string.h>
+
+#include "ad/loop.h"
+
+/* --- inference */
+
+static grad_status expect_type(grad_infer *a, const char *what, int32_t i, const grad_type *want,
+                               const grad_type *got) {
+  if (grad__type_equal(want, got)) return GRAD_OK;
+  char w[128], g[128];
+  return grad__fail(a->ctx, GRAD_ESHAPE, "%s: %s %d is %s, the function takes %s", a->op->name, what, i + 1,
+                    grad__type_text(got, g, sizeof g), grad__type_text(want, w, sizeof w));
+}
+
+static grad_status infer_carry(grad_infer *a, const grad_loop_view *v) {
+  for (int32_t k = 0; k < v->ncarry; k++) {
+    const grad_type *before = &a->in[v->nconsts + k], *after = grad__type(v->body, v->body->outputs[k]);
+    grad_status status = expect_type(a, "state", k, grad__type(v->body, v->body->inputs[v->nconsts + k]), before);
+    if (status) return status;
+    if (grad__type_equal(before, after)) continue;
+    char b[128], t[128];
+    return grad__fail(a->ctx, before->dtype != after->dtype ? GRAD_EDTYPE : GRAD_ESHAPE,
+                      "%s: state %d begins as %s and is %s after one step: a loop's state keeps its shape and dtype",
+                      a->op->name, k + 1, grad__type_text(before, b, sizeof b), grad__type_text(after, t, sizeof t));
+  }
+  return GRAD_OK;
+}
+
+/* A draw with the same generator state in every step would give the same numbers in every step. */
+static grad_status refuse_draws(grad_infer *a, const grad_loop_view *v) {
+  const grad_program *body = v->body;
+  for (int32_t i = 0; i < body->ninstrs; i++) {
+    const grad_instr *ins = &body->instrs[i];
+    if (!(ins->op->flags & GRAD_OP_RANDOM)) continue;
+    const int32_t input = -1 - body->producers[ins->in[0]];
+    if (input >= v->nconsts || body->producers[ins->in[0]] >= 0) continue;
+    const char *where = grad__program_where(body, ins);
+    return grad__fail(
+        a->ctx, GRAD_EVALUE,
+        "%s: a random draw%s%s inside the loop would give the same numbers at every step: draw before the "
+        "loop and pass them in as rows",
+        a->op->name, *where ? " at " : "", where);
+  }
+  return GRAD_OK;
+}
+
+static grad_status infer_loop(grad_infer *a, const grad_loop_view *v) {
+  if (v->body->status) return v->body->status;
+  if (v->nxs < 0 || v->nys < 0 || v->body->ninputs != a->nin || v->body->nscalars) {
+    return grad__fail(a->ctx, GRAD_EINTERNAL, "%s: the body takes %d values and gives %d, for %d inputs", a->op->name,
+                      v->body->ninputs, v->body->noutputs, a->nin);
+  }
+  for (int32_t i = 0; i < v->nconsts; i++) {
+    grad_status status = expect_type(a, "captured value", i, grad__type(v->body, v->body->inputs[i]), &a->in[i]);
+    if (status) return status;
+  }
+  grad_status status = infer_carry(a, v);
+  if (!status) status = refuse_draws(a, v);
+  if (!status) status = grad__infer_like_outputs(a, v->body, 0, v->ncarry, NULL);
+  if (!status) status = grad__infer_like_outputs(a, v->body, v->ncarry, v->nys, &v->length);
+  a->nout = v->ncarry + v->nys;
+  return status;
+}
+
+static grad_loop_view view_of(const grad_infer *a) {
+  const grad_instr ins = {.params = a->params, .subs = a->subs, .nin = a->nin, .nsubs = a->nsubs};
+  return grad__loop_view(&ins);
+}
+
+static grad_status scan_infer(grad_infer *a) {
+  const grad_loop_view v = view_of(a);
+  grad_status status = infer_loop(a, &v);
+  for (int32_t k = 0; k < v.nxs && !status; k++) {
+    const grad_type *xs = &a->in[v.nconsts + v.ncarry + k];
+    if (xs->ndim < 1 || (xs->shape[0] != v.length && xs->shape[0] != GRAD_DYNAMIC)) {
+      char text[128];
+      return grad__fail(a->ctx, GRAD_ESHAPE, "scan: rows %d are %s, expected a first axis of %lld", k + 1,
+                        grad__type_text(xs, text, sizeof text), (long long)v.length);
+    }
+    const grad_type row = {xs->shape + 1, xs->dtype, (uint8_t)(xs->ndim - 1)};
+    status = expect_type(a, "row of xs", k, grad__type(v.body, v.body->inputs[v.nconsts + v.ncarry + k]), &row);
+  }
+  return status;
+}
+
+static grad_status while_infer(grad_infer *a) {
+  const grad_loop_view v = view_of(a);
+  if (v.test->status) return v.test->status;
+  const grad_type *t = v.test->noutputs == 1 ? grad__type(v.test, v.test->outputs[0]) : NULL;
+  if (!t || v.test->ninputs != v.nconsts + v.ncarry || t->ndim != 0 || t->dtype != GRAD_BOOL) {
+    char text[128];
+    return grad__fail(a->ctx, GRAD_EDTYPE,
+                      "while_loop: the condition must give a 0-d bool, as x:lt(1) does; it gives %s",
+                      t ? grad__type_text(t, text, sizeof text) : "nothing");
+  }
+  return infer_loop(a, &v);
+}
+
+/* --- evaluation */
+
+/* A run: headers for one call of the body, and two sets of buffers for the carry. */
+typedef struct loop_run {
+  const grad_eval *a;
+  grad_loop_view v;
+  grad_array *in, *out; /* of the body */
+  const grad_array **args;
+  char *buffers[2];
+  int64_t step;
+} loop_run;
+
+static size_t padded(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+static size_t carry_bytes(const grad_loop_view *v) {
+  size_t bytes = 0;
+  for (int32_t k = 0; k < v->ncarry; k++) {
+    const grad_type *t = grad__type(v->body, v->body->outputs[k]);
+    bytes += padded((size_t)grad__type_numel(t) * grad__dtype_size((grad_dtype)t->dtype));
+  }
+  return bytes;
+}
+
+static int64_t loop_scratch(const grad_program *p, const grad_instr *ins) {
+  (void)p;
+  const grad_loop_view v = grad__loop_view(ins);
+  const size_t headers = ((size_t)v.body->ninputs + (size_t)v.body->noutputs + 1) * sizeof(grad_array);
+  return (int64_t)(padded(headers) + padded((size_t)v.body->ninputs * sizeof(void *) + 8) + 2 * carry_bytes(&v));
+}
+
+static loop_run run_start(const grad_eval *a) {
+  loop_run r = {.a = a, .v = grad__loop_view(a->ins)};
+  const size_t nin = (size_t)r.v.body->ninputs, nout = (size_t)r.v.body->noutputs;
+  char *room = a->scratch;
+  r.in = (grad_array *)(void *)room;
+  r.out = r.in + nin;
+  room += padded((nin + nout + 1) * sizeof(grad_array));
+  r.args = (const grad_array **)(void *)room;
+  room += padded(nin * sizeof(void *) + 8);
+  r.buffers[0] = room;
+  r.buffers[1] = room + carry_bytes(&r.v);
+  for (size_t i = 0; i < nin; i++) {
+    r.in[i] = *a->in[i];
+    r.args[i] = &r.in[i];
+  }
+  return r;
+}
+
+/* Headers of the next carry in the buffers of this step. */
+static void place_carry(loop_run *r) {
+  char *at = r->buffers[r->step % 2];
+  for (int32_t k = 0; k < r->v.ncarry; k++) {
+    const grad_type *t = grad__type(r->v.body, r->v.body->outputs[k]);
+    grad__array_wrap(&r->out[k], at, (grad_dtype)t->dtype, t->ndim, t->shape);
+    at += padded((size_t)grad__type_numel(t) * grad__dtype_size((grad_dtype)t->dtype));
+  }
+}
+
+/* The row of a stack that y number k of this step goes to. */
+static void place_y(loop_run *r, int32_t k, const grad_array *stack, int64_t row) {
+  const grad_type *t = grad__type(r->v.body, r->v.body->outputs[r->v.ncarry + k]);
+  const size_t bytes = (size_t)grad__type_numel(t) * grad__dtype_size((grad_dtype)t->dtype);
+  char *data = bytes ? (char *)stack->data + (size_t)row * bytes : NULL;
+  grad__array_wrap(&r->out[r->v.ncarry + k], data ? data : stack->data, (grad_dtype)t->dtype, t->ndim, t->shape);
+}
+
+static grad_status run_body(loop_run *r) {
+  grad_status status = r->a->call(r->a->call_ud, r->v.body, r->args, NULL, r->out);
+  for (int32_t k = 0; k < r->v.ncarry && !status; k++) r->in[r->v.nconsts + k] = r->out[k];
+  r->step++;
+  return status ? status : grad__interrupted(r->a->ctx);
+}
+
+static void give_carry(const loop_run *r) {
+  for (int32_t k = 0; k < r->v.ncarry; k++) grad__array_copy(r->a->out[k], &r->in[r->v.nconsts + k]);
+}
+
+static grad_status new_stack(const loop_run *r, int32_t k, int64_t rows, grad_array *out) {
+  const grad_type *t = grad__type(r->v.body, r->v.body->outputs[r->v.ncarry + k]);
+  int64_t shape[GRAD_MAX_AXES] = {rows};
+  for (int i = 0; i < t->ndim; i++) shape[i + 1] = t->shape[i];
+  return grad__array_new(r->a->ctx, (grad_dtype)t->dtype, t->ndim + 1, shape, out);
+}
+
+static grad_status scan_steps(loop_run *r, int64_t length) {
+  const int32_t first = r->v.nconsts + r->v.ncarry;
+  for (int64_t t = 0; t < length; t++) {
+    const int64_t row = r->v.reverse ? length - 1 - t : t;
+    for (int32_t k = 0; k < r->v.nxs; k++) grad__view_drop(r->a->in[first + k], 0, row, &r->in[first + k]);
+    place_carry(r);
+    for (int32_t k = 0; k < r->v.nys; k++) place_y(r, k, r->a->out[r->v.ncarry + k], row);
+    grad_status status = run_body(r);
+    if (status) return status;
+  }
+  give_carry(r);
+  return GRAD_OK;
+}
+
+static grad_status scan_eval(const grad_eval *a) {
+  loop_run r = run_start(a);
+  const bool dynamic = r.v.length == GRAD_DYNAMIC;
+  int64_t length = r.v.length;
+  for (int32_t k = 0; k < r.v.nxs && length == GRAD_DYNAMIC; k++)
+    length = a->in[r.v.nconsts + r.v.ncarry + k]->shape[0];
+  grad_status status = GRAD_OK;
+  for (int32_t k = 0; k < r.v.nys && dynamic && !status; k++) status = new_stack(&r, k, length, a->out[r.v.ncarry + k]);
+  return status ? status : scan_steps(&r, length);
+}
+
+static grad_status test_passes(loop_run *r, bool *passes) {
+  uint8_t flag = 0;
+  grad_array out;
+  grad__array_wrap(&out, &flag, GRAD_BOOL, 0, NULL);
+  grad_status status = r->a->call(r->a->call_ud, r->v.test, r->args, NULL, &out);
+  *passes = flag != 0;
+  return status;
+}
+
+/* Doubles the stacks when the next row does not fit. */
+static grad_status grow_stacks(loop_run *r, int64_t *cap) {
+  if (r->step < *cap) return GRAD_OK;
+  const int64_t rows = *cap ? 2 * *cap : 16;
+  for (int32_t k = 0; k < r->v.nys; k++) {
+    grad_array *stack = r->a->out[r->v.ncarry + k], bigger = {0};
+    grad_status status = new_stack(r, k, rows, &bigger);
+    if (status) return status;
+    const size_t bytes = (size_t)grad__array_numel(stack) * grad__dtype_size((grad_dtype)bigger.dtype);
+    if (*cap && bytes) memcpy(bigger.data, stack->data, bytes);
+    grad__array_release(stack);
+    *stack = bigger;
+  }
+  *cap = rows;
+  return GRAD_OK;
+}
+
+static grad_status while_steps(loop_run *r) {
+  int64_t cap = 0;
+  bool passes = false;
+  grad_status status = grow_stacks(r, &cap);
+  if (!status) status = test_passes(r, &passes);
+  while (!status && passes) {
+    status = grow_stacks(r, &cap);
+    if (status) break;
+    place_carry(r);
+    for (int32_t k = 0; k < r->v.nys; k++) place_y(r, k, r->a->out[r->v.ncarry + k], r->step);
+    status = run_body(r);
+    if (!status) status = test_passes(r, &passes);
+  }
+  return status;
+}
+
+static grad_status while_eval(const grad_eval *a) {
+  loop_run r = run_start(a);
+  grad_status status = while_steps(&r);
+  for (int32_t k = 0; k < r.v.nys; k++) {
+    if (status) {
+      grad__array_release(a->out[r.v.ncarry + k]);
+    } else {
+      a->out[r.v.ncarry + k]->shape[0] = r.step;
+    }
+  }
+  if (!status) give_carry(&r);
+  return status;
+}
+
+/* --- adding stacks */
+
+static grad_status add_stacks_infer(grad_infer *a) {
+  const grad_type *t = &a->in[0];
+  if (!grad__type_equal(t, &a->in[1])) return grad__fail(a->ctx, GRAD_EINTERNAL, "add_stacks: two types");
+  a->out[0].dtype = t->dtype;
+  a->out[0].ndim = t->ndim;
+  memcpy(a->out[0].shape, t->shape, t->ndim * sizeof *t->shape);
+  return GRAD_OK;
+}
+
+static grad_status add_stacks_eval(const grad_eval *a) {
+  const grad_array *x = a->in[0], *y = a->in[1];
+  grad_array sum = {0};
+  grad_status status = grad__array_new(a->ctx, (grad_dtype)x->dtype, x->ndim, x->shape, &sum);
+  if (status) return status;
+  const int64_t n = grad__array_numel(&sum);
+  for (int64_t i = 0; i < n; i++) {
+    if (sum.dtype == GRAD_F32) {
+      ((float *)sum.data)[i] = ((const float *)x->data)[i] + ((const float *)y->data)[i];
+    } else {
+      ((double *)sum.data)[i] = ((const double *)x->data)[i] + ((const double *)y->data)[i];
+    }
+  }
+  *a->out[0] = sum;
+  return GRAD_OK;
+}
+
+static void add_stacks_transpose(grad_transpose *a) {
+  for (int i = 0; i < 2; i++) {
+    if (a->linear[i]) a->cx[i] = a->cy[0];
+  }
+}
+
+static void add_stacks_batch(grad_batch *a) {
+  if (a->batched[0] && a->batched[1]) {
+    a->y[0] = grad__add_stacks(a->p, a->x[0], a->x[1]);
+  } else {
+    grad__program_fail(a->p, GRAD_EUNSUPPORTED, "vmap: a stack of a while_loop shared by the batch cannot be added to");
+  }
+}
+
+const grad_op grad__op_add_stacks = {
+    .name = "add_stacks",
+    .nin = 2,
+    .nout = 1,
+    .row = -1,
+    .flags = GRAD_OP_LINEAR,
+    .sparsity = GRAD_SPARSITY_DENSE,
+    .doc = "the sum of two stacks of a while loop",
+    .infer = add_stacks_infer,
+    .eval = add_stacks_eval,
+    .transpose = add_stacks_transpose,
+    .batch = add_stacks_batch,
+};
+
+grad_id grad__add_stacks(grad_program *p, grad_id a, grad_id b) {
+  return grad__emit(p, &grad__op_add_stacks, 2, (const grad_id[]){a, b}, 0, NULL);
+}
+
+/* --- ops and builders */
+
+const grad_op grad__op_scan = {
+    .name = "scan",
+    .nin = -1,
+    .nout = -1,
+    .row = -1,
+    .flags = GRAD_OP_CONTROL,
+    .sparsity = GRAD_SPARSITY_DENSE,
+    .doc = "a function applied to a state and to each row in turn",
+    .infer = scan_infer,
+    .eval = scan_eval,
+    .scratch = loop_scratch,
+    .jvp = grad__loop_jvp,
+    .transpose = grad__scan_transpose,
+    .batch = grad__loop_batch,
+};
+
+const grad_op grad__op_while = {
+    .name = "while",
+    .nin = -1,
+    .nout = -1,
+    .row = -1,
+    .flags = GRAD_OP_CONTROL,
+    .sparsity = GRAD_SPARSITY_DENSE,
+    .doc = "a function applied to a state while a condition holds",
+    .infer = while_infer,
+    .eval = while_eval,
+    .scratch = loop_scratch,
+    .jvp = grad__loop_jvp,
+    .batch = grad__loop_batch,
+};
+
+grad_id grad__emit_loop(grad_program *p, const grad_loop *loop, grad_program *test) {
+  const int32_t n = loop->nconsts + loop->ncarry + loop->nxs;
+  grad_id *in = p->status ? NULL : grad__ids_new(&p->arena, n);
+  if (!in) {
+    grad__program_try(p, p->ctx->status);
+    return GRAD_NONE;
+  }
+  for (int32_t i = 0; i < loop->nconsts; i++) in[i] = loop->consts[i];
+  for (int32_t i = 0; i < loop->ncarry; i++) in[loop->nconsts + i] = loop->init[i];
+  for (int32_t i = 0; i < loop->nxs; i++) in[loop->nconsts + loop->ncarry + i] = loop->xs[i];
+  const int64_t params[4] = {loop->nconsts, loop->ncarry, loop->length, loop->reverse};
+  grad_program *const subs[2] = {loop->body, test};
+  return test ? grad__emit_nested(p, &grad__op_while, n, in, 2, params, 2, subs)
+              : grad__emit_nested(p, &grad__op_scan, n, in, 4, params, 1, subs);
+}
+
+static void give_ids(grad_id first, int32_t n, grad_id *out) {
+  for (int32_t k = 0; k < n; k++) out[k] = first == GRAD_NONE ? first : first + k;
+}
+
+void grad__scan(grad_program *p, const grad_loop *loop, grad_id *out) {
+  give_ids(grad__emit_loop(p, loop, NULL), loop->body->noutputs, out);
+}
+
+void grad__while_loop(grad_program *p, grad_program *test, const grad_loop *loop, grad_id *out) {
+  give_ids(grad__emit_loop(p, loop, test), loop->ncarry, out);
+}

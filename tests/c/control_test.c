@@ -1,0 +1,308 @@
+/* control_test.c: cond, scan, while, checkpoint, custom: each against the same function written without them, through
+ * every transform and pairs of transforms. */
+#include "ad/control.h"
+#include "check_alloc.h"
+#include "check_program.h"
+#include "fn/fn.h"
+
+static const int64_t two[] = {2}, square[] = {2, 2}, rows[] = {5, 2};
+
+static grad_program *program(grad_ctx *ctx) {
+  grad_program *p = NULL;
+  check(grad__program_new(ctx, &p) == GRAD_OK);
+  return p;
+}
+
+static grad_program *finished(grad_program *p, int32_t n, const grad_id *outputs) {
+  for (int32_t i = 0; i < n; i++) grad__program_output(p, outputs[i]);
+  if (!check(p->status == GRAD_OK)) fprintf(stderr, "  %s\n", grad_message(p->ctx));
+  return p;
+}
+
+/* --- two programs of one function */
+
+static void compare_runs(grad_ctx *ctx, grad_program *p, grad_program *q, const char *what, uint64_t seed, bool planned) {
+  check(grad__verify(p) == GRAD_OK);
+  if (!check(p->ninputs == q->ninputs && p->noutputs == q->noutputs)) return;
+  check_arrays in = {0}, a, b;
+  check_push_random(ctx, &in, p, 0, p->ninputs, &seed);
+  bool good = check(check_run(p, &in, NULL, &a) == GRAD_OK) && check(check_run(q, &in, NULL, &b) == GRAD_OK);
+  for (int32_t i = 0; good && i < p->noutputs; i++) good = check(check_same_array(&a.a[i], &b.a[i], 1e-11));
+  if (good && planned) {
+    grad_plan *plan = NULL;
+    const grad_array *args[CHECK_MOST];
+    for (int32_t i = 0; i < in.n; i++) args[i] = &in.a[i];
+    good = check(grad__plan_new(p, &plan) == GRAD_OK);
+    for (int round = 0; good && round < 2; round++) {
+      check_arrays c = {.n = p->noutputs};
+      good = check(grad__plan_run(plan, args, NULL, c.a) == GRAD_OK);
+      for (int32_t i = 0; good && i < p->noutputs; i++) good = check(check_same_array(&c.a[i], &b.a[i], 1e-11));
+      check_release(&c);
+    }
+    grad__plan_free(plan);
+  }
+  if (!good) fprintf(stderr, "  in %s: %s\n", what, grad_message(ctx));
+  check_release(&a);
+  check_release(&b);
+  check_release(&in);
+}
+
+typedef grad_status (*transform)(const grad_program *p, grad_program **out);
+
+static const bool all[8] = {true, true, true, true, true, true, true, true};
+static const bool some[8] = {true, false, true, false, true, false, true, false};
+
+static grad_status do_grad(const grad_program *p, grad_program **out) { return grad__ad_grad(p, all, out); }
+static grad_status do_jvp(const grad_program *p, grad_program **out) { return grad__ad_jvp(p, all, out); }
+static grad_status do_vjp(const grad_program *p, grad_program **out) { return grad__ad_vjp(p, all, p->noutputs, out); }
+static grad_status do_first_vjp(const grad_program *p, grad_program **out) {
+  return grad__ad_vjp(p, (const bool[8]){true}, p->noutputs, out);
+}
+static grad_status do_vmap(const grad_program *p, grad_program **out) { return grad__ad_vmap(p, 3, all, NULL, out); }
+static grad_status do_some_vmap(const grad_program *p, grad_program **out) { return grad__ad_vmap(p, 3, some, NULL, out); }
+
+static void compare_transforms(grad_ctx *ctx, grad_program *p, grad_program *q, const char *name) {
+  static const struct {
+    const char *name;
+    transform run;
+  } list[] = {{"grad", do_grad},   {"jvp", do_jvp},   {"vjp", do_vjp}, {"vjp of the first", do_first_vjp},
+              {"vmap", do_vmap},   {"vmap of some", do_some_vmap}};
+  enum { COUNT = sizeof list / sizeof *list };
+  compare_runs(ctx, p, q, name, 3, true);
+  for (int i = 0; i < COUNT; i++) {
+    grad_program *p1 = NULL, *q1 = NULL;
+    char what[128];
+    snprintf(what, sizeof what, "%s of %s", list[i].name, name);
+    if (!check(list[i].run(p, &p1) == GRAD_OK) || !check(list[i].run(q, &q1) == GRAD_OK)) {
+      fprintf(stderr, "  in %s: %s\n", what, grad_message(ctx));
+      grad__program_release(p1);
+      continue;
+    }
+    compare_runs(ctx, p1, q1, what, (uint64_t)i, true);
+    for (int j = 1; j < COUNT; j++) {
+      grad_program *p2 = NULL, *q2 = NULL;
+      if (p1->ninputs > 8) break;
+      snprintf(what, sizeof what, "%s of %s of %s", list[j].name, list[i].name, name);
+      if (check(list[j].run(p1, &p2) == GRAD_OK) && check(list[j].run(q1, &q2) == GRAD_OK)) {
+        compare_runs(ctx, p2, q2, what, (uint64_t)(10 * i + j), false);
+      } else {
+        fprintf(stderr, "  in %s: %s\n", what, grad_message(ctx));
+      }
+      grad__program_release(p2);
+      grad__program_release(q2);
+    }
+    grad__program_release(p1);
+    grad__program_release(q1);
+  }
+}
+
+/* --- cond: x > 0 in its first element ? sum(sin(x) a) : sum(x^2) + a-part */
+
+static grad_program *branch(grad_ctx *ctx, bool positive) {
+  grad_program *p = program(ctx);
+  const grad_id x = grad__program_input(p, GRAD_F64, 1, two), a = grad__program_input(p, GRAD_F64, 1, two);
+  const grad_id v = positive ? grad__mul(p, grad__op1(p, &grad__op_sin, x), a) : grad__mul(p, x, grad__mul(p, x, x));
+  return finished(p, 2, (const grad_id[]){grad__sum(p, v, 1, false), v});
+}
+
+static grad_program *with_cond(grad_ctx *ctx, bool staged) {
+  grad_program *p = program(ctx), *yes = branch(ctx, true), *no = branch(ctx, false);
+  const grad_id x = grad__program_input(p, GRAD_F64, 1, two), a = grad__program_input(p, GRAD_F64, 1, two);
+  const grad_id first = grad__sum(p, grad__slice(p, x, (const int64_t[]){0}, (const int64_t[]){1}, (const int64_t[]){1}), 1, false);
+  const grad_id positive = grad__op2(p, &grad__op_gt, first, grad__lit(p, 0, first)), args[] = {x, a};
+  grad_id out[2], other[2];
+  if (staged) {
+    grad__cond(p, positive, yes, no, 2, args, out);
+  } else {
+    grad__inline(p, yes, args, NULL, out, NULL);
+    grad__inline(p, no, args, NULL, other, NULL);
+    for (int k = 0; k < 2; k++) out[k] = grad__where(p, k ? grad__broadcast(p, positive, 1, two) : positive, out[k], other[k]);
+  }
+  grad__program_release(yes);
+  grad__program_release(no);
+  return finished(p, 2, out);
+}
+
+/* --- scan: h = tanh(W h + x), y = h sum(x) */
+
+static grad_program *cell(grad_ctx *ctx) {
+  grad_program *p = program(ctx);
+  const grad_id w = grad__program_input(p, GRAD_F64, 2, square), h = grad__program_input(p, GRAD_F64, 1, two);
+  const grad_id x = grad__program_input(p, GRAD_F64, 1, two);
+  const grad_id column = grad__matmul(p, grad__op1(p, &grad__op_sin, w), grad__reshape(p, h, 2, (const int64_t[]){2, 1}), false, false);
+  const grad_id next = grad__op1(p, &grad__op_tanh, grad__add(p, grad__reshape(p, column, 1, two), x));
+  return finished(p, 2, (const grad_id[]){next, grad__mul(p, next, grad__sum(p, x, 1, false))});
+}
+
+typedef enum scan_form { PLAIN, STAGED, CHECKPOINTED } scan_form;
+
+static void unroll(grad_program *p, const grad_program *body, const grad_id *in, bool reverse, grad_id *out) {
+  grad_id ys[5], step[2], h = in[1];
+  for (int t = 0; t < 5; t++) {
+    const int64_t row = reverse ? 4 - t : t;
+    const grad_id x = grad__slice(p, in[2], (const int64_t[]){row, 0}, (const int64_t[]){1, 2}, (const int64_t[]){1, 1});
+    grad__inline(p, body, (const grad_id[]){in[0], h, grad__reshape(p, x, 1, two)}, NULL, step, NULL);
+    h = step[0];
+    ys[row] = grad__reshape(p, step[1], 2, (const int64_t[]){1, 2});
+  }
+  out[0] = h;
+  out[1] = grad__concat(p, 5, ys, 0);
+}
+
+static grad_program *with_scan(grad_ctx *ctx, scan_form form, bool reverse) {
+  grad_program *p = program(ctx), *body = cell(ctx);
+  const grad_id in[] = {grad__program_input(p, GRAD_F64, 2, square), grad__program_input(p, GRAD_F64, 1, two),
+                        grad__program_input(p, GRAD_F64, 2, rows)};
+  const grad_loop loop = {.body = body, .nconsts = 1, .ncarry = 1, .nxs = 1, .consts = in, .init = in + 1, .xs = in + 2,
+                          .length = 5, .reverse = reverse};
+  grad_id out[2];
+  if (form == PLAIN) {
+    unroll(p, body, in, reverse, out);
+  } else if (form == STAGED) {
+    grad__scan(p, &loop, out);
+  } else {
+    grad__scan_checkpointed(p, &loop, 2, out);
+  }
+  grad__program_release(body);
+  const grad_id total = grad__add(p, grad__sum(p, out[0], 1, false), grad__sum(p, out[1], 3, false));
+  return finished(p, 3, (const grad_id[]){total, out[0], out[1]});
+}
+
+/* --- while: v = sin(v) a + 1, i = i + 1 while i < n; the state starts without a tangent in part */
+
+static grad_program *while_step(grad_ctx *ctx) {
+  grad_program *p = program(ctx);
+  const grad_id a = grad__program_input(p, GRAD_F64, 1, two), v = grad__program_input(p, GRAD_F64, 1, two);
+  const grad_id s = grad__program_input(p, GRAD_F64, 0, NULL), i = grad__program_input(p, GRAD_I64, 0, NULL);
+  const grad_id next = grad__add(p, grad__mul(p, grad__op1(p, &grad__op_sin, v), grad__op1(p, &grad__op_exp, a)), grad__lit(p, 1, v));
+  const grad_id sum = grad__add(p, s, grad__sum(p, grad__mul(p, v, next), 1, false));
+  return finished(p, 3, (const grad_id[]){next, sum, grad__add(p, i, grad__lit(p, 1, i))});
+}
+
+static grad_program *while_test(grad_ctx *ctx, int n) {
+  grad_program *p = program(ctx);
+  grad__program_input(p, GRAD_F64, 1, two);
+  grad__program_input(p, GRAD_F64, 1, two);
+  grad__program_input(p, GRAD_F64, 0, NULL);
+  const grad_id i = grad__program_input(p, GRAD_I64, 0, NULL);
+  return finished(p, 1, (const grad_id[]){grad__op2(p, &grad__op_lt, i, grad__full(p, n, GRAD_I64, 0, NULL))});
+}
+
+static grad_program *with_while(grad_ctx *ctx, bool staged, int n) {
+  grad_program *p = program(ctx), *body = while_step(ctx), *test = while_test(ctx, n);
+  const grad_id a = grad__program_input(p, GRAD_F64, 1, two), v = grad__program_input(p, GRAD_F64, 1, two);
+  const grad_id init[] = {v, grad__full(p, 0, GRAD_F64, 0, NULL), grad__full(p, 0, GRAD_I64, 0, NULL)};
+  grad_id out[3] = {init[0], init[1], init[2]};
+  if (staged) {
+    grad__while_loop(p, test, &(grad_loop){.body = body, .nconsts = 1, .ncarry = 3, .consts = &a, .init = init}, out);
+  } else {
+    for (int i = 0; i < n; i++) grad__inline(p, body, (const grad_id[]){a, out[0], out[1], out[2]}, NULL, out, NULL);
+  }
+  grad__program_release(body);
+  grad__program_release(test);
+  return finished(p, 2, (const grad_id[]){grad__add(p, out[1], grad__sum(p, out[0], 1, false)), out[0]});
+}
+
+/* A while whose number of steps depends on the data: x doubles until it passes 100: x 2^k, with slope 2^k. */
+static grad_program *doubling(grad_ctx *ctx) {
+  grad_program *p = program(ctx), *body = program(ctx), *test = program(ctx);
+  const grad_id b = grad__program_input(body, GRAD_F64, 0, NULL), t = grad__program_input(test, GRAD_F64, 0, NULL);
+  finished(body, 1, (const grad_id[]){grad__mul(body, b, grad__lit(body, 2, b))});
+  finished(test, 1, (const grad_id[]){grad__op2(test, &grad__op_lt, t, grad__lit(test, 100, t))});
+  const grad_id x = grad__program_input(p, GRAD_F64, 0, NULL);
+  grad_id out;
+  grad__while_loop(p, test, &(grad_loop){.body = body, .ncarry = 1, .init = &x}, &out);
+  grad__program_release(body);
+  grad__program_release(test);
+  return finished(p, 1, (const grad_id[]){grad__mul(p, out, out)});
+}
+
+static void test_data_dependent(grad_ctx *ctx) {
+  grad_program *p = doubling(ctx), *g = NULL, *wide = NULL, *wide_first = NULL, *late = NULL, *h = NULL;
+  check(grad__ad_grad(p, all, &g) == GRAD_OK && grad__ad_vmap(g, 4, all, NULL, &wide) == GRAD_OK);
+  check(grad__ad_vmap(p, 4, all, NULL, &wide_first) == GRAD_OK && grad__ad_vjp(wide_first, all, 1, &late) == GRAD_OK);
+  check(grad__fn_hessian(p, all, &h) == GRAD_OK);
+  const double x[] = {1.5, 60, 130, 0.01}, factor[] = {128, 2, 1, 16384}, ones[] = {1, 1, 1, 1};
+  const int64_t four[] = {4};
+  check_arrays in = {0}, out;
+  check_push(ctx, &in, GRAD_F64, 1, four, x);
+  if (check(check_run(wide, &in, NULL, &out) == GRAD_OK)) {
+    for (int i = 0; i < 4; i++) check_near(check_get(&out.a[1], i), 2 * x[i] * factor[i] * factor[i], 1e-14);
+    check_release(&out);
+  }
+  check_push(ctx, &in, GRAD_F64, 1, four, ones);
+  if (check(check_run(late, &in, NULL, &out) == GRAD_OK)) {
+    for (int i = 0; i < 4; i++) check_near(check_get(&out.a[1], i), 2 * x[i] * factor[i] * factor[i], 1e-14);
+    check_release(&out);
+  }
+  check_release(&in);
+  check_push(ctx, &in, GRAD_F64, 0, NULL, x);
+  if (check(check_run(h, &in, NULL, &out) == GRAD_OK)) {
+    check_near(check_get(&out.a[1], 0), 2 * factor[0] * factor[0], 1e-14);
+    check_release(&out);
+  }
+  check_release(&in);
+  grad__program_release(h);
+  grad__program_release(late);
+  grad__program_release(wide_first);
+  grad__program_release(wide);
+  grad__program_release(g);
+  grad__program_release(p);
+}
+
+/* --- a while and a cond inside a scan */
+
+static grad_program *nested_body(grad_ctx *ctx, bool staged) {
+  grad_program *p = program(ctx), *inner = with_while(ctx, staged, 3), *choice = with_cond(ctx, staged);
+  const grad_id w = grad__program_input(p, GRAD_F64, 1, two), h = grad__program_input(p, GRAD_F64, 1, two);
+  const grad_id x = grad__program_input(p, GRAD_F64, 1, two);
+  grad_id a[2], b[2];
+  grad__inline(p, inner, (const grad_id[]){w, grad__mul(p, h, x)}, NULL, a, NULL);
+  grad__inline(p, choice, (const grad_id[]){x, a[1]}, NULL, b, NULL);
+  grad__program_release(inner);
+  grad__program_release(choice);
+  const grad_id next = grad__op1(p, &grad__op_tanh, grad__add(p, b[1], h));
+  return finished(p, 2, (const grad_id[]){next, a[0]});
+}
+
+static grad_program *with_nested(grad_ctx *ctx, bool staged) {
+  grad_program *p = program(ctx), *body = nested_body(ctx, staged);
+  const grad_id w = grad__program_input(p, GRAD_F64, 1, two), h = grad__program_input(p, GRAD_F64, 1, two);
+  const grad_id xs = grad__program_input(p, GRAD_F64, 2, rows);
+  grad_id out[2];
+  if (staged) {
+    grad__scan(p, &(grad_loop){.body = body, .nconsts = 1, .ncarry = 1, .nxs = 1, .consts = &w, .init = &h, .xs = &xs, .length = 5}, out);
+  } else {
+    grad_id ys[5], step[2] = {h};
+    for (int64_t t = 0; t < 5; t++) {
+      const grad_id x = grad__slice(p, xs, (const int64_t[]){t, 0}, (const int64_t[]){1, 2}, (const int64_t[]){1, 1});
+      grad__inline(p, body, (const grad_id[]){w, step[0], grad__reshape(p, x, 1, two)}, NULL, step, NULL);
+      ys[t] = grad__reshape(p, step[1], 1, (const int64_t[]){1});
+    }
+    out[0] = step[0];
+    out[1] = grad__concat(p, 5, ys, 0);
+  }
+  grad__program_release(body);
+  return finished(p, 2, (const grad_id[]){grad__add(p, grad__sum(p, out[0], 1, false), grad__sum(p, out[1], 1, false)), out[0]});
+}
+
+static void compare(grad_ctx *ctx, grad_program *p, grad_program *q, const char *name) {
+  compare_transforms(ctx, p, q, name);
+  grad__program_release(p);
+  grad__program_release(q);
+}
+
+int main(void) {
+  grad_ctx *ctx = NULL;
+  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  compare(ctx, with_cond(ctx, true), with_cond(ctx, false), "cond");
+  compare(ctx, with_scan(ctx, STAGED, false), with_scan(ctx, PLAIN, false), "scan");
+  compare(ctx, with_scan(ctx, STAGED, true), with_scan(ctx, PLAIN, true), "scan in reverse");
+  compare(ctx, with_while(ctx, true, 4), with_while(ctx, false, 4), "while");
+  compare(ctx, with_while(ctx, true, 0), with_while(ctx, false, 0), "while of no step");
+  compare(ctx, with_nested(ctx, true), with_nested(ctx, false), "a while and a cond in a scan");
+  test_data_dependent(ctx);
+  check(ctx->used == 0);
+  grad_ctx_free(ctx);
+  return check_done();
+}
