@@ -35,7 +35,7 @@ typedef struct grad_loop {
 void grad__scan(grad_program *p, const grad_loop *loop, grad_id *out);
 
 /* The same result; derivatives in reverse keep the carry every `every` steps only, and recompute the steps between
- * (every = sqrt(length) needs least memory). */
+ * (about sqrt(length) needs least memory; 0 chooses that). */
 void grad__scan_checkpointed(grad_program *p, const grad_loop *loop, int64_t every, grad_id *out);
 
 /* test: consts, carry -> a 0-d bool; the body runs while it is true. No xs, no ys. Reverse mode keeps what each step

@@ -21,7 +21,8 @@ static grad_program *finished(grad_program *p, int32_t n, const grad_id *outputs
 
 /* --- two programs of one function */
 
-static void compare_runs(grad_ctx *ctx, grad_program *p, grad_program *q, const char *what, uint64_t seed, bool planned) {
+static void compare_runs(grad_ctx *ctx, grad_program *p, grad_program *q, const char *what, uint64_t seed,
+                         bool planned) {
   check(grad__verify(p) == GRAD_OK);
   if (!check(p->ninputs == q->ninputs && p->noutputs == q->noutputs)) return;
   check_arrays in = {0}, a, b;
@@ -59,14 +60,17 @@ static grad_status do_first_vjp(const grad_program *p, grad_program **out) {
   return grad__ad_vjp(p, (const bool[8]){true}, p->noutputs, out);
 }
 static grad_status do_vmap(const grad_program *p, grad_program **out) { return grad__ad_vmap(p, 3, all, NULL, out); }
-static grad_status do_some_vmap(const grad_program *p, grad_program **out) { return grad__ad_vmap(p, 3, some, NULL, out); }
+static grad_status do_some_vmap(const grad_program *p, grad_program **out) {
+  return grad__ad_vmap(p, 3, some, NULL, out);
+}
 
 static void compare_transforms(grad_ctx *ctx, grad_program *p, grad_program *q, const char *name) {
   static const struct {
     const char *name;
     transform run;
-  } list[] = {{"grad", do_grad},   {"jvp", do_jvp},   {"vjp", do_vjp}, {"vjp of the first", do_first_vjp},
-              {"vmap", do_vmap},   {"vmap of some", do_some_vmap}};
+  } list[] = {{"grad", do_grad}, {"jvp", do_jvp},
+              {"vjp", do_vjp},   {"vjp of the first", do_first_vjp},
+              {"vmap", do_vmap}, {"vmap of some", do_some_vmap}};
   enum { COUNT = sizeof list / sizeof *list };
   compare_runs(ctx, p, q, name, 3, true);
   for (int i = 0; i < COUNT; i++) {
@@ -108,7 +112,8 @@ static grad_program *branch(grad_ctx *ctx, bool positive) {
 static grad_program *with_cond(grad_ctx *ctx, bool staged) {
   grad_program *p = program(ctx), *yes = branch(ctx, true), *no = branch(ctx, false);
   const grad_id x = grad__program_input(p, GRAD_F64, 1, two), a = grad__program_input(p, GRAD_F64, 1, two);
-  const grad_id first = grad__sum(p, grad__slice(p, x, (const int64_t[]){0}, (const int64_t[]){1}, (const int64_t[]){1}), 1, false);
+  const grad_id first =
+      grad__sum(p, grad__slice(p, x, (const int64_t[]){0}, (const int64_t[]){1}, (const int64_t[]){1}), 1, false);
   const grad_id positive = grad__op2(p, &grad__op_gt, first, grad__lit(p, 0, first)), args[] = {x, a};
   grad_id out[2], other[2];
   if (staged) {
@@ -116,7 +121,8 @@ static grad_program *with_cond(grad_ctx *ctx, bool staged) {
   } else {
     grad__inline(p, yes, args, NULL, out, NULL);
     grad__inline(p, no, args, NULL, other, NULL);
-    for (int k = 0; k < 2; k++) out[k] = grad__where(p, k ? grad__broadcast(p, positive, 1, two) : positive, out[k], other[k]);
+    for (int k = 0; k < 2; k++)
+      out[k] = grad__where(p, k ? grad__broadcast(p, positive, 1, two) : positive, out[k], other[k]);
   }
   grad__program_release(yes);
   grad__program_release(no);
@@ -129,7 +135,8 @@ static grad_program *cell(grad_ctx *ctx) {
   grad_program *p = program(ctx);
   const grad_id w = grad__program_input(p, GRAD_F64, 2, square), h = grad__program_input(p, GRAD_F64, 1, two);
   const grad_id x = grad__program_input(p, GRAD_F64, 1, two);
-  const grad_id column = grad__matmul(p, grad__op1(p, &grad__op_sin, w), grad__reshape(p, h, 2, (const int64_t[]){2, 1}), false, false);
+  const grad_id column =
+      grad__matmul(p, grad__op1(p, &grad__op_sin, w), grad__reshape(p, h, 2, (const int64_t[]){2, 1}), false, false);
   const grad_id next = grad__op1(p, &grad__op_tanh, grad__add(p, grad__reshape(p, column, 1, two), x));
   return finished(p, 2, (const grad_id[]){next, grad__mul(p, next, grad__sum(p, x, 1, false))});
 }
@@ -140,7 +147,8 @@ static void unroll(grad_program *p, const grad_program *body, const grad_id *in,
   grad_id ys[5], step[2], h = in[1];
   for (int t = 0; t < 5; t++) {
     const int64_t row = reverse ? 4 - t : t;
-    const grad_id x = grad__slice(p, in[2], (const int64_t[]){row, 0}, (const int64_t[]){1, 2}, (const int64_t[]){1, 1});
+    const grad_id x =
+        grad__slice(p, in[2], (const int64_t[]){row, 0}, (const int64_t[]){1, 2}, (const int64_t[]){1, 1});
     grad__inline(p, body, (const grad_id[]){in[0], h, grad__reshape(p, x, 1, two)}, NULL, step, NULL);
     h = step[0];
     ys[row] = grad__reshape(p, step[1], 2, (const int64_t[]){1, 2});
@@ -153,8 +161,15 @@ static grad_program *with_scan(grad_ctx *ctx, scan_form form, bool reverse) {
   grad_program *p = program(ctx), *body = cell(ctx);
   const grad_id in[] = {grad__program_input(p, GRAD_F64, 2, square), grad__program_input(p, GRAD_F64, 1, two),
                         grad__program_input(p, GRAD_F64, 2, rows)};
-  const grad_loop loop = {.body = body, .nconsts = 1, .ncarry = 1, .nxs = 1, .consts = in, .init = in + 1, .xs = in + 2,
-                          .length = 5, .reverse = reverse};
+  const grad_loop loop = {.body = body,
+                          .nconsts = 1,
+                          .ncarry = 1,
+                          .nxs = 1,
+                          .consts = in,
+                          .init = in + 1,
+                          .xs = in + 2,
+                          .length = 5,
+                          .reverse = reverse};
   grad_id out[2];
   if (form == PLAIN) {
     unroll(p, body, in, reverse, out);
@@ -168,13 +183,42 @@ static grad_program *with_scan(grad_ctx *ctx, scan_form form, bool reverse) {
   return finished(p, 3, (const grad_id[]){total, out[0], out[1]});
 }
 
+/* --- checkpoint: around a branch, a loop and plain instructions */
+
+static grad_program *checkpointed_body(grad_ctx *ctx) {
+  grad_program *p = program(ctx), *loop = with_scan(ctx, STAGED, false), *choice = with_cond(ctx, true);
+  const grad_id x = grad__program_input(p, GRAD_F64, 1, two), w = grad__program_input(p, GRAD_F64, 2, square);
+  const grad_id xs = grad__program_input(p, GRAD_F64, 2, rows);
+  grad_id a[3], b[2];
+  grad__inline(p, loop, (const grad_id[]){w, grad__op1(p, &grad__op_sin, x), xs}, NULL, a, NULL);
+  grad__inline(p, choice, (const grad_id[]){x, a[1]}, NULL, b, NULL);
+  grad__program_release(loop);
+  grad__program_release(choice);
+  return finished(p, 2, (const grad_id[]){grad__mul(p, a[0], b[0]), b[1]});
+}
+
+static grad_program *with_checkpoint(grad_ctx *ctx, bool staged) {
+  grad_program *p = program(ctx), *body = checkpointed_body(ctx);
+  const grad_id args[] = {grad__program_input(p, GRAD_F64, 1, two), grad__program_input(p, GRAD_F64, 2, square),
+                          grad__program_input(p, GRAD_F64, 2, rows)};
+  grad_id out[2];
+  if (staged) {
+    grad__checkpoint(p, body, 3, args, out);
+  } else {
+    grad__inline(p, body, args, NULL, out, NULL);
+  }
+  grad__program_release(body);
+  return finished(p, 2, out);
+}
+
 /* --- while: v = sin(v) a + 1, i = i + 1 while i < n; the state starts without a tangent in part */
 
 static grad_program *while_step(grad_ctx *ctx) {
   grad_program *p = program(ctx);
   const grad_id a = grad__program_input(p, GRAD_F64, 1, two), v = grad__program_input(p, GRAD_F64, 1, two);
   const grad_id s = grad__program_input(p, GRAD_F64, 0, NULL), i = grad__program_input(p, GRAD_I64, 0, NULL);
-  const grad_id next = grad__add(p, grad__mul(p, grad__op1(p, &grad__op_sin, v), grad__op1(p, &grad__op_exp, a)), grad__lit(p, 1, v));
+  const grad_id next =
+      grad__add(p, grad__mul(p, grad__op1(p, &grad__op_sin, v), grad__op1(p, &grad__op_exp, a)), grad__lit(p, 1, v));
   const grad_id sum = grad__add(p, s, grad__sum(p, grad__mul(p, v, next), 1, false));
   return finished(p, 3, (const grad_id[]){next, sum, grad__add(p, i, grad__lit(p, 1, i))});
 }
@@ -271,7 +315,10 @@ static grad_program *with_nested(grad_ctx *ctx, bool staged) {
   const grad_id xs = grad__program_input(p, GRAD_F64, 2, rows);
   grad_id out[2];
   if (staged) {
-    grad__scan(p, &(grad_loop){.body = body, .nconsts = 1, .ncarry = 1, .nxs = 1, .consts = &w, .init = &h, .xs = &xs, .length = 5}, out);
+    grad__scan(p,
+               &(grad_loop){
+                   .body = body, .nconsts = 1, .ncarry = 1, .nxs = 1, .consts = &w, .init = &h, .xs = &xs, .length = 5},
+               out);
   } else {
     grad_id ys[5], step[2] = {h};
     for (int64_t t = 0; t < 5; t++) {
@@ -283,7 +330,8 @@ static grad_program *with_nested(grad_ctx *ctx, bool staged) {
     out[1] = grad__concat(p, 5, ys, 0);
   }
   grad__program_release(body);
-  return finished(p, 2, (const grad_id[]){grad__add(p, grad__sum(p, out[0], 1, false), grad__sum(p, out[1], 1, false)), out[0]});
+  return finished(
+      p, 2, (const grad_id[]){grad__add(p, grad__sum(p, out[0], 1, false), grad__sum(p, out[1], 1, false)), out[0]});
 }
 
 static void compare(grad_ctx *ctx, grad_program *p, grad_program *q, const char *name) {
@@ -298,6 +346,9 @@ int main(void) {
   compare(ctx, with_cond(ctx, true), with_cond(ctx, false), "cond");
   compare(ctx, with_scan(ctx, STAGED, false), with_scan(ctx, PLAIN, false), "scan");
   compare(ctx, with_scan(ctx, STAGED, true), with_scan(ctx, PLAIN, true), "scan in reverse");
+  compare(ctx, with_scan(ctx, CHECKPOINTED, false), with_scan(ctx, PLAIN, false), "checkpointed scan");
+  compare(ctx, with_scan(ctx, CHECKPOINTED, true), with_scan(ctx, PLAIN, true), "checkpointed scan in reverse");
+  compare(ctx, with_checkpoint(ctx, true), with_checkpoint(ctx, false), "checkpoint");
   compare(ctx, with_while(ctx, true, 4), with_while(ctx, false, 4), "while");
   compare(ctx, with_while(ctx, true, 0), with_while(ctx, false, 0), "while of no step");
   compare(ctx, with_nested(ctx, true), with_nested(ctx, false), "a while and a cond in a scan");
