@@ -4,7 +4,7 @@
 #ifndef GRAD_OPTIM_COMPACT_BFGS_H
 #define GRAD_OPTIM_COMPACT_BFGS_H
 
-#include "optim/vec.h"
+#include "linalg/vec.h"
 
 typedef struct grad__compact {
   int64_t n, memory, count;

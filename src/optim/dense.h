@@ -3,7 +3,7 @@
 #ifndef GRAD_OPTIM_DENSE_H
 #define GRAD_OPTIM_DENSE_H
 
-#include "optim/vec.h"
+#include "linalg/vec.h"
 
 /* The lower triangle of a (n x n, row-major, symmetric) becomes L with L L' = a; false when a is not positive definite
  * to working precision. The strict upper triangle is not touched. */

@@ -5,7 +5,7 @@
 
 #include "core/ctx.h"
 #include "optim/minimize.h"
-#include "optim/vec.h"
+#include "linalg/vec.h"
 
 /* All of a run that is not a vector. Doubles throughout, so that it is saved and loaded as one more array. */
 typedef struct grad__progress {

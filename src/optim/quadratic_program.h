@@ -4,7 +4,7 @@
 #ifndef GRAD_OPTIM_QUADRATIC_PROGRAM_H
 #define GRAD_OPTIM_QUADRATIC_PROGRAM_H
 
-#include "optim/vec.h"
+#include "linalg/vec.h"
 
 typedef struct grad__qp {
   int64_t n, equalities, rows; /* rows: the equalities and the general inequalities */

@@ -4,7 +4,7 @@
 #include "check.h"
 #include "check_alloc.h"
 #include "mgh.h"
-#include "optim/krylov.h"
+#include "linalg/krylov.h"
 #include "optim/root.h"
 
 static grad_status system_f(void *user, const double *x, double *f) {

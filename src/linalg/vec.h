@@ -1,8 +1,8 @@
 /* vec.h: what the optimizers do with vectors of doubles. Sums run in eight interleaved partial sums, in an order that
  * depends on n alone: results are the same for every number of threads, as a continued run must repeat to the bit,
  * which a threaded BLAS does not promise. */
-#ifndef GRAD_OPTIM_VEC_H
-#define GRAD_OPTIM_VEC_H
+#ifndef GRAD_LINALG_VEC_H
+#define GRAD_LINALG_VEC_H
 
 #include <math.h>
 #include <stdbool.h>

@@ -1,10 +1,10 @@
 /* krylov.c: conjugate gradients, MINRES and GMRES. */
-#include "optim/krylov.h"
+#include "linalg/krylov.h"
 
 #include <float.h>
 
 #include "core/ctx.h"
-#include "optim/vec.h"
+#include "linalg/vec.h"
 
 /* What the three share: the operator, the test, one block of n-vectors. */
 typedef struct solve {

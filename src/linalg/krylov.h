@@ -6,8 +6,8 @@
  * | minres  | symmetric, may be indefinite | Paige, Saunders (1975)                       |
  * | gmres   | any                          | Saad, Schultz (1986), restarted              |
  */
-#ifndef GRAD_OPTIM_KRYLOV_H
-#define GRAD_OPTIM_KRYLOV_H
+#ifndef GRAD_LINALG_KRYLOV_H
+#define GRAD_LINALG_KRYLOV_H
 
 #include <stdbool.h>
 
