@@ -33,7 +33,7 @@ double grad__dense_cholesky_shifted(int64_t n, const double *hessian, double *wo
     smallest = fmin(smallest, hessian[i * n + i]);
     scale = fmax(scale, vec_norm_inf(n, hessian + i * n));
   }
-  double least = fmax(1e-3 * scale, DBL_MIN), shift = n == 0 || smallest > 0 ? 0 : least - smallest;
+  double least = scale > 0 ? 1e-3 * scale : 1, shift = n == 0 || smallest > 0 ? 0 : least - smallest;
   for (int trial = 0; trial < 64; trial++, shift = fmax(2 * shift, least)) {
     vec_copy(n * n, hessian, work);
     for (int64_t i = 0; i < n; i++) work[i * (n + 1)] += shift;

@@ -34,15 +34,17 @@ grad_status grad__line_eval(grad_minimizer *m, grad__line *line, double alpha) {
 
 /* Backtracking: f alone at the trials, the gradient at the step that is taken. */
 grad_status grad__line_armijo(grad_minimizer *m, grad__line *line) {
-  double alpha = fmin(line->first, line->longest);
+  double alpha = fmin(line->first, line->longest), noise = grad__line_noise(line);
   bool seen_finite = false;
+  /* A change lost in rounding passes only where none could be seen, not because backtracking made it so small. */
+  double allowance = -line->slope0 * alpha <= 100 * noise ? noise : 0;
   for (int trial = 0; trial < 60; trial++) {
     double f = VEC_INF;
     set_trial(m, alpha, line->direction);
     grad_status status = grad__minimizer_f(m, m->trial_x, &f);
     if (status != GRAD_OK) return status;
     bool finite = isfinite(f);
-    if (finite && f <= line->f0 + line->c1 * alpha * line->slope0 + grad__line_noise(line)) {
+    if (finite && f <= line->f0 + line->c1 * alpha * line->slope0 + allowance) {
       status = grad__minimizer_gradient(m, m->trial_x, m->trial_g, &finite);
       if (status != GRAD_OK) return status;
       line->alpha = alpha;

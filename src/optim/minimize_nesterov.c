@@ -27,6 +27,7 @@ static grad_status gradient_step(grad_minimizer *m, double *next_z, bool *found)
   grad__progress *p = m->progress;
   double square = vec_dot(m->n, m->g, m->g), f = VEC_INF;
   bool fixed = m->options.learning_rate > 0;
+  double begun = p->own[OWN_RATE];
   *found = true;
   if (!fixed) p->own[OWN_RATE] *= 1.1;
   for (int trial = 0; trial < 80; trial++) {
@@ -34,9 +35,10 @@ static grad_status gradient_step(grad_minimizer *m, double *next_z, bool *found)
     if (fixed) return GRAD_OK;
     grad_status status = grad__minimizer_f(m, next_z, &f);
     if (status != GRAD_OK) return status;
-    if (f <= p->f - 0.5 * p->own[OWN_RATE] * square + 4e-16 * fabs(p->f)) return GRAD_OK;
+    if (f <= p->f - 0.5 * p->own[OWN_RATE] * square + (trial < 2 ? 4e-16 * fabs(p->f) : 0)) return GRAD_OK;
     p->own[OWN_RATE] *= 0.5;
   }
+  p->own[OWN_RATE] = begun;
   *found = false;
   return GRAD_OK;
 }
@@ -71,7 +73,7 @@ static grad_status step(grad_minimizer *m) {
   if (status != GRAD_OK) return status;
   if (!found) {
     vec_scaled(m->n, -1, m->g, next_z);
-    bool tiny = m->progress->own[OWN_RATE] * -descent.slope0 <= 1e-15 * fabs(m->progress->f);
+    bool tiny = m->progress->own[OWN_RATE] * -descent.slope0 <= 1e-13 * fabs(m->progress->f);
     status = grad__minimizer_fail(m, GRAD_FAILURE_LINE_SEARCH, &descent);
     bool precision = tiny && (grad_failure)m->progress->failure == GRAD_FAILURE_LINE_SEARCH;
     if (status != GRAD_OK || !precision) return status;

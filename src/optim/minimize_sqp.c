@@ -227,7 +227,7 @@ static void update(grad_minimizer *m, const double *old_jacobian_part, double *s
   double sbs = vec_dot(n, step, bs), share = sy >= 0.2 * sbs ? 1 : 0.8 * sbs / (sbs - sy);
   for (int64_t i = 0; i < n; i++) y[i] = share * y[i] + (1 - share) * bs[i];
   sy = vec_dot(n, step, y);
-  if (!(sy > DBL_EPSILON * ss * 1e-10)) return;
+  if (!(sy > 0)) return;
   for (int64_t i = 0; i < n; i++)
     for (int64_t k = 0; k < n; k++) b[i * n + k] += y[i] * y[k] / sy - bs[i] * bs[k] / sbs;
   m->progress->own[OWN_UPDATES]++;
