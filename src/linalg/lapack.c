@@ -12,6 +12,8 @@ enum { BLOCK = 64 }; /* at least LAPACK's block size, for workspace that lets it
 typedef void (*getrf_fn)(const int *m, const int *n, void *a, const int *lda, int *pivots, int *info);
 typedef void (*getrs_fn)(const char *trans, const int *n, const int *k, const void *a, const int *lda,
                          const int *pivots, void *b, const int *ldb, int *info, size_t);
+typedef void (*getri_fn)(const int *n, void *a, const int *lda, const int *pivots, void *work, const int *lwork,
+                         int *info);
 typedef void (*potrf_fn)(const char *uplo, const int *n, void *a, const int *lda, int *info, size_t);
 typedef void (*geqrf_fn)(const int *m, const int *n, void *a, const int *lda, void *tau, void *work, const int *lwork,
                          int *info);
@@ -27,6 +29,7 @@ typedef void (*syevd_fn)(const char *job, const char *uplo, const int *n, void *
 static struct {
   getrf_fn getrf[2];
   getrs_fn getrs[2];
+  getri_fn getri[2];
   potrf_fn potrf[2];
   geqrf_fn geqrf[2];
   orgqr_fn orgqr[2];
@@ -41,6 +44,8 @@ static void find_symbols(void) {
   lapack.getrf[1] = (getrf_fn)grad__blas_library_symbol("dgetrf_");
   lapack.getrs[0] = (getrs_fn)grad__blas_library_symbol("sgetrs_");
   lapack.getrs[1] = (getrs_fn)grad__blas_library_symbol("dgetrs_");
+  lapack.getri[0] = (getri_fn)grad__blas_library_symbol("sgetri_");
+  lapack.getri[1] = (getri_fn)grad__blas_library_symbol("dgetri_");
   lapack.potrf[0] = (potrf_fn)grad__blas_library_symbol("spotrf_");
   lapack.potrf[1] = (potrf_fn)grad__blas_library_symbol("dpotrf_");
   lapack.geqrf[0] = (geqrf_fn)grad__blas_library_symbol("sgeqrf_");
@@ -53,8 +58,8 @@ static void find_symbols(void) {
   lapack.syevd[1] = (syevd_fn)grad__blas_library_symbol("dsyevd_");
   lapack.complete = true;
   for (int i = 0; i < 2; i++) {
-    lapack.complete = lapack.complete && lapack.getrf[i] && lapack.getrs[i] && lapack.potrf[i] && lapack.geqrf[i] &&
-                      lapack.orgqr[i] && lapack.gesdd[i] && lapack.syevd[i];
+    lapack.complete = lapack.complete && lapack.getrf[i] && lapack.getrs[i] && lapack.getri[i] && lapack.potrf[i] &&
+                      lapack.geqrf[i] && lapack.orgqr[i] && lapack.gesdd[i] && lapack.syevd[i];
   }
 }
 
@@ -103,6 +108,18 @@ grad_status grad__getrs(grad_ctx *ctx, grad_dtype dtype, bool transposed, int64_
   int info = 0;
   lapack.getrs[slot(dtype)](transposed ? "T" : "N", &order, &columns, lu, &order, pivots, b, &order, &info, 1);
   return checked(ctx, "getrs", info);
+}
+
+int64_t grad__work_inverse(int64_t n) { return n * BLOCK; }
+
+grad_status grad__getri(grad_ctx *ctx, grad_dtype dtype, int64_t n, void *lu, const int *pivots, void *work) {
+  const int64_t size = grad__work_inverse(n);
+  const grad_status status = ready(ctx, n, size);
+  if (status) return status;
+  const int order = (int)n, lwork = (int)size;
+  int info = 0;
+  lapack.getri[slot(dtype)](&order, lu, &order, pivots, work, &lwork, &info);
+  return checked(ctx, "getri", info);
 }
 
 grad_status grad__potrf(grad_ctx *ctx, grad_dtype dtype, int64_t n, void *a, int64_t *minor) {

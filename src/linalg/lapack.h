@@ -19,6 +19,10 @@ grad_status grad__getrf(grad_ctx *ctx, grad_dtype dtype, int64_t n, void *a, int
 grad_status grad__getrs(grad_ctx *ctx, grad_dtype dtype, bool transposed, int64_t n, int64_t k, const void *lu,
                         const int *pivots, void *b);
 
+/* The result of getrf becomes the inverse. No test for zeros. */
+grad_status grad__getri(grad_ctx *ctx, grad_dtype dtype, int64_t n, void *lu, const int *pivots, void *work);
+int64_t grad__work_inverse(int64_t n);
+
 /* The upper triangle of a symmetric a becomes U with U'U = a; the rest is not read. ENOTPD, *minor being the order of
  * the first leading minor that is not positive; no message. */
 grad_status grad__potrf(grad_ctx *ctx, grad_dtype dtype, int64_t n, void *a, int64_t *minor);

@@ -1,6 +1,5 @@
 /* linalg.c: what the ops of linear algebra share; see linalg.h and linalg_items.h. */
 #include "ops/linalg.h"
-#include "ops/compose.h"
 #include "ops/linalg_items.h"
 
 #include <inttypes.h>
@@ -63,13 +62,6 @@ grad_id grad__linalg_symmetric(grad_program *p, const char *name, grad_id a) {
   if (a == GRAD_NONE) return GRAD_NONE;
   const grad_id sum = grad__add(p, a, grad__linalg_transpose(p, a));
   return grad__mul(p, sum, grad__lit(p, 0.5, sum));
-}
-
-grad_id grad__linalg_eye(grad_program *p, grad_id a) {
-  if (a == GRAD_NONE) return GRAD_NONE;
-  const grad_type t = *grad__type(p, a);
-  const int64_t n = t.shape[t.ndim - 1];
-  return grad__broadcast(p, grad__eye(p, (grad_dtype)t.dtype, n, n), t.ndim, t.shape);
 }
 
 /* --- inference */

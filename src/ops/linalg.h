@@ -55,8 +55,6 @@ grad_id grad__linalg_symmetric(grad_program *p, const char *name, grad_id a);
 /* Promotes and broadcasts the leading axes of two matrices (last two axes kept). */
 void grad__linalg_align(grad_program *p, grad_id *a, grad_id *b);
 grad_id grad__linalg_transpose(grad_program *p, grad_id a);
-/* 1 on the diagonal, of the type of the square matrices a. */
-grad_id grad__linalg_eye(grad_program *p, grad_id a);
 
 /* --- op_linalg_gaps.c: inside the derivatives of eigh and svd; says where these exist */
 typedef enum grad_spectrum { GRAD_SPECTRUM_EIGEN, GRAD_SPECTRUM_SINGULAR } grad_spectrum;

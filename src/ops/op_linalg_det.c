@@ -92,7 +92,7 @@ static grad_id inner(grad_program *p, grad_id c, grad_id d) {
 static void slogdet_jvp(grad_jvp *a) {
   const grad_lu lu = {a->x[0], a->x[1], a->x[2]};
   if (a->dx[0] == GRAD_NONE) return;
-  a->dy[1] = inner(a->p, grad__lu_solve(a->p, &lu, grad__linalg_eye(a->p, lu.a), true), a->dx[0]);
+  a->dy[1] = inner(a->p, grad__linalg_transpose(a->p, grad__lu_inv(a->p, &lu)), a->dx[0]);
 }
 
 const grad_op grad__op_slogdet = {
@@ -271,7 +271,7 @@ static void cofactor_jvp(grad_jvp *a) {
   const grad_id c = a->y[0], da = a->dx[0];
   if (da == GRAD_NONE) return;
   const grad_type t = *grad__type(p, c);
-  const grad_id inverse = grad__lu_solve(p, &lu, grad__linalg_eye(p, lu.a), true);
+  const grad_id inverse = grad__linalg_transpose(p, grad__lu_inv(p, &lu));
   grad_id det = inner(p, c, da);
   for (int i = 0; i < 2 && det != GRAD_NONE; i++) det = grad__insert_axis(p, det, grad__ndim(p, det));
   const grad_id grown = grad__mulz(p, grad__broadcast(p, det, t.ndim, t.shape), inverse);

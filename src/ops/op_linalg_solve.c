@@ -5,6 +5,7 @@
  *               derivative: whoever takes them takes the matrix too, and differentiates with respect to that.
  * lu_solve      a, factors, pivots, b ... n k -> x ... n k with a x = b, or with params {1}: a' x = b.
  *               d x = inv(a) (d b - d a x)
+ * lu_inv        a, factors, pivots -> inv(a) ... n n. d x = - x d a x
  */
 #include "linalg/lapack.h"
 #include "ops/compose.h"
@@ -115,12 +116,12 @@ double grad__lu_diagonal(grad_dtype dtype, const void *factors, int64_t n, int64
   return dtype == GRAD_F64 ? ((const double *)factors)[i * n + i] : (double)((const float *)factors)[i * n + i];
 }
 
-static grad_status check_regular(grad_ctx *ctx, const grad_items *lu, const void *factors) {
+static grad_status check_regular(grad_ctx *ctx, const char *name, const grad_items *lu, const void *factors) {
   const int64_t n = lu->item.shape[0];
   char text[GRAD_ITEM_TEXT];
   for (int64_t i = 0; i < n; i++) {
     if (grad__lu_diagonal((grad_dtype)lu->item.dtype, factors, n, i) == 0) {
-      return grad__fail(ctx, GRAD_ESINGULAR, "solve: the %" PRId64 " x %" PRId64 " matrix is singular%s", n, n,
+      return grad__fail(ctx, GRAD_ESINGULAR, "%s: the %" PRId64 " x %" PRId64 " matrix is singular%s", name, n, n,
                         grad__item_text(lu, text, sizeof text));
     }
   }
@@ -137,7 +138,7 @@ static grad_status lu_solve_eval(const grad_eval *a) {
   const lu_parts parts = carve_parts(&carve, n, k, grad__dtype_size(dtype));
   while (b.at < b.count) {
     const void *const factors = grad__lu_load(&lu, &pivots, parts.factors, parts.pivots);
-    grad_status status = check_regular(a->ctx, &lu, factors);
+    grad_status status = check_regular(a->ctx, "solve", &lu, factors);
     if (status) return status;
     grad__item_load(&b, true, parts.rhs);
     /* the factors are those of the transposed matrix */
@@ -192,6 +193,72 @@ const grad_op grad__op_lu_solve = {
     .flops = lu_solve_flops,
 };
 
+/* --- lu_inv */
+
+static grad_status lu_inv_infer(grad_infer *a) {
+  const grad_status status = grad__infer_matrix(a, 0, true);
+  return status ? status : grad__infer_out(a, 0, (grad_dtype)a->in[0].dtype, a->in[0].ndim, a->in[0].shape);
+}
+
+typedef struct inverse_parts {
+  int *pivots;
+  void *work;
+} inverse_parts;
+
+static inverse_parts carve_inverse(grad_carve *c, int64_t n, size_t size) {
+  return (inverse_parts){.pivots = grad__carve(c, n, sizeof(int)), .work = grad__carve(c, grad__work_inverse(n), size)};
+}
+
+static int64_t lu_inv_scratch(const grad_program *p, const grad_instr *ins) {
+  grad_carve c = {0};
+  carve_inverse(&c, order_of(p, ins), grad__dtype_size((grad_dtype)grad__type(p, ins->out)->dtype));
+  return c.used;
+}
+
+/* The factors are those of a', so LAPACK makes inv(a') column by column, which is inv(a) row by row. */
+static grad_status lu_inv_eval(const grad_eval *a) {
+  if (grad__array_numel(a->out[0]) == 0) return GRAD_OK;
+  grad_items lu = grad__items(a->in[1], 2), pivots = grad__items(a->in[2], 1);
+  const grad_dtype dtype = (grad_dtype)lu.item.dtype;
+  const int64_t n = lu.item.shape[0], size = n * n * (int64_t)grad__dtype_size(dtype);
+  grad_carve carve = {.base = a->scratch};
+  const inverse_parts parts = carve_inverse(&carve, n, grad__dtype_size(dtype));
+  char *to = a->out[0]->data;
+  for (; lu.at < lu.count; grad__items_next(&lu), grad__items_next(&pivots), to += size) {
+    const int64_t *const wide = pivots.item.data;
+    for (int64_t i = 0; i < n; i++) parts.pivots[i] = (int)wide[i * pivots.item.strides[0]];
+    grad__item_load(&lu, false, to);
+    grad_status status = check_regular(a->ctx, "inv", &lu, to);
+    if (!status) status = grad__getri(a->ctx, dtype, n, to, parts.pivots, parts.work);
+    if (status) return status;
+  }
+  return GRAD_OK;
+}
+
+grad_id grad__lu_inv(grad_program *p, const grad_lu *lu) {
+  return grad__emit(p, &grad__op_lu_inv, 3, (const grad_id[]){lu->a, lu->factors, lu->pivots}, 0, NULL);
+}
+
+static void lu_inv_jvp(grad_jvp *a) {
+  if (a->dx[0] == GRAD_NONE) return;
+  const grad_id moved = grad__matmul(a->p, a->y[0], grad__matmul(a->p, a->dx[0], a->y[0], false, false), false, false);
+  a->dy[0] = grad__neg(a->p, moved);
+}
+
+const grad_op grad__op_lu_inv = {
+    .name = "lu_inv",
+    .nin = 3,
+    .nout = 1,
+    .row = -1,
+    .doc = "inverse of square matrices, given their LU factors",
+    .infer = lu_inv_infer,
+    .eval = lu_inv_eval,
+    .scratch = lu_inv_scratch,
+    .jvp = lu_inv_jvp,
+    .batch = grad__batch_same,
+    .flops = lu_flops,
+};
+
 /* --- builders */
 
 grad_lu grad__lu(grad_program *p, grad_id a) {
@@ -224,5 +291,5 @@ grad_id grad__inv(grad_program *p, grad_id a) {
   a = grad__linalg_matrix(p, "inv", a, true);
   if (a == GRAD_NONE) return GRAD_NONE;
   const grad_lu lu = grad__lu(p, a);
-  return grad__lu_solve(p, &lu, grad__linalg_eye(p, a), false);
+  return grad__lu_inv(p, &lu);
 }

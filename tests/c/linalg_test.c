@@ -165,9 +165,13 @@ static grad_id build_logdet(grad_program *p, const grad_id *in) {
   grad__slogdet(p, in[0], &sign, &logabs);
   return grad__mul(p, sign, logabs);
 }
+static grad_id eye_like(grad_program *p, grad_id a) {
+  const grad_type t = *grad__type(p, a);
+  return grad__eye(p, (grad_dtype)t.dtype, t.shape[t.ndim - 1], t.shape[t.ndim - 1]);
+}
 static grad_id symmetric(grad_program *p, grad_id a) { /* positive definite */
   const grad_id square = grad__matmul(p, a, a, false, true);
-  return grad__add(p, square, grad__linalg_eye(p, a));
+  return grad__add(p, square, eye_like(p, a));
 }
 static grad_id build_logdet_pd(grad_program *p, const grad_id *in) { return grad__logdet(p, symmetric(p, in[0])); }
 static grad_id build_lower(grad_program *p, const grad_id *in) {
@@ -400,7 +404,7 @@ static grad_id rebuild_cholesky(grad_program *p, const grad_id *in) {
 }
 static grad_id round_trip(grad_program *p, const grad_id *in) {
   const grad_id product = grad__matmul(p, in[0], grad__inv(p, in[0]), false, false);
-  return grad__sub(p, product, grad__linalg_eye(p, product));
+  return grad__sub(p, product, eye_like(p, product));
 }
 
 static double largest(const numbers *n) {
