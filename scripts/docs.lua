@@ -89,12 +89,15 @@ end
 
 local function about(name)
   local value = resolve(name)
-  if type(value) ~= "function" then return { name = name, signature = "params, x [, options] -> tensor", doc = "a layer without parameters" } end
+  if type(value) ~= "function" then
+    return { name = name, signature = "params, x [, options] -> tensor", doc = "a layer without parameters" }
+  end
   return help.about(name, value)
 end
 
 local function reference()
-  local lines = { "# Reference", "", "Written by `scripts/docs` from what the functions say of themselves; `? name` at the prompt shows the same.",
+  local lines = { "# Reference", "",
+    "Written by `scripts/docs` from what the functions say of themselves; `? name` at the prompt shows the same.",
     "`gl` is `require \"gradlua\"`. A function marked *m* is also a method of its first argument: `gl.sum(x)` is `x:sum()`.",
     "Elementwise functions have a variant with a trailing underscore that changes its first argument in place.", "" }
   local function add(text) lines[#lines + 1] = text end

@@ -9,7 +9,8 @@ local M = {}
 
 --- Makes the constructor for `axes` axes of space.
 local function convolution(name, axes, apply)
-  --- params.weight is O x C / groups x K (x K), params.bias O.
+  --- Convolution with windows of `size`: {stride, padding, dilation, groups, bias, init, dtype}. params.weight is
+  --- outputs x channels / groups x size (x size), params.bias outputs.
   M[name] = function(channels, outputs, size, options)
     local who = "nn." .. name
     check.integer(who, "channels", channels, 1)

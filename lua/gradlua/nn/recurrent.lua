@@ -10,6 +10,7 @@ local M = {}
 
 --- Makes a constructor. `gates` rows of weights for each unit; step(gates of x, state, params) -> output, new state.
 local function recurrent(name, gates, start, step)
+  --- A layer over sequences N x T x inputs, giving all states N x T x size and the last one.
   M[name] = function(inputs, size, options)
     check.integer("nn." .. name, "inputs", inputs, 1)
     check.integer("nn." .. name, "size", size, 1)

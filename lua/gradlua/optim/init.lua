@@ -253,6 +253,10 @@ function Optimizer:load(state)
 end
 
 for rule_name in pairs(known) do
+  --- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule),
+  --- weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has
+  --- step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
+  ---@return gradlua.Optimizer
   M[rule_name] = function(params, options) return make(rule_name, params, options) end
 end
 

@@ -57,6 +57,8 @@ function Schedule:load(state)
 end
 
 for kind, names in pairs(known) do
+  --- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+  ---@return gradlua.Schedule
   M[kind] = function(options)
     local who = "schedule." .. kind
     local defaults = { lr = check.none }

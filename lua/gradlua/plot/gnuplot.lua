@@ -38,6 +38,19 @@ local function grid_block(name, layer)
   return table.concat(lines, "\n")
 end
 
+--- Levels that divide the grid's values into equal shares, so that valleys are drawn as finely as slopes.
+local function levels_of(layer)
+  local sorted, levels = {}, {}
+  for _, row in ipairs(layer.z) do
+    for _, v in ipairs(row) do
+      if v == v and math.abs(v) < math.huge then sorted[#sorted + 1] = v end
+    end
+  end
+  table.sort(sorted)
+  for k = 1, layer.levels do levels[k] = number(sorted[math.max(1, math.floor(#sorted * k / (layer.levels + 1)))] or 0) end
+  return table.concat(levels, ",")
+end
+
 --- Arrows of one length: the spacing of the points.
 local function arrow_columns(layer)
   local low, high = math.huge, -math.huge
@@ -56,8 +69,8 @@ end
 local function layer_commands(i, layer)
   local name = "data" .. i
   if layer.kind == "grid" then
-    local levels = ("set contour base\nset cntrparam levels %d\nunset surface\nset view map\nset table $levels%d\n"
-      .. "splot $%s using 1:2:3\nunset table\nunset contour\nset surface"):format(layer.levels or 12, i, name)
+    local levels = ("set contour base\nset cntrparam levels discrete %s\nunset surface\nset view map\nset table $levels%d\n"
+      .. "splot $%s using 1:2:3\nunset table\nunset contour\nset surface"):format(levels_of(layer), i, name)
     if layer.surface then return grid_block(name, layer), ("$%s using 1:2:3 with pm3d notitle"):format(name) end
     return grid_block(name, layer) .. "\n" .. levels, ("$levels%d using 1:2:3 with lines palette notitle"):format(i)
   end

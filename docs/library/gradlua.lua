@@ -1,0 +1,788 @@
+---@meta
+--- Stubs for the Lua language server, written by scripts/docs.
+
+---@class gradlua.Tensor
+local Tensor = {}
+
+---@class gradlua
+local gl = {}
+gl.nn, gl.optim, gl.data, gl.plot = {}, { schedule = {} }, {}, {}
+
+--- a tensor from a number or a nested table of numbers; always a copy
+function gl.tensor(data, options) end
+--- all 0
+function gl.zeros(shape, options, ...) end
+--- all 1
+function gl.ones(shape, options, ...) end
+--- all `value`; the shape is a table
+function gl.full(shape, value, options) end
+--- the identity matrix
+function gl.eye(rows, columns, options) end
+--- from (1), from + step, ... up to and including `to`
+function gl.arange(from, to, step, options) end
+--- n evenly spaced points, both ends included
+function gl.linspace(from, to, n, options) end
+--- zeros of x's shape and dtype
+function gl.zeros_like(x, options) end
+function Tensor:zeros_like(options) end
+--- ones of x's shape and dtype
+function gl.ones_like(x, options) end
+function Tensor:ones_like(options) end
+--- `value` in x's shape and dtype
+function gl.full_like(x, value, options) end
+function Tensor:full_like(value, options) end
+--- seeds the generator that gl.rand and the others use
+function gl.manual_seed(n) end
+--- a generator of its own, with the same methods
+function gl.generator(seed) end
+--- uniform in [0, 1)
+function gl.rand(shape, options, ...) end
+--- standard normal
+function gl.randn(shape, options, ...) end
+--- integers lo .. hi, both included
+function gl.randint(lo, hi, shape) end
+--- 1 .. n in random order
+function gl.randperm(n) end
+--- 1 with probability p, else 0
+function gl.bernoulli(p, shape, options) end
+--- n rows of x, or numbers from 1 .. x, at random
+function gl.choice(x, n, options) end
+--- the extents, one an axis
+function gl.shape(x) end
+function Tensor:shape() end
+--- the extent of one axis
+function gl.size(x, axis) end
+function Tensor:size(axis) end
+--- the number of axes
+function gl.ndim(x) end
+function Tensor:ndim() end
+--- the number of elements
+function gl.numel(x) end
+function Tensor:numel() end
+--- "f64", "f32", "i64" or "bool"
+function gl.dtype(x) end
+function Tensor:dtype() end
+--- the value of a tensor with one element
+function gl.item(x) end
+function Tensor:item() end
+--- the values as Lua values
+function gl.totable(x) end
+function Tensor:totable() end
+--- is it a tensor, concrete or traced?
+function gl.is_tensor(value) end
+--- are the elements in row order without gaps?
+function gl.is_contiguous(x) end
+function Tensor:is_contiguous() end
+--- `for row in x:iter()` walks the first axis
+function gl.iter(x) end
+function Tensor:iter() end
+--- a row-major copy with memory of its own
+function gl.clone(x) end
+function Tensor:clone() end
+--- converted to "f64", "f32", "i64" (truncates) or "bool" (not 0)
+function gl.to(x, dtype) end
+function Tensor:to(dtype) end
+--- in place: the values of `source`, broadcast and converted
+function gl.copy_(x, source) end
+function Tensor:copy_(source) end
+--- in place: every element becomes `value`
+function gl.fill_(x, value) end
+function Tensor:fill_(value) end
+--- in place: every element becomes 0
+function gl.zero_(x) end
+function Tensor:zero_() end
+--- a copy of x with the part at `index` replaced; differentiable
+function gl.put(x, index, value) end
+function Tensor:put(index, value) end
+--- the same elements in row order in another shape; one extent may be -1
+function gl.reshape(x, shape, ...) end
+function Tensor:reshape(shape, ...) end
+--- x in the shape of another tensor
+function gl.view_as(x, other) end
+function Tensor:view_as(other) end
+--- axes first .. last (all) as one
+function gl.flatten(x, first, last) end
+function Tensor:flatten(first, last) end
+--- two axes exchanged (the last two)
+function gl.transpose(x, a, b) end
+function Tensor:transpose(a, b) end
+--- the last two axes exchanged
+function gl.t(x) end
+function Tensor:t() end
+--- the axes in a new order
+function gl.permute(x, axes, ...) end
+function Tensor:permute(axes, ...) end
+--- a new axis of extent 1 at `axis`
+function gl.unsqueeze(x, axis) end
+function Tensor:unsqueeze(axis) end
+--- without axes of extent 1, or without that one
+function gl.squeeze(x, axis) end
+function Tensor:squeeze(axis) end
+--- repeated along axes of extent 1, without a copy; -1 keeps an extent
+function gl.expand(x, shape, ...) end
+function Tensor:expand(shape, ...) end
+--- the order along the axes (all) reversed
+function gl.flip(x, axis) end
+function Tensor:flip(axis) end
+--- moved along an axis, what leaves comes in at the other end
+function gl.roll(x, shift, axis) end
+function Tensor:roll(shift, axis) end
+--- the whole repeated along each axis
+function gl.tile(x, repeats, ...) end
+function Tensor:tile(repeats, ...) end
+--- each element repeated n times
+function gl.repeat_interleave(x, n, axis) end
+function Tensor:repeat_interleave(n, axis) end
+--- tensors one after the other along an axis
+function gl.concat(list, axis) end
+--- tensors of one shape side by side along a new axis
+function gl.stack(list, axis) end
+--- parts of the given extents
+function gl.split(x, sizes, axis) end
+function Tensor:split(sizes, axis) end
+--- at most n parts of equal extent, the last one smaller
+function gl.chunk(x, n, axis) end
+function Tensor:chunk(n, axis) end
+--- filled up by {before, after} entries along each axis
+function gl.pad(x, pairs, options) end
+function Tensor:pad(pairs, options) end
+--- a + b; i64 wraps
+function gl.add(a, b) end
+function Tensor:add(b) end
+--- a - b; i64 wraps
+function gl.sub(a, b) end
+function Tensor:sub(b) end
+--- a * b; i64 wraps
+function gl.mul(a, b) end
+function Tensor:mul(b) end
+--- a / b in floats
+function gl.div(a, b) end
+function Tensor:div(b) end
+--- a ^ b; x^0 is 1 everywhere; the slope in b at 0^0 is 0
+function gl.pow(a, b) end
+function Tensor:pow(b) end
+--- floor(a / b); slope 0; an i64 division by zero is an error
+function gl.floordiv(a, b) end
+function Tensor:floordiv(b) end
+--- a - floor(a / b) * b, with the sign of b, as in Lua; slopes 1 and -floor(a / b); i64 by zero is an error
+function gl.mod(a, b) end
+function Tensor:mod(b) end
+--- -a
+function gl.neg(x) end
+function Tensor:neg() end
+--- absolute value; slope 0 at 0
+function gl.abs(x) end
+function Tensor:abs() end
+--- -1, 0 or 1; NaN of NaN; slope 0
+function gl.sign(x) end
+function Tensor:sign() end
+--- a * a
+function gl.square(x) end
+function Tensor:square() end
+--- 1 / a
+function gl.reciprocal(x) end
+function Tensor:reciprocal() end
+--- the larger; NaN if either is; a tie shares the slope, 1/2 each
+function gl.maximum(a, b) end
+function Tensor:maximum(b) end
+--- the smaller; NaN if either is; a tie shares the slope, 1/2 each
+function gl.minimum(a, b) end
+function Tensor:minimum(b) end
+--- limited to [lo, hi]; nil for no bound; slope 1 at the edges
+function gl.clamp(x, lo, hi) end
+function Tensor:clamp(lo, hi) end
+--- product in which a zero factor wins over Inf and NaN
+function gl.mulz(a, b) end
+function Tensor:mulz(b) end
+--- e ^ a
+function gl.exp(x) end
+function Tensor:exp() end
+--- 2 ^ a
+function gl.exp2(x) end
+function Tensor:exp2() end
+--- e ^ a - 1 without cancellation near 0
+function gl.expm1(x) end
+function Tensor:expm1() end
+--- natural logarithm
+function gl.log(x) end
+function Tensor:log() end
+--- log(1 + a) without cancellation near 0
+function gl.log1p(x) end
+function Tensor:log1p() end
+--- logarithm to base 2
+function gl.log2(x) end
+function Tensor:log2() end
+--- logarithm to base 10
+function gl.log10(x) end
+function Tensor:log10() end
+--- square root, correctly rounded
+function gl.sqrt(x) end
+function Tensor:sqrt() end
+--- 1 / sqrt(a)
+function gl.rsqrt(x) end
+function Tensor:rsqrt() end
+--- cube root, of negative numbers too
+function gl.cbrt(x) end
+function Tensor:cbrt() end
+--- sqrt(a^2 + b^2) without overflow; slopes 0 at the origin
+function gl.hypot(a, b) end
+function Tensor:hypot(b) end
+--- sine
+function gl.sin(x) end
+function Tensor:sin() end
+--- cosine
+function gl.cos(x) end
+function Tensor:cos() end
+--- tangent
+function gl.tan(x) end
+function Tensor:tan() end
+--- arc sine
+function gl.asin(x) end
+function Tensor:asin() end
+--- arc cosine
+function gl.acos(x) end
+function Tensor:acos() end
+--- arc tangent
+function gl.atan(x) end
+function Tensor:atan() end
+--- angle of the point (b, a); slopes 0 at the origin
+function gl.atan2(a, b) end
+function Tensor:atan2(b) end
+--- hyperbolic sine
+function gl.sinh(x) end
+function Tensor:sinh() end
+--- hyperbolic cosine
+function gl.cosh(x) end
+function Tensor:cosh() end
+--- hyperbolic tangent
+function gl.tanh(x) end
+function Tensor:tanh() end
+--- inverse hyperbolic sine
+function gl.asinh(x) end
+function Tensor:asinh() end
+--- inverse hyperbolic cosine
+function gl.acosh(x) end
+function Tensor:acosh() end
+--- inverse hyperbolic tangent
+function gl.atanh(x) end
+function Tensor:atanh() end
+--- error function
+function gl.erf(x) end
+function Tensor:erf() end
+--- 1 - erf(a) without cancellation for large a
+function gl.erfc(x) end
+function Tensor:erfc() end
+--- log |gamma(a)|
+function gl.lgamma(x) end
+function Tensor:lgamma() end
+--- derivative of lgamma; NaN at 0, -1, -2, ...
+function gl.digamma(x) end
+function Tensor:digamma() end
+--- derivative of digamma; Inf at 0, -1, -2, ...
+function gl.trigamma(x) end
+function Tensor:trigamma() end
+--- a-th derivative of digamma at b, a = 0 to 170; no derivative in a
+function gl.polygamma(a, b) end
+function Tensor:polygamma(b) end
+--- largest integer not above; slope 0
+function gl.floor(x) end
+function Tensor:floor() end
+--- smallest integer not below; slope 0
+function gl.ceil(x) end
+function Tensor:ceil() end
+--- nearest integer, halves to even (as NumPy, PyTorch and JAX do); slope 0
+function gl.round(x) end
+function Tensor:round() end
+--- log(e^a + e^b) without overflow
+function gl.logaddexp(a, b) end
+function Tensor:logaddexp(b) end
+--- max(a, 0); slope 0 at 0
+function gl.relu(x) end
+function Tensor:relu() end
+--- x where positive, else slope * x; slope at 0: `slope`
+function gl.leaky_relu(x, slope) end
+function Tensor:leaky_relu(slope) end
+--- x where positive, else alpha (e^x - 1)
+function gl.elu(x, alpha) end
+function Tensor:elu(alpha) end
+--- scaled elu with the fixed point of self-normalizing networks
+function gl.selu(x) end
+function Tensor:selu() end
+--- x times the normal distribution function; approximate = "tanh"
+function gl.gelu(x, options) end
+function Tensor:gelu(options) end
+--- x * sigmoid(x)
+function gl.silu(x) end
+function Tensor:silu() end
+--- 1 / (1 + e^-a)
+function gl.sigmoid(x) end
+function Tensor:sigmoid() end
+--- log(sigmoid(a)) without overflow
+function gl.logsigmoid(x) end
+function Tensor:logsigmoid() end
+--- log(1 + e^a) without overflow
+function gl.softplus(x) end
+function Tensor:softplus() end
+--- a / (1 + |a|)
+function gl.softsign(x) end
+function Tensor:softsign() end
+--- clamp to [-1, 1]
+function gl.hardtanh(x) end
+function Tensor:hardtanh() end
+--- exponentials that sum to 1 along the axis
+function gl.softmax(x, axis) end
+function Tensor:softmax(axis) end
+--- log of softmax, without overflow
+function gl.log_softmax(x, axis) end
+function Tensor:log_softmax(axis) end
+--- a equals b
+function gl.eq(a, b) end
+function Tensor:eq(b) end
+--- a differs from b; true when either is NaN
+function gl.ne(a, b) end
+function Tensor:ne(b) end
+--- a < b
+function gl.lt(a, b) end
+function Tensor:lt(b) end
+--- a <= b
+function gl.le(a, b) end
+function Tensor:le(b) end
+--- a > b
+function gl.gt(a, b) end
+function Tensor:gt(b) end
+--- a >= b
+function gl.ge(a, b) end
+function Tensor:ge(b) end
+--- is a not a number?
+function gl.isnan(x) end
+function Tensor:isnan() end
+--- is a an infinity of either sign?
+function gl.isinf(x) end
+function Tensor:isinf() end
+--- is a neither infinite nor NaN?
+function gl.isfinite(x) end
+function Tensor:isfinite() end
+--- both
+function gl.logical_and(a, b) end
+function Tensor:logical_and(b) end
+--- either
+function gl.logical_or(a, b) end
+function Tensor:logical_or(b) end
+--- the opposite
+function gl.logical_not(x) end
+function Tensor:logical_not() end
+--- exactly one of the two
+function gl.xor(a, b) end
+function Tensor:xor(b) end
+--- b where the mask a is true, else c
+function gl.where(a, b, c) end
+function Tensor:where(b, c) end
+--- sum over all axes, one, or a list
+function gl.sum(x, axis, options) end
+function Tensor:sum(axis, options) end
+--- arithmetic mean
+function gl.mean(x, axis, options) end
+function Tensor:mean(axis, options) end
+--- product; derivatives are right with zeros too
+function gl.prod(x, axis, options) end
+function Tensor:prod(axis, options) end
+--- largest value; ties share the derivative; max(a, b) of two tensors is maximum
+function gl.max(x, axis, options) end
+function Tensor:max(axis, options) end
+--- smallest value; ties share the derivative; min(a, b) of two tensors is minimum
+function gl.min(x, axis, options) end
+function Tensor:min(axis, options) end
+--- position of the first largest value; with no axis, in row order
+function gl.argmax(x, axis, options) end
+function Tensor:argmax(axis, options) end
+--- position of the first smallest value; with no axis, in row order
+function gl.argmin(x, axis, options) end
+function Tensor:argmin(axis, options) end
+--- variance: squared deviations over n - correction
+function gl.var(x, axis, options) end
+function Tensor:var(axis, options) end
+--- standard deviation: the root of var
+function gl.std(x, axis, options) end
+function Tensor:std(axis, options) end
+--- p-norm, over all entries by default; slope 0 at 0
+function gl.norm(x, axis, options) end
+function Tensor:norm(axis, options) end
+--- log of the sum of exponentials, without overflow
+function gl.logsumexp(x, axis, options) end
+function Tensor:logsumexp(axis, options) end
+--- is any element true (not 0)?
+function gl.any(x, axis, options) end
+function Tensor:any(axis, options) end
+--- are all elements true (not 0)?
+function gl.all(x, axis, options) end
+function Tensor:all(axis, options) end
+--- median; the mean of the two in the middle of an even count
+function gl.median(x, axis, options) end
+function Tensor:median(axis, options) end
+--- running sum
+function gl.cumsum(x, axis) end
+function Tensor:cumsum(axis) end
+--- running product
+function gl.cumprod(x, axis) end
+function Tensor:cumprod(axis) end
+--- stable sort along an axis
+function gl.sort(x, axis, options) end
+function Tensor:sort(axis, options) end
+--- the positions that sort
+function gl.argsort(x, axis, options) end
+function Tensor:argsort(axis, options) end
+--- the k largest, largest first
+function gl.topk(x, k, axis, options) end
+function Tensor:topk(k, axis, options) end
+--- matrix product over the last two axes; vectors allowed, leading axes broadcast
+function gl.matmul(a, b) end
+function Tensor:matmul(b) end
+--- matmul
+function gl.mm(a, b) end
+function Tensor:mm(b) end
+--- inner product of two vectors
+function gl.dot(a, b) end
+function Tensor:dot(b) end
+--- outer product of two vectors
+function gl.outer(a, b) end
+function Tensor:outer(b) end
+--- matrix products of two batches
+function gl.bmm(a, b) end
+function Tensor:bmm(b) end
+--- sum of products over letters: "ij,jk->ik" is the matrix product
+function gl.einsum(spec, tensors, ...) end
+--- Kronecker product
+function gl.kron(a, b) end
+function Tensor:kron(b) end
+--- sum of the diagonal of the last two axes
+function gl.trace(x) end
+function Tensor:trace() end
+--- a vector as diagonal k of a matrix; of more axes, that diagonal
+function gl.diag(x, k) end
+function Tensor:diag(k) end
+--- the lower triangle, up to diagonal k, zeros elsewhere
+function gl.tril(x, k) end
+function Tensor:tril(k) end
+--- the upper triangle, from diagonal k, zeros elsewhere
+function gl.triu(x, k) end
+function Tensor:triu(k) end
+--- the inverse of a square matrix
+function gl.inv(a) end
+function Tensor:inv() end
+--- the x with a x = b, for a square matrix a; b holds columns, or is one vector
+function gl.solve(a, b) end
+function Tensor:solve(b) end
+--- the lower factor l, l l' = a, of a symmetric positive definite matrix
+function gl.cholesky(a) end
+function Tensor:cholesky() end
+--- the x with l l' x = b, for a lower factor l of cholesky
+function gl.cholesky_solve(l, b) end
+function Tensor:cholesky_solve(b) end
+--- the x with a x = b, for a triangular matrix a
+function gl.triangular_solve(a, b, options) end
+function Tensor:triangular_solve(b, options) end
+--- the x that makes |a x - b| least, for a matrix a of full rank
+function gl.lstsq(a, b) end
+function Tensor:lstsq(b) end
+--- the determinant
+function gl.det(a) end
+function Tensor:det() end
+--- the logarithm of the determinant; NaN when that is negative
+function gl.logdet(a) end
+function Tensor:logdet() end
+--- the determinant's sign, and the logarithm of its magnitude
+function gl.slogdet(a) end
+function Tensor:slogdet() end
+--- orthonormal columns q and an upper triangular r with q r = a
+function gl.qr(a) end
+function Tensor:qr() end
+--- singular values s, largest first, and orthonormal u, vt with u diag(s) vt = a
+function gl.svd(a) end
+function Tensor:svd() end
+--- eigenvalues, smallest first, and eigenvectors in columns, of a symmetric matrix
+function gl.eigh(a) end
+function Tensor:eigh() end
+--- the exponential of a square matrix
+function gl.matrix_exp(a) end
+function Tensor:matrix_exp() end
+--- y[i][j] = x[positions[i][j]][j] for axis 1
+function gl.gather(x, axis, positions) end
+function Tensor:gather(axis, positions) end
+--- a copy of x with x[positions[i][j]][j] increased by source[i][j] for axis 1
+function gl.scatter_add(x, axis, positions, source) end
+function Tensor:scatter_add(axis, positions, source) end
+--- the rows of a table at positions
+function gl.embedding(table, positions) end
+function Tensor:embedding(positions) end
+--- 1 at the position along a new last axis, 0 elsewhere
+function gl.one_hot(positions, n, options) end
+function Tensor:one_hot(n, options) end
+--- positions of the elements that are not 0, one row each
+function gl.nonzero(x) end
+function Tensor:nonzero() end
+--- cross-correlation of signals N C L with weights O C/groups K
+function gl.conv1d(x, w, options) end
+function Tensor:conv1d(w, options) end
+--- cross-correlation of images N C H W with weights O C/groups KH KW
+function gl.conv2d(x, w, options) end
+function Tensor:conv2d(w, options) end
+--- largest value in windows of the last two axes
+function gl.max_pool2d(x, k, options) end
+function Tensor:max_pool2d(k, options) end
+--- mean over windows of the last two axes
+function gl.avg_pool2d(x, k, options) end
+function Tensor:avg_pool2d(k, options) end
+--- a function that gives the gradient of scalar f in the chosen arguments, one result each
+function gl.grad(f, argnums) end
+--- a function that gives f's value, its gradients, then whatever else f returned
+function gl.value_and_grad(f, argnums) end
+--- f's value and its derivative along the tangents v, in one forward pass
+function gl.jvp(f, options, ...) end
+--- f's value and a function from a cotangent of it to cotangents of the arguments
+function gl.vjp(f, x, ...) end
+--- f's value and its derivative there as a function of tangents, which reuses what was computed
+function gl.linearize(f, x, ...) end
+--- Rate of change of f along a direction in its first argument.
+function gl.directional(f, options) end
+--- a function that gives the Jacobian (shape out x in) and the mode that was taken
+function gl.jacobian(f, options) end
+--- a function that gives all second derivatives of scalar f (shape in x in)
+function gl.hessian(f, argnum) end
+--- the product of the Hessian of scalar f with v, without the matrix
+function gl.hvp(f, argnum) end
+--- a function that gives the second derivatives of scalar f in each entry
+function gl.hessian_diag(f, argnum) end
+--- f for many examples at once, along an axis of the arguments; false: an argument all examples share
+function gl.vmap(f, options) end
+--- f, recorded once for each signature of its arguments; static: positions of arguments that are constants; :stats() tells hits and retraces
+function gl.jit(f, options) end
+--- x, a constant for every derivative
+function gl.stop_gradient(x) end
+function Tensor:stop_gradient() end
+--- position of the first smallest value; with no axis, in row order
+function gl.argmin(x, axis, options) end
+function Tensor:argmin(axis, options) end
+--- compares derivatives with central differences, and forward with reverse mode
+function gl.gradcheck(f, x, options) end
+--- Does f have a derivative at x? Not the same as having partial derivatives: those only look along the axes.
+function gl.differentiable(f, x) end
+--- The kind of point that x is for f, by the second-derivative test.
+function gl.classify(f, x, opts) end
+--- Norm, share of zeros and a verdict (fine, vanishing, exploding, zeros, no gradient, not finite) for each tensor of a gradient; with the parameters, the size of the gradient relative to them. The report prints as a table with remedies; report.ok tells whether all are fine, report.rows and report.verdicts (by path) hold the figures.
+function gl.health(grads, params) end
+--- Minimizes f from x0 (a number, a tensor, a nested table) with exact derivatives. Options: method (gd nesterov cg bfgs lbfgs lbfgsb newton newton_cg trust_ncg trust_exact dogleg auglag sqp; chosen from the problem otherwise), bounds ({lower, upper}, numbers or of x0's structure), constraints ({eq = f or list, ineq = f or list}, c(x) = 0 and c(x) >= 0), tol (largest gradient entry, 1e-6), max_iter, max_eval, max_seconds, f_tol, x_tol, target, memory, on_step (function of a record; true stops), progress (prints a line a step). The result has x, f, grad, status, message, converged, method, iterations, evaluations and trace.
+function gl.minimize(f, x0, options) end
+--- A minimizer to be stepped by hand: :step() :run() :result() :state() :load(state). Arguments as gl.minimize's.
+function gl.minimizer(f, x0, options) end
+--- Writes a nested table of tensors and plain values. The file appears whole or not at all.
+function gl.save(path, t) end
+--- Reads what `save` wrote, or any other safetensors file (names are split at dots).
+function gl.load(path) end
+--- Opens a log; an old file of that name is replaced.
+function gl.logger(path) end
+--- wall-clock time, for differences
+function gl.clock() end
+--- how many threads large operations use
+function gl.set_threads(n) end
+--- how many threads large operations use
+function gl.get_threads() end
+--- The text for a name such as "grad" or "nn.linear".
+function gl.help(path) end
+--- Self-attention over N x T x size; {causal = true} lets a position see itself and what stands before it. The option `context` of the call (N x S x size) is attended to instead of x.
+function gl.nn.attention(size, heads, options) end
+--- Windows of size x size, {stride = size, padding = 0}.
+function gl.nn.avg_pool2d(size, options) end
+--- Mean 0 and variance 1 for each channel (axis 2) over the batch, then weight * x + bias. Ioffe, Szegedy 2015. While training, the batch's statistics are used; otherwise params.running_mean and params.running_var. A layer is a pure function, so it does not change these: it puts the new ones into the list `options.updates`, if there is one, which a loss returns after its value and `nn.update` then writes into the parameters.
+function gl.nn.batch_norm(channels, options) end
+--- binary cross-entropy of probabilities
+function gl.nn.bce(prediction, target, options) end
+--- binary cross-entropy of logits
+function gl.nn.bce_with_logits(prediction, target, options) end
+--- Convolution with windows of `size`: {stride, padding, dilation, groups, bias, init, dtype}. params.weight is outputs x channels / groups x size (x size), params.bias outputs.
+function gl.nn.conv1d(channels, outputs, size, options) end
+--- Convolution with windows of `size`: {stride, padding, dilation, groups, bias, init, dtype}. params.weight is outputs x channels / groups x size (x size), params.bias outputs.
+function gl.nn.conv2d(channels, outputs, size, options) end
+--- 1 - cosine of the angle, for each row
+function gl.nn.cosine(prediction, target, options) end
+--- How many numbers a table of parameters holds.
+function gl.nn.count(params) end
+--- cross-entropy of logits with labels 1..C, or with probabilities, for each row
+function gl.nn.cross_entropy(prediction, target, options) end
+--- Zeroes entries with probability `p` while training, and scales the others by 1 / (1 - p). Draws from the option `generator` of the call, if there is one.
+function gl.nn.dropout(p) end
+--- a layer without parameters
+function gl.nn.elu(params, x, options) end
+--- Rows of a table, picked by positions (i64, from 1). params.weight is count x size.
+function gl.nn.embedding(count, size, options) end
+--- a layer without parameters
+function gl.nn.flatten(params, x, options) end
+--- a layer without parameters
+function gl.nn.gelu(params, x, options) end
+--- A layer over sequences N x T x inputs, giving all states N x T x size and the last one.
+function gl.nn.gru(inputs, size, options) end
+--- a layer without parameters
+function gl.nn.hardtanh(params, x, options) end
+--- He et al. 2015.
+function gl.nn.he_normal(shape, generator, options) end
+--- He et al. 2015: keeps variances through layers with ReLU.
+function gl.nn.he_uniform(shape, generator, options) end
+--- max(0, 1 - target * prediction), targets -1 and 1
+function gl.nn.hinge(prediction, target, options) end
+--- quadratic up to delta, linear beyond (Huber 1964)
+function gl.nn.huber(prediction, target, options) end
+--- divergence of log-probabilities from probabilities, for each row
+function gl.nn.kl_div(prediction, target, options) end
+--- Makes a layer.
+function gl.nn.layer(spec) end
+--- Mean 0 and variance 1 along the last axis, then weight * x + bias. Ba, Kiros, Hinton 2016.
+function gl.nn.layer_norm(size, options) end
+--- a layer without parameters
+function gl.nn.leaky_relu(params, x, options) end
+--- x W' + b on the last axis. params.weight is outputs x inputs, params.bias outputs. Both start uniform within 1 / sqrt(inputs), unless `init` is given, with which biases start at zero.
+function gl.nn.linear(inputs, outputs, options) end
+--- a layer without parameters
+function gl.nn.log_softmax(params, x, options) end
+--- a layer without parameters
+function gl.nn.logsigmoid(params, x, options) end
+--- A layer over sequences N x T x inputs, giving all states N x T x size and the last one.
+function gl.nn.lstm(inputs, size, options) end
+--- sizes of the differences
+function gl.nn.mae(prediction, target, options) end
+--- Windows of size x size, {stride = size, padding = 0}.
+function gl.nn.max_pool2d(size, options) end
+--- squares of the differences
+function gl.nn.mse(prediction, target, options) end
+--- negative log-likelihood of labels 1..C under log-probabilities, for each row
+function gl.nn.nll(prediction, target, options) end
+--- Normal with mean 0.
+function gl.nn.normal(shape, generator, options) end
+function gl.nn.ones(shape, _, options) end
+--- Rows (or columns, whichever are fewer) orthonormal times gain; axes after the first are taken as one. Saxe et al. 2014.
+function gl.nn.orthogonal(shape, generator, options) end
+--- a layer without parameters
+function gl.nn.relu(params, x, options) end
+--- x + inner(x).
+function gl.nn.residual(inner) end
+--- A layer over sequences N x T x inputs, giving all states N x T x size and the last one.
+function gl.nn.rnn(inputs, size, options) end
+--- a layer without parameters
+function gl.nn.selu(params, x, options) end
+--- Layers after one another; a plain function of one tensor may stand for a layer.
+function gl.nn.sequential(layers) end
+--- a layer without parameters
+function gl.nn.sigmoid(params, x, options) end
+--- a layer without parameters
+function gl.nn.silu(params, x, options) end
+--- a layer without parameters
+function gl.nn.softmax(params, x, options) end
+--- a layer without parameters
+function gl.nn.softplus(params, x, options) end
+--- a layer without parameters
+function gl.nn.softsign(params, x, options) end
+--- a layer without parameters
+function gl.nn.tanh(params, x, options) end
+--- Uniform in [-bound, bound].
+function gl.nn.uniform(shape, generator, options) end
+--- Writes the statistics that batch_norm put into `updates` into the parameters.
+function gl.nn.update(updates) end
+--- Glorot and Bengio 2010.
+function gl.nn.xavier_normal(shape, generator, options) end
+--- Glorot and Bengio 2010: keeps variances through tanh-like layers, forward and backward.
+function gl.nn.xavier_uniform(shape, generator, options) end
+function gl.nn.zeros(shape, _, options) end
+--- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
+function gl.optim.adadelta(params, options) end
+--- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
+function gl.optim.adagrad(params, options) end
+--- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
+function gl.optim.adam(params, options) end
+--- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
+function gl.optim.adamax(params, options) end
+--- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
+function gl.optim.adamw(params, options) end
+--- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
+function gl.optim.amsgrad(params, options) end
+--- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
+function gl.optim.asgd(params, options) end
+--- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
+function gl.optim.lion(params, options) end
+--- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
+function gl.optim.muon(params, options) end
+--- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
+function gl.optim.nadam(params, options) end
+--- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
+function gl.optim.radam(params, options) end
+--- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
+function gl.optim.rmsprop(params, options) end
+--- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
+function gl.optim.rprop(params, options) end
+--- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
+function gl.optim.sgd(params, options) end
+--- Each schedule works on the rate that the one before it gives.
+function gl.optim.schedule.chain(list) end
+--- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+function gl.optim.schedule.constant(options) end
+--- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+function gl.optim.schedule.cosine(options) end
+--- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+function gl.optim.schedule.cosine_restarts(options) end
+--- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+function gl.optim.schedule.cyclic(options) end
+--- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+function gl.optim.schedule.exponential(options) end
+function gl.optim.schedule.is_schedule(value) end
+--- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+function gl.optim.schedule.linear(options) end
+--- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+function gl.optim.schedule.multistep(options) end
+--- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+function gl.optim.schedule.one_cycle(options) end
+--- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+function gl.optim.schedule.plateau(options) end
+--- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+function gl.optim.schedule.polynomial(options) end
+--- Schedules after one another: list[i + 1] begins, from its own step 0, at list.milestones[i].
+function gl.optim.schedule.sequential(list) end
+--- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+function gl.optim.schedule.step(options) end
+--- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+function gl.optim.schedule.warmup(options) end
+--- Rows and columns of numbers from delimited text (gz read as is), and what is known of the columns: a list of {name, classes}. A column of texts becomes class numbers from 1. Options: delimiter, header (true or false; found out otherwise), skip (that many first lines), dtype.
+function gl.data.csv(path, options) end
+--- An array in the IDX format of the MNIST files (gz read as is).
+function gl.data.idx(path, options) end
+--- Walks a set in batches: {batch = 32, shuffle = false, drop_last = false, generator}.
+function gl.data.loader(set, options) end
+--- An array that NumPy saved.
+function gl.data.npy(path) end
+--- Arrays that NumPy saved together, by name.
+function gl.data.npz(path) end
+function gl.data.progress(label) end
+--- Writes a tensor for NumPy; the file appears whole or not at all.
+function gl.data.save_npy(path, x) end
+--- Writes tensors by name for NumPy, uncompressed.
+function gl.data.save_npz(path, arrays) end
+--- Splits a set in two or more. `sizes` is a number or a list, whole numbers or fractions; what is left over is the last part. In the order of the set, unless {shuffle = true} (with `generator`, or the default one).
+function gl.data.split(set, sizes, options) end
+--- Columns with mean 0 and standard deviation 1 (a constant column becomes 0), and the statistics {mean, std}, which given as second argument are applied instead: so the test part is treated as the training part was.
+function gl.data.standardize(x, statistics) end
+--- Level lines of f, a function of a vector of two: {xlim, ylim, n = 40, levels = 12}.
+function gl.plot.contour(f, options) end
+--- Level lines of f and the way of a descent over them: a list of points, or an n x 2 tensor.
+function gl.plot.descent(f, path, options) end
+--- The gradient of f at the points of a grid, as arrows of one length: {n = 15}.
+function gl.plot.gradient_field(f, options) end
+--- How often values fall into {bins = 20} equal intervals.
+function gl.plot.hist(values, options) end
+--- Points joined by lines: line(y) or line(x, y).
+function gl.plot.line(x, y, options) end
+--- Arrows (u, v) at the points (x, y).
+function gl.plot.quiver(x, y, u, v, options) end
+--- Points: scatter(y) or scatter(x, y).
+function gl.plot.scatter(x, y, options) end
+--- Where a matrix, or a sparse one with fields row, col and shape, is not 0.
+function gl.plot.spy(matrix, options) end
+--- f as a surface over the plane (as text: its heights by shades).
+function gl.plot.surface(f, options) end
+
+return gl
