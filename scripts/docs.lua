@@ -75,8 +75,11 @@ local function sections()
     end
     out[#out + 1] = { topic[1], names }
   end
-  local further = {}
-  for _, name in ipairs(tree.keys(gl)) do
+  local further, all = {}, {}
+  for _, names in ipairs { gl, table.unpack(getmetatable(gl).lazy) } do
+    for name in pairs(names) do all[name] = true end
+  end
+  for _, name in ipairs(tree.keys(all)) do
     local in_place = name:match("^(.*)_$")
     if not seen[name] and callable(gl[name]) and not (in_place and gl[in_place]) then further[#further + 1] = name end
   end

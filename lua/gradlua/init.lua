@@ -1,10 +1,11 @@
 --- gradlua: the module table: what is written in C, and what is better said in Lua, loaded when it is first asked for.
 local gl = require "gradlua.core"
 
+-- Modules that are fields of gl, and functions of gl with the modules that hold them.
 local modules = { data = true, health = true, logger = true, nn = true, optim = true, plot = true }
 local functions = {
-  classify = "understand", differentiable = "understand", directional = "derivatives", help = "help", load = "store", minimize = "minimize",
-  minimizer = "minimize", save = "store",
+  classify = "understand", differentiable = "understand", directional = "derivatives", help = "help", load = "store",
+  minimize = "minimize", minimizer = "minimize", save = "store",
 }
 
 return setmetatable(gl, {
@@ -15,4 +16,5 @@ return setmetatable(gl, {
     rawset(t, name, value)
     return value
   end,
+  lazy = { modules, functions }, -- for completion and the reference
 })

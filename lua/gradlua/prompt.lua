@@ -2,8 +2,6 @@
 
 local M = {}
 
-local submodules = { "data", "health", "logger", "nn", "optim", "plot" }
-
 --- Where the history is kept: the user's state folder (XDG), made when it is not there.
 local function history_path()
   local home = os.getenv("HOME")
@@ -82,7 +80,9 @@ local function collect_keys(value, found)
     end
   end
   if gl and value == gl then
-    for _, name in ipairs(submodules) do found[name] = true end
+    for _, names in ipairs(getmetatable(gl).lazy) do
+      for name in pairs(names) do found[name] = true end
+    end
   end
   if gl and gl.is_tensor(value) then return collect_keys(gl, found) end
   local meta = type(value) == "string" and { __index = string } or getmetatable(value)
