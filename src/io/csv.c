@@ -214,9 +214,9 @@ static bool store_numbers(const table *t, int64_t first, int64_t column, const g
   bool numbers = true;
   for (int64_t i = first + column, row = 0; i < t->count; i += t->columns, row++) {
     double x = (double)NAN;
-    if (!is_missing(&t->fields[i]) && !grad__number_parse(t->fields[i].text, t->fields[i].size, &x)) {
-      numbers = false;
+    if (!grad__number_parse(t->fields[i].text, t->fields[i].size, &x)) {
       x = (double)NAN;
+      numbers &= is_missing(&t->fields[i]);
     }
     store(values, row, column, x);
   }
