@@ -194,13 +194,34 @@ static void add_terms(const grad_algebra *a, list *l, grad_expr x, double weight
   }
 }
 
+/* The list with the terms of inner sums, each scaled by the weight in front of it. */
+static bool expand(grad_algebra *a, const list *from, list *to) {
+  int32_t room = 0;
+  for (int32_t i = 0; i < from->n; i++) room += a->nodes[from->at[i].expr].n + 1;
+  if (!list_room(a, to, room)) return false;
+  for (int32_t i = 0; i < from->n; i++) {
+    const grad_expr_node *e = &a->nodes[from->at[i].expr];
+    const double weight = from->at[i].weight;
+    if (e->kind != GRAD_EXPR_SUM)
+      list_add(to, from->at[i].expr, weight);
+    else
+      for (int32_t k = 0; k < e->n; k++) list_add(to, e->args[k], weight * e->weight[k]);
+  }
+  list_merge(to);
+  return true;
+}
+
 grad_expr grad__expr_add(grad_algebra *a, int32_t n, const double *weight, const grad_expr *terms) {
   int32_t room = 0;
-  list l;
+  list l, open;
   for (int32_t i = 0; i < n; i++) room += count_terms(a, terms[i], weight[i]);
   if (!list_room(a, &l, room)) return ZERO;
   for (int32_t i = 0; i < n; i++) add_terms(a, &l, terms[i], weight[i]);
   list_merge(&l);
+  if (l.n > 1) { /* 2 (x + y) + x is 3 x + 2 y; but 2 (x + y) + z stays */
+    if (!expand(a, &l, &open)) return ZERO;
+    if (open.n <= l.n) l = open;
+  }
   if (l.n == 0) return ZERO;
   if (l.n == 1 && l.at[0].expr == ONE) return grad__expr_number(a, l.at[0].weight);
   if (l.n == 1 && l.at[0].weight == 1) return l.at[0].expr;
@@ -239,7 +260,35 @@ static int32_t count_factors(const grad_algebra *a, grad_expr x) {
   return a->nodes[x].kind == GRAD_EXPR_PRODUCT ? a->nodes[x].n : 1;
 }
 
+/* Are x and y the sum and the difference of the same two terms, u + v and u - v? weight: of u^2 and v^2 in
+ * their product. */
+static bool sum_and_difference(const grad_expr_node *x, const grad_expr_node *y, double *weight) {
+  if (x->kind != GRAD_EXPR_SUM || y->kind != GRAD_EXPR_SUM || x->n != 2 || y->n != 2) return false;
+  for (int i = 0; i < 2; i++) {
+    if (x->args[i] != y->args[i] || fabs(x->weight[i]) != fabs(y->weight[i])) return false;
+    weight[i] = x->weight[i] * y->weight[i];
+  }
+  return weight[0] * weight[1] < 0;
+}
+
+/* (u + v)^e (u - v)^e becomes (u^2 - v^2)^e. */
+static void merge_differences(grad_algebra *a, list *l) {
+  for (int32_t i = 0; i < l->n; i++)
+    for (int32_t k = i + 1; k < l->n; k++) {
+      const grad_expr_node *x = &a->nodes[l->at[i].expr];
+      double weight[2];
+      if (l->at[i].weight != l->at[k].weight || !sum_and_difference(x, &a->nodes[l->at[k].expr], weight)) continue;
+      const grad_expr terms[] = {x->args[0], x->args[1]};
+      const grad_expr squares[] = {grad__expr_pow(a, terms[0], 2), grad__expr_pow(a, terms[1], 2)};
+      l->at[i].expr = grad__expr_add(a, 2, weight, squares);
+      l->at[k] = l->at[--l->n];
+      k = i;
+    }
+}
+
 static grad_expr product_of(grad_algebra *a, list *l) {
+  list_merge(l);
+  merge_differences(a, l);
   list_merge(l);
   if (l->n == 0) return ONE;
   if (l->n == 1 && l->at[0].weight == 1) return l->at[0].expr;

@@ -28,14 +28,26 @@ static const grad_expr_node *node(const printer *p, grad_expr x) { return &p->a-
 
 /* --- numbers */
 
-/* Small fractions that decimals do not write well: numerator and denominator; denominator 1 when there is none. */
+/* The shortest decimal of at most `most` digits that is as good as the double: within two units of its last place.
+ * false when it takes more digits. */
+static bool decimal(double value, int most, char *text, size_t size) {
+  for (int digits = 1; digits <= most; digits++) {
+    snprintf(text, size, "%.*g", digits, value);
+    if (!(fabs(strtod(text, NULL) - value) > 4.5e-16 * fabs(value))) return true;
+  }
+  return false;
+}
+
+/* The fraction that a person writes for a number: halves, quarters, eighths; and p / q where no short decimal does.
+ * Gives the numerator; denominator 1 when there is none. */
 static double fraction(double value, int *denominator) {
+  char text[40];
+  const bool is_short = decimal(value, 6, text, sizeof text);
   *denominator = 1;
   for (int q = 2; q <= 9; q++) {
     const double numerator = rint(value * q);
-    const bool halves = q == 2 || q == 4 || q == 8, decimal = halves || q == 5;
-    if (fabs(numerator) < 1e6 && numerator != 0 && numerator / q == value && value != rint(value) &&
-        (!decimal || (halves && fabs(numerator) == 1))) {
+    const bool unit = fabs(numerator) == 1 && (q == 2 || q == 4 || q == 8);
+    if ((unit || !is_short) && numerator != 0 && fabs(numerator) < 1e6 && numerator / q == value) {
       *denominator = q;
       return numerator;
     }
@@ -43,13 +55,9 @@ static double fraction(double value, int *denominator) {
   return value;
 }
 
-/* The shortest decimal that reads back as the same double. */
 static void put_number(printer *p, double value) {
   char text[40];
-  for (int digits = 1; digits <= 17; digits++) {
-    snprintf(text, sizeof text, "%.*g", digits, value);
-    if (strtod(text, NULL) == value || isnan(value)) break;
-  }
+  decimal(value, 17, text, sizeof text);
   char *const exponent = strchr(text, 'e');
   if (exponent && isfinite(value) && fabs(value) < 1e15 && value == rint(value)) {
     snprintf(text, sizeof text, "%.0f", value);
@@ -152,7 +160,7 @@ static void print_factors(printer *p, const piece *pieces, int32_t n, double sig
                           bool divides) {
   const char *times = p->latex ? " \\, " : "*";
   const bool alone = number == 1 && count == 1;
-  const int level = !alone || (divides && !p->latex) ? LEVEL_SIGN : divides ? LEVEL_NONE : LEVEL_PRODUCT;
+  const int level = alone && divides && p->latex ? LEVEL_NONE : LEVEL_SIGN;
   bool begun = number != 1 || count == 0;
   if (begun) put_number(p, number);
   for (int32_t i = 0; i < n; i++) {

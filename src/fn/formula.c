@@ -36,6 +36,19 @@ static grad_status make_room(writer *w, grad_id v) {
   return GRAD_OK;
 }
 
+/* v is the numbers of an array. */
+static grad_status number_elements(writer *w, grad_id v, const grad_array *from) {
+  grad_array wide;
+  grad_status status = make_room(w, v);
+  if (status == GRAD_OK) status = grad__array_new(w->p->ctx, GRAD_F64, from->ndim, from->shape, &wide);
+  if (status != GRAD_OK) return status;
+  grad__array_copy(&wide, from);
+  const int64_t n = grad__array_numel(&wide);
+  for (int64_t i = 0; i < n; i++) elements(w, v)[i] = grad__expr_number(&w->a, ((const double *)wide.data)[i]);
+  grad__array_release(&wide);
+  return w->a.status;
+}
+
 /* --- names */
 
 static const char *const greek[] = {"alpha", "beta",  "gamma",  "delta", "epsilon", "zeta", "eta",
@@ -144,6 +157,8 @@ static grad_expr apply(grad_algebra *a, const grad_op *op, const grad_expr *x) {
   if (op == &grad__op_sqrt) return grad__expr_pow(a, x[0], 0.5);
   if (op == &grad__op_rsqrt) return grad__expr_pow(a, x[0], -0.5);
   if (op == &grad__op_pow) return power(a, x[0], x[1]);
+  if (op == &grad__op_hypot)
+    return grad__expr_pow(a, add2(a, grad__expr_pow(a, x[0], 2), 1, grad__expr_pow(a, x[1], 2)), 0.5);
   if (op == &grad__op_sigmoid) return sigmoid(a, x[0]);
   if (op == &grad__op_where && (x[1] == x[2] || is_single_point(a, x[0]))) return x[2];
   return grad__expr_call(a, &grad__op_row(op)->notation, op->nin, x);
@@ -167,13 +182,8 @@ static grad_status write_numbers(writer *w, const grad_instr *ins) {
   grad_status status = grad__array_new(w->p->ctx, (grad_dtype)t->dtype, t->ndim, t->shape, &y);
   if (status != GRAD_OK) return status;
   status = grad__direct_instr(w->p->ctx, ins, NULL, w->scalars, (grad_array *const[]){&y});
-  grad_array wide = {0};
-  if (status == GRAD_OK) status = grad__array_new(w->p->ctx, GRAD_F64, t->ndim, t->shape, &wide);
-  if (status == GRAD_OK) grad__array_copy(&wide, &y);
-  for (int64_t i = 0; status == GRAD_OK && i < grad__array_numel(&wide); i++)
-    elements(w, ins->out)[i] = grad__expr_number(&w->a, ((const double *)wide.data)[i]);
+  if (status == GRAD_OK) status = number_elements(w, ins->out, &y);
   grad__array_release(&y);
-  grad__array_release(&wide);
   return status;
 }
 
@@ -303,14 +313,17 @@ static grad_status print_array(writer *w, const grad_type *t, int axis, const in
   return status == GRAD_OK ? grad__text_add(out, latex ? "\\right]" : "]") : status;
 }
 
-grad_status grad__formula(const grad_program *p, int32_t output, const char *const *names, const double *scalars,
-                          bool latex, grad_text *out) {
+grad_status grad__formula(const grad_program *p, int32_t output, const char *const *names,
+                          const grad_array *const *known, const double *scalars, bool latex, grad_text *out) {
   writer w = {.p = p, .scalars = scalars};
   grad_status status = p->status != GRAD_OK ? p->status : grad__algebra_init(&w.a, p->ctx);
   if (p->status != GRAD_OK) return status;
   if (status == GRAD_OK) w.values = grad__arena_alloc(&w.a.arena, ((size_t)p->nvalues + 1) * sizeof *w.values);
   if (status == GRAD_OK && !w.values) status = p->ctx->status;
-  for (int32_t k = 0; status == GRAD_OK && k < p->ninputs; k++) status = name_input(&w, k, names);
+  for (int32_t k = 0; status == GRAD_OK && k < p->ninputs; k++) {
+    const bool is_known = known && known[k];
+    status = is_known ? number_elements(&w, p->inputs[k], known[k]) : name_input(&w, k, names);
+  }
   for (int32_t i = 0; status == GRAD_OK && i < p->ninstrs; i++) status = write_instr(&w, &p->instrs[i]);
   if (status == GRAD_OK) {
     const grad_id v = p->outputs[output];

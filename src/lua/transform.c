@@ -95,6 +95,7 @@ int grad__transform_call(lua_State *L, int n, const char *staged_by, lua_KFuncti
     trace_argument(L, t, at, n + GRAD_AT_LEAVES, true);
     lua_replace(L, function + at);
   }
+  for (int32_t i = 0; staged_by && i < t->ninputs; i++) t->inputs[i].kind = GRAD_BOUND_OPEN;
   lua_callk(L, n, LUA_MULTRET, n, k);
   return k(L, LUA_OK, n);
 }

@@ -25,7 +25,8 @@ enum {
 void grad__argnums_push(lua_State *L, int arg);
 
 /* Called with the n arguments on the stack: begins a trace, makes the leaves of the chosen arguments its first inputs
- * and calls the function; then `k` is called as a continuation with n as its context (directly when nothing yields). */
+ * and calls the function; then `k` is called as a continuation with n as its context (directly when nothing yields).
+ * staged_by, when not NULL: the name of a transform that records without values; what reads one raises. */
 int grad__transform_call(lua_State *L, int n, const char *staged_by, lua_KFunction k);
 
 /* The number of leaves, and flags: input i of the trace's program is a leaf. Pushes the buffer that holds the flags. */

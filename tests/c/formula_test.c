@@ -27,7 +27,7 @@ static grad_status formula(grad_ctx *ctx, build_fn build, int n, int ndim, const
   grad__program_output(p, build(p, x));
   status = p->status;
   if (!status) status = grad__ad_grad(p, (const bool[]){true, true, true}, &g);
-  if (!status) status = grad__formula(g, output, names, (const double[]){0.1}, latex, text);
+  if (!status) status = grad__formula(g, output, names, NULL, (const double[]){0.1}, latex, text);
   grad__program_release(g);
   grad__program_release(p);
   return status;
@@ -67,7 +67,21 @@ F(angle, MUL(x[2], OP(cos, x[0])))
 F(one_minus, SUB(NUMBER(1), POW(x[0], 2)))
 F(nested, MUL(NUMBER(2), ADD(x[0], MUL(x[1], ADD(x[0], NUMBER(1))))))
 
+F(arcsine, OP(asin, x[0]))
+F(distance, grad__op2(p, &grad__op_hypot, x[0], x[1]))
+F(halves, ADD(MUL(NUMBER(0.5), ADD(x[0], x[1])), DIV(x[0], NUMBER(2))))
+F(decimal, MUL(NUMBER(1.25), POW(x[0], 2)))
+F(floored, grad__op2(p, &grad__op_mod, x[0], x[1]))
+F(tiny, MUL(NUMBER(1e-20), x[0]))
+
 static void test_texts(grad_ctx *ctx) {
+  writes(ctx, arcsine, 1, 1, false, "1/sqrt(1 - x^2)");
+  writes(ctx, distance, 2, 1, false, "x/sqrt(x^2 + y^2)");
+  writes(ctx, halves, 2, 0, false, "x + y/2");
+  writes(ctx, decimal, 1, 1, false, "2.5*x");
+  writes(ctx, floored, 2, 2, false, "-(x // y)");
+  writes(ctx, tiny, 1, 0, false, "1e-20*x");
+  writes(ctx, tiny, 1, 0, true, "1 \\cdot 10^{-20} \\, x");
   writes(ctx, sample, 2, 0, false, "x^2*y + sin(x*y)");
   writes(ctx, sample, 2, 1, false, "2*x*y + y*cos(x*y)");
   writes(ctx, sample, 2, 2, false, "x^2 + x*cos(x*y)");
@@ -141,7 +155,7 @@ static void test_arrays(grad_ctx *ctx) {
   if (check(grad__program_new(ctx, &p) == GRAD_OK)) {
     const grad_id x = grad__program_input(p, GRAD_F64, 1, (const int64_t[]){3});
     grad__program_output(p, sorted(p, &x));
-    check(grad__formula(p, 0, NULL, NULL, false, &text) == GRAD_EUNSUPPORTED);
+    check(grad__formula(p, 0, NULL, NULL, NULL, false, &text) == GRAD_EUNSUPPORTED);
     check(strstr(grad_message(ctx), "sort has no written form") != NULL);
   }
   grad__program_release(p);
