@@ -27,13 +27,14 @@ void grad__dense_cholesky_solve(int64_t n, const double *l, double *b) {
   }
 }
 
-double grad__dense_cholesky_shifted(int64_t n, const double *hessian, double *work) {
+double grad__dense_cholesky_shifted(int64_t n, const double *hessian, double least, double *work) {
   double smallest = VEC_INF, scale = 0;
   for (int64_t i = 0; i < n; i++) {
     smallest = fmin(smallest, hessian[i * n + i]);
     scale = fmax(scale, vec_norm_inf(n, hessian + i * n));
   }
-  double least = scale > 0 ? 1e-3 * scale : 1, shift = n == 0 || smallest > 0 ? 0 : least - smallest;
+  if (scale > 0) least = 1e-3 * scale;
+  double shift = n == 0 || smallest > 0 ? 0 : least - smallest;
   for (int trial = 0; trial < 64; trial++, shift = fmax(2 * shift, least)) {
     vec_copy(n * n, hessian, work);
     for (int64_t i = 0; i < n; i++) work[i * (n + 1)] += shift;

@@ -13,8 +13,9 @@ void grad__dense_cholesky_solve(int64_t n, const double *l, double *b);
 void grad__dense_cholesky_forward(int64_t n, const double *l, double *b);
 
 /* work becomes L of hessian + shift I, for the smallest tried shift >= 0 that is positive definite (J. Nocedal,
- * S. Wright (2006), algorithm 3.3). Returns the shift; Inf when there is none, as when an entry is not finite. */
-double grad__dense_cholesky_shifted(int64_t n, const double *hessian, double *work);
+ * S. Wright (2006), algorithm 3.3); least: what to try for a hessian of zeros. Returns the shift; Inf when there is
+ * none, as when an entry is not finite. */
+double grad__dense_cholesky_shifted(int64_t n, const double *hessian, double least, double *work);
 
 /* Householder QR with column pivoting of the m x n matrix whose columns lie one after the other in `columns` (each m
  * long): R in the upper triangle, the vectors below it and in `tau`. pivot[j]: which column of the matrix is column j

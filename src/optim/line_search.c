@@ -44,7 +44,7 @@ grad_status grad__line_armijo(grad_minimizer *m, grad__line *line) {
     grad_status status = grad__minimizer_f(m, m->trial_x, &f);
     if (status != GRAD_OK) return status;
     bool finite = isfinite(f);
-    if (finite && f <= line->f0 + line->c1 * alpha * line->slope0 + allowance) {
+    if (finite && (f < line->f0 || allowance > 0) && f <= line->f0 + line->c1 * alpha * line->slope0 + allowance) {
       status = grad__minimizer_gradient(m, m->trial_x, m->trial_g, &finite);
       if (status != GRAD_OK) return status;
       line->alpha = alpha;

@@ -45,7 +45,7 @@ static grad_status step(grad_minimizer *m) {
   double *newton = grad__minimizer_own(m, DOGLEG_NEWTON);
   grad_status status = grad__minimizer_hessian(m, grad__minimizer_own(m, DOGLEG_SCRATCH), b);
   if (status != GRAD_OK) return status;
-  double shift = grad__dense_cholesky_shifted(m->n, b, factor);
+  double shift = grad__dense_cholesky_shifted(m->n, b, 1e-100, factor);
   if (isinf(shift)) return grad__minimizer_fail(m, GRAD_FAILURE_SINGULAR, NULL);
   for (int64_t i = 0; i < m->n; i++) b[i * (m->n + 1)] += shift;
   vec_scaled(m->n, -1, m->g, newton);

@@ -35,7 +35,8 @@ static grad_status gradient_step(grad_minimizer *m, double *next_z, bool *found)
     if (fixed) return GRAD_OK;
     grad_status status = grad__minimizer_f(m, next_z, &f);
     if (status != GRAD_OK) return status;
-    if (f <= p->f - 0.5 * p->own[OWN_RATE] * square + (trial < 2 ? 4e-16 * fabs(p->f) : 0)) return GRAD_OK;
+    if ((f < p->f || trial < 2) && f <= p->f - 0.5 * p->own[OWN_RATE] * square + (trial < 2 ? 4e-16 * fabs(p->f) : 0))
+      return GRAD_OK;
     p->own[OWN_RATE] *= 0.5;
   }
   p->own[OWN_RATE] = begun;

@@ -20,7 +20,7 @@ static grad_status step(grad_minimizer *m) {
   bool moved = false;
   grad_status status = grad__minimizer_hessian(m, grad__minimizer_own(m, NEWTON_SCRATCH), hessian);
   if (status != GRAD_OK) return status;
-  if (isinf(grad__dense_cholesky_shifted(m->n, hessian, factor)))
+  if (isinf(grad__dense_cholesky_shifted(m->n, hessian, vec_norm2(m->n, m->g), factor)))
     return grad__minimizer_fail(m, GRAD_FAILURE_SINGULAR, NULL);
   vec_scaled(m->n, -1, m->g, direction);
   grad__dense_cholesky_solve(m->n, factor, direction);

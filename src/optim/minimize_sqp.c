@@ -25,7 +25,7 @@ enum {
   SQP_BOUNDS,
   SQP_WORK
 };
-enum { OWN_UPDATES, OWN_RELAXED, OWN_STALLS, OWN_PRIOR };
+enum { OWN_UPDATES, OWN_RELAXED, OWN_STALLS, OWN_PRIOR, OWN_SCALE };
 
 static void layout(grad_minimizer *m) {
   int64_t n = m->n, rows = m->constraints, entries = -1, square = -1;
@@ -65,6 +65,7 @@ static grad_status begin(grad_minimizer *m) {
   if (status != GRAD_OK) return status;
   if (!finite || !finite_jacobian) return grad__minimizer_fail(m, GRAD_FAILURE_NOT_FINITE, NULL);
   m->progress->violation = grad__constraints_violation(m, c);
+  m->progress->own[OWN_SCALE] = 1 + fabs(m->progress->f);
   reset(m);
   return GRAD_OK;
 }
@@ -252,7 +253,9 @@ static grad_status accept(grad_minimizer *m, const search *s) {
   vec_copy(m->constraints * m->n, new_jacobian, j);
   m->progress->violation = grad__constraints_violation(m, c);
   grad__minimizer_commit(m, s->f, kkt, vec_norm2(m->n, moved));
-  if (m->progress->f < -1e150) return grad__minimizer_fail(m, GRAD_FAILURE_UNBOUNDED, NULL);
+  /* B's rounding limits the length of a step, and with it how low f gets. */
+  if (m->progress->f < -1e12 * m->progress->own[OWN_SCALE])
+    return grad__minimizer_fail(m, GRAD_FAILURE_UNBOUNDED, NULL);
   return GRAD_OK;
 }
 
