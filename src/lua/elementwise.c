@@ -112,7 +112,9 @@ static bool run_numbers(lua_State *L, const elementwise *e, int nin, const opera
 
 /* --- the general way */
 
-static bool is_weak(const grad_tensor *t) { return grad__tensor_is_traced(t) && t->weak; }
+static bool is_weak(const grad_tensor *t) {
+  return grad__tensor_is_traced(t) && t->weak && grad__dtype_is_float((grad_dtype)t->array.dtype);
+}
 
 /* A number takes the dtype of the tensors around it; where's mask does not count. */
 static grad_dtype dtype_around(const grad_op *op, int nin, const operand *x) {

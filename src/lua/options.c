@@ -149,16 +149,29 @@ grad_dtype grad__option_dtype(lua_State *L, int options, grad_dtype otherwise) {
   return value;
 }
 
+#if defined __GNUC__
+__attribute__((noreturn))
+#endif
+static void
+unknown_choice(lua_State *L, const char *name, const char *given, const char *const *choices) {
+  luaL_Buffer b;
+  luaL_buffinit(L, &b);
+  for (int i = 0; choices[i]; i++) {
+    luaL_addstring(&b, i ? ", \"" : "\"");
+    luaL_addstring(&b, choices[i]);
+    luaL_addchar(&b, '"');
+  }
+  luaL_pushresult(&b);
+  grad__lua_error(L, "%s must be one of %s, got \"%s\"", name, lua_tostring(L, -1), given);
+}
+
 int grad__option_choice(lua_State *L, int options, const char *name, const char *const *choices, int otherwise) {
-  int count = 0, chosen = otherwise;
-  while (choices[count]) count++;
+  int chosen = otherwise;
   if (grad__option_push(L, options, name) != LUA_TNIL) {
     const char *given = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
     if (!given) grad__arg_error(L, -1, name, "a string");
-    for (chosen = 0; chosen < count && strcmp(choices[chosen], given) != 0;) chosen++;
-    const char *near = grad__nearest(given, choices, count);
-    if (chosen == count)
-      grad__lua_error(L, "%s = \"%s\" is unknown: did you mean \"%s\"?", name, given, near ? near : choices[0]);
+    for (chosen = 0; choices[chosen] && strcmp(choices[chosen], given) != 0;) chosen++;
+    if (!choices[chosen]) unknown_choice(L, name, given, choices);
   }
   lua_pop(L, 1);
   return chosen;

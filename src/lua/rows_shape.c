@@ -234,8 +234,9 @@ static void build_pad(grad_call *c) {
   if (n > ndim) grad__lua_error(c->L, "%d pairs for %d axes", (int)n, ndim);
   for (lua_Integer i = 0; i < n; i++) {
     lua_rawgeti(c->L, 2, i + 1);
-    if (grad__arg_integers(c->L, lua_gettop(c->L), "a pair", 2, pair) != 2)
-      grad__lua_error(c->L, "pair %d must be {before, after}", (int)i + 1);
+    const int given = grad__arg_integers(c->L, lua_gettop(c->L), "a pair", 2, pair);
+    if (given == 0) pair[0] = pair[1] = 0;
+    if (given == 1) grad__lua_error(c->L, "pair %d must be {before, after}, or {} for none", (int)i + 1);
     if (pair[0] < 0 || pair[1] < 0)
       grad__lua_error(c->L, "pair %d is negative: x[{ {from, to} }] cuts off", (int)i + 1);
     before[i] = pair[0], after[i] = pair[1];

@@ -1,0 +1,135 @@
+-- vmap and jit: batching, composition, signatures, guards, draws.
+
+local gl = require "gradlua"
+local support = require "tests.spec.support"
+local near, raises = support.near, support.raises
+
+local x = gl.tensor { { 1, 2 }, { 3, 4 }, { 5, 6 } }
+
+describe("gl.vmap", function()
+  it("maps every argument and result", function()
+    local sums, doubles = gl.vmap(function(row) return row:sum(), row * 2 end)(x)
+    near({ 3, 7, 11 }, sums)
+    near(2 * x, doubles)
+    near({ 9, 12 }, gl.vmap(function(c) return c:sum() end, { in_axes = 2 })(x))
+    near(2 * x, gl.vmap(function(c) return c * 2 end, { in_axes = 2, out_axes = 2 })(x))
+    near(3 * x, gl.vmap(function(r, s) return r * s end, { in_axes = { 1, false } })(x, 3))
+    near({ { 7, 7 }, { 7, 7 }, { 7, 7 } }, gl.vmap(function() return gl.full({ 2 }, 7) end)(x))
+    local out = gl.vmap(function(p) return { s = p.a + p.b } end) { a = x, b = x }
+    near(2 * x, out.s)
+    near(x ^ 2, gl.vmap(gl.vmap(function(a) return a ^ 2 end))(x))
+  end)
+
+  it("composes with derivatives either way round", function()
+    local w = gl.tensor { 1, 10 }
+    local per_example = gl.vmap(gl.grad(function(p, row) return ((p.w * row):sum() + p.b) ^ 2 end), { in_axes = { false, 1 } })
+    local g = per_example({ w = w, b = gl.tensor(1) }, x)
+    for i = 1, 3 do
+      local one = gl.grad(function(p) return ((p.w * x[i]):sum() + p.b) ^ 2 end) { w = w, b = gl.tensor(1) }
+      near(one.w, g.w[i])
+      near(one.b, g.b[i])
+    end
+    near({ { 2, 1 }, { 4, 3 }, { 6, 5 } }, gl.grad(function(y)
+      return gl.vmap(function(r) return r:prod() end)(y):sum()
+    end)(x))
+    near({ 3, 3, 2 }, (gl.jacobian(gl.vmap(function(r) return r:sum() end))(x)):shape())
+    near(2 * gl.eye(2), gl.vmap(gl.hessian(function(r) return (r ^ 2):sum() end))(x)[2])
+  end)
+
+  it("says what cannot be", function()
+    raises(function() gl.vmap(function(r) if r:sum() > 3 then return r end return r end)(x) end, "vmap", "gl.where")
+    raises(function() gl.vmap(function(r) return gl.grad(function(y) return y:item() * y end)(r[1]) end)(x) end, "gl.where")
+    raises(function() gl.vmap(function(r) return r end)(x, gl.zeros(2)) end, "2 examples", "3")
+    raises(function() gl.vmap(function(r) return r end)(1) end, "no axis", "in_axes")
+    raises(function() gl.vmap(function(r) return r end, { in_axes = false })(x) end, "no argument is batched")
+    raises(function() gl.vmap(function(r) return r end, { in_axis = 1 }) end, "did you mean \"in_axes\"")
+    raises(function() gl.vmap(function(r) return r end, { in_axes = 3 })(x) end, "out of range")
+  end)
+end)
+
+describe("gl.jit", function()
+  it("records once for a signature", function()
+    local traced = 0
+    local f = gl.jit(function(a, s) traced = traced return (a * s):sum(), { a = a, name = "n" } end)
+    near(12, (f(gl.ones(3, 2), 2)))
+    near(18, (f(gl.ones(3, 2), 3)))
+    local _, more = f(gl.ones(3, 2), 4)
+    assert.are.equal("n", more.name)
+    near(gl.ones(3, 2), more.a)
+    near(4, (f(gl.ones(4), 1)))
+    local stats = f:stats()
+    assert.are.same({ 2, 1 }, { stats.hits, stats.retraces })
+    assert.is_truthy(stats.reasons[1]:find("shape"))
+    assert.are.equal(17.0, gl.jit(function(a) return a ^ 2 + 1 end)(4))
+  end)
+
+  it("reads captured tensors anew and guards captured numbers", function()
+    local w, lr, options = gl.tensor { 1, 2 }, 0.5, { scale = 1 }
+    local f = gl.jit(function(a) return (a * w * lr * options.scale):sum() end)
+    near(1.5, f(gl.ones(2)))
+    w:fill_(10)
+    near(10, f(gl.ones(2)))
+    assert.are.equal(1, f:stats().hits)
+    lr = 1
+    near(20, f(gl.ones(2)))
+    assert.is_truthy(f:stats().reasons[1]:find("lr", 1, true))
+    options.scale = 2
+    near(40, f(gl.ones(2)))
+    assert.is_truthy(f:stats().reasons[2]:find("scale", 1, true))
+    w = gl.tensor { 0, 0 }
+    near(0, f(gl.ones(2)))
+  end)
+
+  it("takes static arguments as constants", function()
+    local f = gl.jit(function(a, n)
+      for _ = 1, n do a = a * 2 end
+      return a
+    end, { static = { 2 } })
+    assert.are.equal(8.0, f(1, 3))
+    assert.are.equal(16.0, f(1, 4))
+    assert.are.equal(24.0, f(3, 3))
+    assert.are.same({ 1, 2 }, { f:stats().hits, f:stats().traces })
+  end)
+
+  it("composes with transforms", function()
+    local step = gl.jit(gl.value_and_grad(function(p, a) return ((p.w * a):sum() - p.b) ^ 2 end))
+    for _ = 1, 3 do
+      local v, g = step({ w = gl.tensor { 1, 2 }, b = 1 }, gl.ones(2))
+      near(4, v)
+      near({ 4, 4 }, g.w)
+      assert.are.equal(-4.0, gl.is_tensor(g.b) and g.b:item() or g.b)
+    end
+    assert.are.equal(2, step:stats().hits)
+    near(12, gl.grad(gl.jit(function(a) return a ^ 3 end))(2))
+    near({ 3, 7, 11 }, gl.jit(gl.vmap(function(r) return r:sum() end))(x))
+    near({ 3, 7, 11 }, gl.vmap(gl.jit(function(r) return r:sum() end))(x))
+    near(4, gl.jit(function(a) return gl.jit(function(b) return b * 2 end)(a) end)(2))
+  end)
+
+  it("draws fresh numbers at every call, as the plain function would", function()
+    local function f() return gl.rand(2), gl.randn(1) end
+    local staged = gl.jit(f)
+    gl.manual_seed(3)
+    local a1, a2 = staged()
+    local b1, b2 = staged()
+    gl.manual_seed(3)
+    local c1, c2 = f()
+    local d1, d2 = f()
+    near(c1, a1) near(c2, a2) near(d1, b1) near(d2, b2)
+    assert.are.equal(1, staged:stats().hits)
+    local g = gl.generator(8)
+    local own = gl.jit(function() return g:rand(1) end)
+    assert.is_false(own():eq(own()):item())
+  end)
+
+  it("keeps the dtype of f32 tensors that meet number arguments", function()
+    assert.are.equal("f32", gl.jit(function(a, s) return a * s + s * 2 end)(gl.ones(2, { dtype = "f32" }), 3):dtype())
+  end)
+
+  it("says what cannot be", function()
+    raises(function() gl.jit(function(a) if a > 3 then return a end return a end)(3) end, "jit", "gl.cond")
+    raises(function() gl.jit(function(a) return a:item() end)(3) end, "item()", "jit")
+    raises(function() gl.jit(3) end, "function")
+    raises(function() gl.jit(function() end, { statics = 1 }) end, "did you mean \"static\"")
+  end)
+end)
