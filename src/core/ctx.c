@@ -41,6 +41,7 @@ grad_status grad_ctx_new(const grad_config *config, grad_ctx **out) {
                     .interrupt = config->interrupt,
                     .interrupt_ud = config->interrupt_ud,
                     .simd = grad__simd_detect(),
+                    .interpret = getenv("GRADLUA_INTERPRET") != NULL,
                     .threads = thread_count(config->threads)};
   *out = ctx;
   return GRAD_OK;

@@ -21,6 +21,7 @@ struct grad_ctx {
   grad_interrupt_fn interrupt;
   void *interrupt_ud;
   grad_simd simd;
+  bool interpret; /* run fused loops without machine code: GRADLUA_INTERPRET is set, or a test compares */
   int threads;
   grad_pool *pool;
   void (*pool_free)(grad_pool *); /* set by whoever makes the pool, so that core needs not know it */

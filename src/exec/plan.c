@@ -1,6 +1,7 @@
 /* plan.c: making a plan: the passes of planner.h, then the places of all memory, known once liveness is. */
 #include <string.h>
 
+#include "exec/emit.h"
 #include "exec/planner.h"
 
 /* --- memory */
@@ -207,6 +208,7 @@ static grad_status make(grad_planner *pl) {
   grad_status status = reserve(pl);
   if (status == GRAD_OK) status = make_steps(pl);
   if (status == GRAD_OK) status = list_dead(pl);
+  if (status == GRAD_OK) status = grad__emit_plan(pl);
   if (status != GRAD_OK) return status;
   place_outputs(pl);
   count_work(pl);
@@ -217,7 +219,7 @@ grad_status grad__plan_new(grad_program *p, grad_plan **out) {
   if (p->status != GRAD_OK) return p->status;
   grad_plan *plan = grad__alloc(p->ctx, sizeof *plan);
   if (!plan) return p->ctx->status;
-  *plan = (grad_plan){.ctx = p->ctx};
+  *plan = (grad_plan){.ctx = p->ctx, .code.ctx = p->ctx};
   grad__arena_init(&plan->arena, p->ctx);
   grad_status status = grad__simplify(p, GRAD_SIMPLIFY_FINAL, &plan->program);
   if (status == GRAD_OK) {
@@ -245,6 +247,7 @@ void grad__plan_free(grad_plan *plan) {
   }
   for (int32_t k = 0; plan->copies && k < plan->program->ninputs; k++) grad__array_release(&plan->copies[k]);
   grad__free_aligned(ctx, plan->workspace, (size_t)plan->workspace_bytes);
+  grad__code_free(&plan->code);
   grad__arena_clear(&plan->arena);
   grad__program_release(plan->program);
   grad__free(ctx, plan, sizeof *plan);

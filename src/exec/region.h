@@ -88,8 +88,12 @@ typedef enum grad_micro_kind {
   GRAD_MICRO_KERNEL,
   GRAD_MICRO_CONVERT,
   GRAD_MICRO_LOAD,
-  GRAD_MICRO_REDUCE
+  GRAD_MICRO_REDUCE,
+  GRAD_MICRO_CODE /* a stretch of kernels as machine code: emit.h */
 } grad_micro_kind;
+
+/* n positions; the operands' pointers, as the interpreter keeps them */
+typedef void (*grad_code_fn)(int64_t n, char *const *ptr);
 
 typedef struct grad_micro {
   uint8_t kind;
@@ -99,6 +103,8 @@ typedef struct grad_micro {
     grad_copier convert;
     grad_load *load;
     const grad_region_reduction *reduction;
+    int64_t offset; /* of code, until it is in executable memory */
+    grad_code_fn code;
   } do_;
   const grad_op *op; /* for printing, and for backends that emit code */
   uint8_t dtype;     /* of the operands (for where: of the branches) */
@@ -113,6 +119,8 @@ typedef struct grad_region {
   grad_operand *operands;
   grad_micro *fills;  /* loads done once a chunk: the same for every block */
   grad_micro *micros; /* in order, for every block */
+  grad_micro *coded;  /* the same with machine code in them, run instead of micros; NULL: there is none */
+  int32_t ncoded;
   int32_t *moving;    /* the operands that are flat */
   grad_region_reduction *reductions;
   int64_t register_bytes; /* of one register */

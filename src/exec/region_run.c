@@ -213,6 +213,9 @@ static void run_micros(const chunk_run *c, const grad_micro *micros, int32_t cou
     case GRAD_MICRO_REDUCE:
       reduce_block(c, m->do_.reduction, in[0], pos, n);
       break;
+    case GRAD_MICRO_CODE:
+      m->do_.code(n, ptr);
+      break;
     }
   }
 }
@@ -236,7 +239,11 @@ static void run_chunk(void *ud, int64_t index, int worker) {
   for (int32_t i = 0; i < g->nreductions; i++) begin_reduction(&c, &g->reductions[i]);
   while (pos < end) {
     int64_t n = block_at(g, pos, end);
-    run_micros(&c, g->micros, g->nmicros, pos, n);
+    if (g->coded) {
+      run_micros(&c, g->coded, g->ncoded, pos, n);
+    } else {
+      run_micros(&c, g->micros, g->nmicros, pos, n);
+    }
     if (pos + n < end) advance(&c, pos, n);
     pos += n;
   }

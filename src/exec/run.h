@@ -4,6 +4,7 @@
 
 #include "core/arena.h"
 #include "exec/exec.h"
+#include "exec/machine_code.h"
 #include "exec/region.h"
 
 enum { GRAD_BASE_WORKSPACE, GRAD_BASE_INPUTS }; /* then the inputs, then the outputs: entries of a run's bases */
@@ -63,6 +64,7 @@ struct grad_plan {
   int64_t workspace_bytes, values_bytes, op_scratch, region_scratch, partials;
   bool threaded;
   grad_subplan *subplans;
+  grad_code code; /* of the regions */
   grad_plan_info info;
   bool running;
 };

@@ -1,0 +1,69 @@
+/* emit.c: which regions get machine code; see emit.h. */
+#include "exec/emit.h"
+
+enum {
+  LEAST_ELEMENTS = 32, /* below, a vector is hardly ever full */
+  LEAST_STRETCH = 2    /* micros: one alone is what a kernel is */
+};
+
+#if defined __x86_64__ && defined __unix__
+
+static bool emits(const grad_ctx *ctx) { return ctx->simd >= GRAD_SIMD_AVX2 && !ctx->interpret; }
+
+/* The micros once more, with stretches of them replaced by code at an offset. */
+static grad_status emit_region(grad_planner *pl, grad_code *code, grad_region *g) {
+  grad_emitter *e = grad__emitter_new(pl, code, g);
+  grad_micro *coded = grad__plan_alloc(pl, (size_t)g->nmicros, sizeof *coded);
+  if (!e || !coded) return pl->ctx->status;
+  int32_t count = 0;
+  bool any = false;
+  for (int32_t m = 0; m < g->nmicros;) {
+    int64_t at = 0;
+    const int32_t end = grad__emit_stretch(e, m, &at);
+    if (end - m < LEAST_STRETCH) {
+      coded[count++] = g->micros[m++];
+      continue;
+    }
+    coded[count++] = (grad_micro){.kind = GRAD_MICRO_CODE, .do_.offset = at};
+    m = end;
+    any = true;
+  }
+  if (any) g->coded = coded;
+  g->ncoded = count;
+  return GRAD_OK;
+}
+
+/* Offsets become addresses. */
+static void finish_region(grad_region *g, const grad_code *code) {
+  for (int32_t m = 0; g->coded && m < g->ncoded; m++) {
+    grad_micro *micro = &g->coded[m];
+    if (micro->kind == GRAD_MICRO_CODE)
+      micro->do_.code = (grad_code_fn)(uintptr_t)((char *)code->memory + micro->do_.offset);
+  }
+}
+
+grad_status grad__emit_plan(grad_planner *pl) {
+  grad_plan *plan = pl->plan;
+  grad_code *code = &plan->code;
+  for (int32_t s = 0; s < plan->nsteps && emits(pl->ctx); s++) {
+    grad_region *g = plan->steps[s].region;
+    if (!g || g->n < LEAST_ELEMENTS) continue;
+    const grad_status status = emit_region(pl, code, g);
+    if (status != GRAD_OK) return status;
+  }
+  if (code->failed) return pl->ctx->status;
+  const bool runs = grad__code_map(code);
+  for (int32_t s = 0; s < plan->nsteps; s++) {
+    grad_region *g = plan->steps[s].region;
+    if (!g) continue;
+    if (!runs) g->coded = NULL;
+    finish_region(g, code);
+  }
+  return GRAD_OK;
+}
+
+#else
+
+grad_status grad__emit_plan(grad_planner *pl) { return (void)pl, GRAD_OK; }
+
+#endif
