@@ -568,6 +568,8 @@ function gl.gradcheck(f, x, options) end
 function gl.differentiable(f, x) end
 --- The kind of point that x is for f, by the second-derivative test.
 function gl.classify(f, x, opts) end
+--- the derivatives of f in its arguments as simplified formulas, one text each; order 0: f itself; `at`: a list of arguments, for tensors and for functions that look at values
+function gl.formula(f, names, options) end
 --- Norm, share of zeros and a verdict (fine, vanishing, exploding, zeros, no gradient, not finite) for each tensor of a gradient; with the parameters, the size of the gradient relative to them. The report prints as a table with remedies; report.ok tells whether all are fine, report.rows and report.verdicts (by path) hold the figures.
 function gl.health(grads, params) end
 --- Minimizes f from x0 (a number, a tensor, a nested table) with exact derivatives. Options: method (gd nesterov cg bfgs lbfgs lbfgsb newton newton_cg trust_ncg trust_exact dogleg auglag sqp; chosen from the problem otherwise), bounds ({lower, upper}, numbers or of x0's structure), constraints ({eq = f or list, ineq = f or list}, c(x) = 0 and c(x) >= 0), tol (largest gradient entry, 1e-6), max_iter, max_eval, max_seconds, f_tol, x_tol, target, memory, on_step (function of a record; true stops), progress (prints a line a step). The result has x, f, grad, status, message, converged, method, iterations, evaluations and trace.
@@ -656,6 +658,7 @@ function gl.nn.mse(prediction, target, options) end
 function gl.nn.nll(prediction, target, options) end
 --- Normal with mean 0.
 function gl.nn.normal(shape, generator, options) end
+--- All 1.
 function gl.nn.ones(shape, _, options) end
 --- Rows (or columns, whichever are fewer) orthonormal times gain; axes after the first are taken as one. Saxe et al. 2014.
 function gl.nn.orthogonal(shape, generator, options) end
@@ -689,6 +692,7 @@ function gl.nn.update(updates) end
 function gl.nn.xavier_normal(shape, generator, options) end
 --- Glorot and Bengio 2010: keeps variances through tanh-like layers, forward and backward.
 function gl.nn.xavier_uniform(shape, generator, options) end
+--- All 0.
 function gl.nn.zeros(shape, _, options) end
 --- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
 function gl.optim.adadelta(params, options) end
@@ -730,6 +734,7 @@ function gl.optim.schedule.cosine_restarts(options) end
 function gl.optim.schedule.cyclic(options) end
 --- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
 function gl.optim.schedule.exponential(options) end
+--- Whether a value is a schedule.
 function gl.optim.schedule.is_schedule(value) end
 --- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
 function gl.optim.schedule.linear(options) end
@@ -757,6 +762,7 @@ function gl.data.loader(set, options) end
 function gl.data.npy(path) end
 --- Arrays that NumPy saved together, by name.
 function gl.data.npz(path) end
+--- A bar, for a loop of your own: bar:start(total), bar:advance() after each step, bar:finish().
 function gl.data.progress(label) end
 --- Writes a tensor for NumPy; the file appears whole or not at all.
 function gl.data.save_npy(path, x) end

@@ -56,6 +56,7 @@ function Bar:finish()
   if self.terminal then io.stderr:write("\n") end
 end
 
+--- A bar, for a loop of your own: bar:start(total), bar:advance() after each step, bar:finish().
 ---@param label string?
 return function(label)
   return setmetatable({ label = label and label .. "  " or "", terminal = internal.io.is_terminal() }, Bar)

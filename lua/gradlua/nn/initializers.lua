@@ -73,11 +73,13 @@ function M.orthogonal(shape, generator, options)
   return (q * o.gain):reshape(shape):to(o.dtype)
 end
 
+--- All 0.
 function M.zeros(shape, _, options)
   local o = check.options("nn.zeros", options, { dtype = "f64" })
   return gl.zeros(shape, { dtype = o.dtype })
 end
 
+--- All 1.
 function M.ones(shape, _, options)
   local o = check.options("nn.ones", options, { dtype = "f64" })
   return gl.ones(shape, { dtype = o.dtype })

@@ -28,6 +28,7 @@ local known = {
 local Schedule = {}
 Schedule.__index = Schedule
 
+--- Whether a value is a schedule.
 function M.is_schedule(value) return getmetatable(value) == Schedule end
 
 --- The rate at a step from a base rate.
