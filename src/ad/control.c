@@ -142,6 +142,46 @@ void grad__transpose_call(grad_transpose *a, int32_t skip) {
   for (int32_t k = 0; k < 2; k++) grad__program_release(subs[k]);
 }
 
+/* The instruction as the body of a scan: unbatched inputs are its consts, batched ones its rows. */
+static grad_status one_element(const grad_batch *a, grad_program **out) {
+  grad_program *q = NULL;
+  grad_status status = grad__program_new(a->p->ctx, &q);
+  if (status) return status;
+  const grad_instr *ins = a->ins;
+  grad_id *in = grad__ids_new(&q->arena, ins->nin);
+  for (int rows = 0; rows < 2 && in; rows++) {
+    for (int32_t i = 0; i < ins->nin; i++) {
+      if (a->batched[i] == rows) in[i] = grad__program_input_like(q, &a->xt[i]);
+    }
+  }
+  if (!in) grad__program_try(q, a->p->ctx->status);
+  const grad_id y =
+      in ? grad__emit_nested(q, ins->op, ins->nin, in, ins->nparams, ins->params, ins->nsubs, ins->subs) : GRAD_NONE;
+  for (int32_t k = 0; k < ins->nout && y != GRAD_NONE; k++) grad__program_output(q, y + k);
+  return grad__program_finish(q, out);
+}
+
+void grad__batch_by_scan(grad_batch *a) {
+  grad_program *body = NULL;
+  grad_id *in = grad__ids_new(&a->p->arena, a->ins->nin);
+  if (!in) {
+    grad__program_try(a->p, a->p->ctx->status);
+    return;
+  }
+  if (!grad__program_try(a->p, one_element(a, &body))) return;
+  int32_t n = 0, nconsts = 0;
+  for (int rows = 0; rows < 2; rows++) {
+    for (int32_t i = 0; i < a->ins->nin; i++) {
+      if (a->batched[i] == rows) in[n++] = a->x[i];
+    }
+    if (!rows) nconsts = n;
+  }
+  const grad_loop loop = {
+      .body = body, .nconsts = nconsts, .nxs = n - nconsts, .consts = in, .xs = in + nconsts, .length = a->size};
+  grad__scan(a->p, &loop, a->y);
+  grad__program_release(body);
+}
+
 /* --- cutting bodies */
 
 void grad__cut_clear(grad_cut *cut) {

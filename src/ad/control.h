@@ -53,17 +53,22 @@ void grad__custom(grad_program *p, grad_program *f, grad_program *jvp, grad_prog
                   const grad_id *args, grad_id *out);
 
 /* --- op_linear_solve.c: x with A x = b, where matvec: consts, v -> A v and vecmat: consts, w -> A' w are linear in
- * their last input, of b's type. Matrix-free: GMRES (Saad, Schultz 1986), which ends exactly after numel(b) steps. A
- * system that does not converge is ESINGULAR when the program runs. */
+ * their last input, of b's type. Up to 128 unknowns the matrix is formed; beyond that GMRES (Saad, Schultz 1986).
+ * Running it gives ESINGULAR, or ENOCONV when GMRES stops short. */
 grad_id grad__linear_solve(grad_program *p, grad_program *matvec, grad_program *vecmat, int32_t nconsts,
                            const grad_id *consts, grad_id b);
 
-/* --- implicit.c: derivatives by the implicit function theorem.
- * residual: x, args... -> r, of x's type. solution solves residual(solution, args) = 0 and is given, by whatever means;
- * the result is solution, with the derivatives in args that the equation implies: dx = -(dr/dx)^-1 (dr/da) da.
- * solution's own dependence on anything is cut. A fixed point x = g(x, a) has the residual x - g; a minimum the
- * gradient. */
+/* --- op_implicit.c: derivatives by the implicit function theorem.
+ * residual: x, args -> r, of x's type. solution solves residual(solution, args) = 0 and is given, by whatever means;
+ * the result is solution, with the derivatives in args that the equation implies: dx = -(dr/dx)^-1 (dr/da) da. What
+ * solution itself depends on does not count. A fixed point x = g(x, a) has the residual x - g; a minimum the gradient.
+ */
 grad_id grad__implicit(grad_program *p, grad_program *residual, grad_id solution, int32_t nargs, const grad_id *args);
+
+/* A root by Newton's method, as a staged loop from x0, until every |r| <= tol or `most` steps are done; differentiable
+ * in args as grad__implicit, not in x0. */
+grad_id grad__newton(grad_program *p, grad_program *residual, grad_id x0, int32_t nargs, const grad_id *args,
+                     double tol, int64_t most);
 
 /* --- shared by these ops (control.c) */
 
@@ -82,6 +87,8 @@ grad_status grad__call_sub(const grad_eval *a, grad_program *sub, const grad_arr
 void grad__transpose_call(grad_transpose *a, int32_t skip);
 /* where, for each element along the batch axis, by a mask of one axis. */
 grad_id grad__where_rows(grad_program *p, grad_id mask, grad_id yes, grad_id no);
+/* A batch rule that runs the instruction for one element after the other. */
+void grad__batch_by_scan(grad_batch *a);
 /* Zeros in place of an absent cotangent. */
 grad_id grad__or_zeros(grad_program *p, grad_id v, const grad_type *type);
 

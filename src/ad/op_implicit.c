@@ -1,0 +1,192 @@
+/* op_implicit.c: implicit: the solution of an equation, with the derivatives that the equation implies (implicit
+ * function theorem); and solvers that stage.
+ *
+ * inputs  solution, args      subs {residual: x, args -> r}; the value is the solution itself */
+#include <string.h>
+
+#include "ad/control.h"
+#include "ad/pass.h"
+
+static grad_status implicit_infer(grad_infer *a) {
+  const grad_program *residual = a->subs[0];
+  const grad_type *x = &a->in[0];
+  char want[128], got[128];
+  if (residual->status) return residual->status;
+  if (residual->ninputs != a->nin || residual->noutputs < 1 || residual->nscalars) {
+    return grad__fail(a->ctx, GRAD_EINTERNAL, "implicit: the equation takes %d values, was given %d", residual->ninputs,
+                      a->nin);
+  }
+  const grad_type *r = grad__type(residual, residual->outputs[0]);
+  if (!grad__type_is_float(x) || !grad__type_equal(x, r)) {
+    return grad__fail(a->ctx, GRAD_ESHAPE,
+                      "root: the equation gives %s for the unknown's %s: they must be equal floats",
+                      grad__type_text(r, got, sizeof got), grad__type_text(x, want, sizeof want));
+  }
+  a->out[0].dtype = x->dtype;
+  a->out[0].ndim = x->ndim;
+  memcpy(a->out[0].shape, x->shape, x->ndim * sizeof *x->shape);
+  return GRAD_OK;
+}
+
+static grad_status implicit_eval(const grad_eval *a) {
+  grad__array_copy(a->out[0], a->in[0]);
+  return GRAD_OK;
+}
+
+/* x, args, v -> (dr/dx) v, and x, args, w -> (dr/dx)' w */
+static grad_status products(const grad_program *residual, grad_program **matvec, grad_program **vecmat) {
+  const grad_program *p = residual;
+  grad_program *pushed = NULL, *pulled = NULL;
+  bool *wrt = grad__alloc(p->ctx, (size_t)p->ninputs);
+  if (!wrt) return p->ctx->status;
+  for (int32_t i = 0; i < p->ninputs; i++) wrt[i] = i == 0;
+  grad_status status = grad__ad_jvp(p, wrt, &pushed);
+  if (!status) status = grad__ad_vjp(p, wrt, 1, &pulled);
+  if (!status) {
+    status = grad__extract(pushed, pushed->ninputs, pushed->inputs, 1, &pushed->outputs[p->noutputs], false, matvec);
+  }
+  if (!status) {
+    status = grad__extract(pulled, pulled->ninputs, pulled->inputs, 1, &pulled->outputs[p->noutputs], false, vecmat);
+  }
+  grad__free(p->ctx, wrt, (size_t)p->ninputs);
+  grad__program_release(pushed);
+  grad__program_release(pulled);
+  return status;
+}
+
+/* (dr/da) da at the solution */
+static grad_id push_args(grad_jvp *a) {
+  const grad_program *residual = a->ins->subs[0];
+  grad_program *pushed = NULL;
+  bool *wrt = grad__arena_alloc(&a->p->arena, (size_t)a->ins->nin);
+  grad_id *in = grad__ids_new(&a->p->arena, 2 * a->ins->nin);
+  grad_id *made = grad__ids_new(&a->p->arena, 2 * residual->noutputs);
+  if (!wrt || !in || !made) {
+    grad__program_try(a->p, a->p->ctx->status);
+    return GRAD_NONE;
+  }
+  int32_t n = a->ins->nin;
+  for (int32_t i = 0; i < a->ins->nin; i++) {
+    wrt[i] = i > 0 && a->dx[i] != GRAD_NONE;
+    in[i] = i ? a->x[i] : a->y[0];
+    if (wrt[i]) in[n++] = a->dx[i];
+  }
+  if (!grad__program_try(a->p, grad__push_program(residual, wrt, a->joint, &pushed))) return GRAD_NONE;
+  grad__inline(a->p, pushed, in, NULL, made, NULL);
+  grad__program_release(pushed);
+  return made[residual->noutputs];
+}
+
+static void implicit_jvp(grad_jvp *a) {
+  bool any = false;
+  for (int32_t i = 1; i < a->ins->nin; i++) any = any || a->dx[i] != GRAD_NONE;
+  grad_id *consts = any ? grad__ids_new(&a->p->arena, a->ins->nin) : NULL;
+  if (!any) return;
+  grad_program *matvec = NULL, *vecmat = NULL;
+  const grad_id change = consts ? push_args(a) : GRAD_NONE;
+  if (change != GRAD_NONE && grad__program_try(a->p, products(a->ins->subs[0], &matvec, &vecmat))) {
+    for (int32_t i = 0; i < a->ins->nin; i++) consts[i] = i ? a->x[i] : a->y[0];
+    a->dy[0] = grad__linear_solve(a->p, matvec, vecmat, a->ins->nin, consts, grad__neg(a->p, change));
+  }
+  if (!consts) grad__program_try(a->p, a->p->ctx->status);
+  grad__program_release(matvec);
+  grad__program_release(vecmat);
+}
+
+const grad_op grad__op_implicit = {
+    .name = "implicit",
+    .nin = -1,
+    .nout = 1,
+    .row = -1,
+    .flags = GRAD_OP_CONTROL,
+    .sparsity = GRAD_SPARSITY_DENSE,
+    .doc = "the solution of an equation, with the derivatives that the equation implies",
+    .infer = implicit_infer,
+    .eval = implicit_eval,
+    .jvp = implicit_jvp,
+    .batch = grad__batch_by_scan,
+};
+
+grad_id grad__implicit(grad_program *p, grad_program *residual, grad_id solution, int32_t nargs, const grad_id *args) {
+  grad_id *in = p->status ? NULL : grad__ids_new(&p->arena, nargs + 1);
+  if (!in) {
+    grad__program_try(p, p->ctx->status);
+    return GRAD_NONE;
+  }
+  in[0] = solution;
+  for (int32_t i = 0; i < nargs; i++) in[i + 1] = args[i];
+  return grad__emit_nested(p, &grad__op_implicit, nargs + 1, in, 0, NULL, 1, &residual);
+}
+
+/* --- Newton's method as a loop: state x, residual, steps done */
+
+static grad_status newton_body(const grad_program *residual, grad_program **out) {
+  grad_program *matvec = NULL, *vecmat = NULL, *q = NULL;
+  grad_status status = products(residual, &matvec, &vecmat);
+  if (!status) status = grad__program_new(residual->ctx, &q);
+  if (!status) {
+    const int32_t nargs = residual->ninputs - 1;
+    grad_id *in = grad__ids_new(&q->arena, nargs + 1), *made = grad__ids_new(&q->arena, residual->noutputs);
+    for (int32_t i = 0; i < nargs && in; i++) {
+      in[i + 1] = grad__program_input_like(q, grad__type(residual, residual->inputs[i + 1]));
+    }
+    const grad_type *t = grad__type(residual, residual->inputs[0]);
+    const grad_id x = grad__program_input_like(q, t), r = grad__program_input_like(q, t);
+    const grad_id steps = grad__program_input(q, GRAD_I64, 0, NULL);
+    if (in && made) {
+      in[0] = x;
+      const grad_id next = grad__sub(q, x, grad__linear_solve(q, matvec, vecmat, nargs + 1, in, r));
+      in[0] = next;
+      grad__inline(q, residual, in, NULL, made, NULL);
+      grad__program_output(q, next);
+      grad__program_output(q, made[0]);
+      grad__program_output(q, grad__add(q, steps, grad__lit(q, 1, steps)));
+    } else {
+      grad__program_try(q, residual->ctx->status);
+    }
+    status = grad__program_finish(q, out);
+  }
+  grad__program_release(matvec);
+  grad__program_release(vecmat);
+  return status;
+}
+
+/* The largest |r| is above tol, and there are steps left. */
+static grad_status newton_test(const grad_program *residual, double tol, int64_t most, grad_program **out) {
+  grad_program *q = NULL;
+  grad_status status = grad__program_new(residual->ctx, &q);
+  if (status) return status;
+  for (int32_t i = 1; i < residual->ninputs; i++)
+    grad__program_input_like(q, grad__type(residual, residual->inputs[i]));
+  const grad_type *t = grad__type(residual, residual->inputs[0]);
+  grad__program_input_like(q, t);
+  const grad_id r = grad__program_input_like(q, t), steps = grad__program_input(q, GRAD_I64, 0, NULL);
+  const grad_id above = grad__op2(q, &grad__op_gt, grad__op1(q, &grad__op_abs, r), grad__lit(q, tol, r));
+  const grad_id any = t->ndim ? grad__reduce(q, &grad__op_any, above, (1u << t->ndim) - 1, false) : above;
+  const grad_id left = grad__op2(q, &grad__op_lt, steps, grad__full(q, (double)most, GRAD_I64, 0, NULL));
+  grad__program_output(q, grad__op2(q, &grad__op_and, any, left));
+  return grad__program_finish(q, out);
+}
+
+grad_id grad__newton(grad_program *p, grad_program *residual, grad_id x0, int32_t nargs, const grad_id *args,
+                     double tol, int64_t most) {
+  grad_program *body = NULL, *test = NULL;
+  grad_id *in = p->status ? NULL : grad__ids_new(&p->arena, nargs + 1), out[3] = {GRAD_NONE, GRAD_NONE, GRAD_NONE};
+  grad_id *made = in ? grad__ids_new(&p->arena, residual->noutputs) : NULL;
+  if (!made) {
+    grad__program_try(p, p->ctx->status);
+    return GRAD_NONE;
+  }
+  in[0] = grad__stop_gradient(p, x0); /* the equation gives the derivatives, not the steps */
+  for (int32_t i = 0; i < nargs; i++) in[i + 1] = grad__stop_gradient(p, args[i]);
+  grad__inline(p, residual, in, NULL, made, NULL);
+  if (grad__program_try(p, newton_body(residual, &body)) &&
+      grad__program_try(p, newton_test(residual, tol, most, &test))) {
+    const grad_id init[3] = {in[0], made[0], grad__full(p, 0, GRAD_I64, 0, NULL)};
+    grad__while_loop(p, test, &(grad_loop){.body = body, .nconsts = nargs, .ncarry = 3, .consts = in + 1, .init = init},
+                     out);
+  }
+  grad__program_release(body);
+  grad__program_release(test);
+  return grad__implicit(p, residual, out[0], nargs, args);
+}
