@@ -107,10 +107,10 @@ LOOPS(double, f64)
 LOOPS(float, f32)
 
 void grad__window_unfold(const grad_window *w, grad_dtype dtype, const void *plane, const int64_t *step, void *cols) {
-  if (dtype == GRAD_F64)
-    unfold_f64(w, plane, step, cols);
-  else
+  if (dtype == GRAD_F32)
     unfold_f32(w, plane, step, cols);
+  else
+    unfold_f64(w, plane, step, cols);
 }
 
 void grad__window_fold(const grad_window *w, grad_dtype dtype, const void *cols, void *plane) {
