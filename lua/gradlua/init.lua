@@ -5,7 +5,7 @@ local gl = require "gradlua.core"
 local modules = { data = true, health = true, logger = true, nn = true, optim = true, plot = true }
 local functions = {
   classify = "understand", differentiable = "understand", directional = "derivatives", help = "help", load = "store",
-  minimize = "minimize", minimizer = "minimize", save = "store",
+  minimize = "minimize", minimizer = "minimize", odeint = "odeint", save = "store",
 }
 
 return setmetatable(gl, {

@@ -40,7 +40,9 @@ end
 --- The kind of point that x is for f, by the second-derivative test.
 ---@param f function gives a number
 ---@param x number|table a number or a tensor
----@param opts? table tol: the largest gradient entry of a critical point, relative to max(1, |f|), default 1e-6; zero: eigenvalues within this share of the largest count as 0, default 1e-8
+--- Options: tol = 1e-6, the largest gradient entry of a critical point, relative to max(1, |f|); zero = 1e-8, the share of
+--- the largest eigenvalue within which one counts as 0.
+---@param opts? table
 ---@return string kind "minimum", "maximum", "saddle", "degenerate" (the test cannot tell) or "not critical"
 ---@return table eigenvalues of the Hessian, ascending: a tensor
 function M.classify(f, x, opts)
@@ -203,7 +205,8 @@ end
 ---@param f function gives a number
 ---@param x number|table a number or a tensor
 ---@return boolean verdict
----@return table evidence reason (a sentence), partials_exist, partials, left, right (lists), remainders (list of {h, remainder, direction}), order (of the remainder in h), direction (the worst one, when there is no derivative)
+---@return table evidence reason (a sentence), partials_exist, partials, left, right (lists), remainders (list of {h, remainder,
+--- direction}), order (of the remainder in h), direction (the worst one, when there is no derivative)
 function M.differentiable(f, x)
   local value, point = as_function("differentiable", f, x)
   local f0, n = value(point), point:numel()
@@ -226,8 +229,9 @@ function M.differentiable(f, x)
   end
   local last = evidence.remainders[#evidence.remainders]
   evidence.direction = last.direction
-  evidence.reason = ("its partial derivatives exist (%s), but they predict f wrongly along (%s): off by %.3g times the distance, however near")
-    :format(numbers(found.value), numbers(last.direction:totable()), last.remainder)
+  evidence.reason = ("its partial derivatives exist (%s), but they predict f wrongly along (%s): "
+    .. "off by %.3g times the distance, however near"):format(numbers(found.value),
+    numbers(last.direction:totable()), last.remainder)
   return false, evidence
 end
 
