@@ -261,11 +261,19 @@ void grad__plan_info(const grad_plan *plan, grad_plan_info *out) {
 
 /* --- printing */
 
+static int count_code(const grad_region *g) {
+  int count = 0;
+  for (int32_t m = 0; g->coded && m < g->ncoded; m++) count += g->coded[m].kind == GRAD_MICRO_CODE;
+  return count;
+}
+
 static grad_status print_region(const grad_plan *plan, const grad_step *step, grad_text *out) {
   const grad_region *g = step->region;
   grad_status status =
-      grad__text_add(out, "  fused loop over %lld elements, blocks of %lld, %d registers, %d loads, %lld chunks:\n   ",
-                     (long long)g->n, (long long)g->block, g->nregs, g->nfills, (long long)g->nchunks);
+      grad__text_add(out,
+                     "  fused loop over %lld elements, blocks of %lld, %d registers, %d loads, %lld chunks, %d "
+                     "stretches of machine code:\n   ",
+                     (long long)g->n, (long long)g->block, g->nregs, g->nfills, (long long)g->nchunks, count_code(g));
   for (int32_t i = 0; i < step->ninstrs && status == GRAD_OK; i++) {
     const grad_instr *ins = &plan->program->instrs[step->instrs[i]];
     status = grad__text_add(out, " %%%d=%s", ins->out, ins->op->name);
