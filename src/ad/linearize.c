@@ -35,6 +35,7 @@ static void keep_residual(split *c, grad_id v) {
     const grad_instr *ins = grad__producer(p, v);
     if (ins && ins->nin == 0 && !(ins->op->flags & (GRAD_OP_EFFECT | GRAD_OP_RANDOM | GRAD_OP_SCALAR))) return;
     if (!ins || ins->nin != 1 || !(ins->op->flags & GRAD_OP_VIEW)) break;
+    if (grad__type_numel(&p->types[ins->in[0]]) > grad__type_numel(&p->types[v])) break;
     v = ins->in[0];
   }
   if (c->cut[v]) return;

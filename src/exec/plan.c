@@ -246,17 +246,25 @@ void grad__plan_free(grad_plan *plan) {
     s = next;
   }
   for (int32_t k = 0; plan->copies && k < plan->program->ninputs; k++) grad__array_release(&plan->copies[k]);
-  grad__free_aligned(ctx, plan->workspace, (size_t)plan->workspace_bytes);
+  if (!plan->lent) grad__free_aligned(ctx, plan->workspace, (size_t)plan->workspace_bytes);
+  grad__free_aligned(ctx, plan->nested.data, (size_t)plan->nested.bytes);
   grad__code_free(&plan->code);
   grad__arena_clear(&plan->arena);
   grad__program_release(plan->program);
   grad__free(ctx, plan, sizeof *plan);
 }
 
+/* What the nested plans share, and those inside them in turn. */
+static int64_t nested_bytes(const grad_plan *plan) {
+  int64_t bytes = plan->nested.bytes;
+  for (const grad_subplan *s = plan->subplans; s; s = s->next) bytes += nested_bytes(s->plan);
+  return bytes;
+}
+
 void grad__plan_info(const grad_plan *plan, grad_plan_info *out) {
   *out = plan->info;
-  out->workspace = plan->workspace_bytes;
-  out->peak += plan->workspace_bytes;
+  out->workspace = plan->workspace_bytes + nested_bytes(plan);
+  out->peak += out->workspace;
 }
 
 /* --- printing */

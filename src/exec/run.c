@@ -32,18 +32,37 @@ static int64_t workspace_needed(const grad_plan *plan) {
   return plan->values_bytes + (scratch + 63) / 64 * 64 + plan->partials + 64;
 }
 
+static void use_workspace(grad_plan *plan, char *data, int64_t bytes) {
+  plan->workspace = data;
+  plan->workspace_bytes = bytes;
+  plan->bases[GRAD_BASE_WORKSPACE] = data;
+  for (int32_t i = 0; i < plan->nslots; i++) {
+    if (plan->slots[i].scalar < 0) store_slot(plan, &plan->slots[i], plan->slots[i].value);
+  }
+}
+
+static grad_status borrow_workspace(grad_plan *plan, int64_t bytes) {
+  grad_shared_room *room = plan->lent;
+  if (room->bytes < bytes) {
+    grad__free_aligned(plan->ctx, room->data, (size_t)room->bytes);
+    *room = (grad_shared_room){.data = grad__alloc_aligned(plan->ctx, (size_t)bytes)};
+    if (!room->data) return plan->ctx->status;
+    room->bytes = bytes;
+  }
+  if (room->user != plan || plan->workspace_bytes != bytes) use_workspace(plan, room->data, bytes);
+  room->user = plan;
+  return GRAD_OK;
+}
+
 static grad_status ready_workspace(grad_plan *plan) {
   int64_t bytes = workspace_needed(plan);
+  if (plan->lent) return borrow_workspace(plan, bytes);
   if (plan->workspace && plan->workspace_bytes >= bytes) return GRAD_OK;
   grad__free_aligned(plan->ctx, plan->workspace, (size_t)plan->workspace_bytes);
   plan->workspace_bytes = 0;
   plan->workspace = grad__alloc_aligned(plan->ctx, (size_t)bytes);
   if (!plan->workspace) return plan->ctx->status;
-  plan->workspace_bytes = bytes;
-  plan->bases[GRAD_BASE_WORKSPACE] = plan->workspace;
-  for (int32_t i = 0; i < plan->nslots; i++) {
-    if (plan->slots[i].scalar < 0) store_slot(plan, &plan->slots[i], plan->slots[i].value);
-  }
+  use_workspace(plan, plan->workspace, bytes);
   return GRAD_OK;
 }
 
@@ -124,6 +143,7 @@ static grad_status subplan_of(grad_plan *plan, grad_program *sub, grad_plan **ou
     grad__free(plan->ctx, s, sizeof *s);
     return status;
   }
+  s->plan->lent = &plan->nested;
   plan->subplans = s;
   *out = s->plan;
   return GRAD_OK;

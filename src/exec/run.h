@@ -42,6 +42,13 @@ typedef struct grad_plan_output {
   grad_place place; /* of from; base -1: from is the plan's dynamic array `place.offset` */
 } grad_plan_output;
 
+/* Memory that the nested plans of one plan take turns in: they never run at the same time. */
+typedef struct grad_shared_room {
+  char *data;
+  int64_t bytes;
+  const grad_plan *user; /* whose constants stand in it */
+} grad_shared_room;
+
 typedef struct grad_subplan {
   struct grad_subplan *next;
   grad_program *program;
@@ -64,6 +71,8 @@ struct grad_plan {
   int64_t workspace_bytes, values_bytes, op_scratch, region_scratch, partials;
   bool threaded;
   grad_subplan *subplans;
+  grad_shared_room nested; /* the subplans' workspace */
+  grad_shared_room *lent;  /* the workspace is not this plan's own but the parent's `nested`; NULL otherwise */
   grad_code code; /* of the regions */
   grad_plan_info info;
   bool running;

@@ -496,6 +496,63 @@ static void test_singular(grad_ctx *ctx) {
   grad__program_release(p);
 }
 
+/* --- memory: a deep network, layer by layer; with checkpoints, of `every` layers each */
+
+static const int64_t wide[] = {64, 64};
+
+static grad_program *layers(grad_ctx *ctx, int n) {
+  grad_program *p = program(ctx);
+  const grad_id w = grad__program_input(p, GRAD_F64, 2, wide);
+  grad_id h = grad__program_input(p, GRAD_F64, 2, wide);
+  for (int i = 0; i < n; i++) h = grad__op1(p, &grad__op_tanh, grad__matmul(p, w, h, false, false));
+  return finished(p, 1, &h);
+}
+
+static int64_t peak_of(grad_ctx *ctx, int depth, int every, double *result) {
+  grad_program *p = program(ctx), *block = layers(ctx, every ? every : depth), *g = NULL;
+  const grad_id w = grad__program_input(p, GRAD_F64, 2, wide), x = grad__program_input(p, GRAD_F64, 2, wide);
+  grad_id h = x;
+  for (int i = 0; i < depth; i += every ? every : depth) {
+    const grad_id args[] = {w, h};
+    if (every) {
+      grad__checkpoint(p, block, 2, args, &h);
+    } else {
+      grad__inline(p, block, args, NULL, &h, NULL);
+    }
+  }
+  const grad_id total = grad__sum(p, h, 3, false);
+  finished(p, 1, &total);
+  check(grad__ad_grad(p, (const bool[]){true, false}, &g) == GRAD_OK);
+  grad_plan *plan = NULL;
+  grad_plan_info info = {0};
+  check_arrays in = {0}, out = {.n = g->noutputs};
+  uint64_t state = 3;
+  check_push_random(ctx, &in, g, 0, 2, &state);
+  const grad_array *args[] = {&in.a[0], &in.a[1]};
+  if (check(grad__plan_new(g, &plan) == GRAD_OK) && check(grad__plan_run(plan, args, NULL, out.a) == GRAD_OK)) {
+    const uint64_t before = ctx->allocations;
+    check(grad__plan_run(plan, args, NULL, out.a) == GRAD_OK && ctx->allocations == before);
+    *result = check_get(&out.a[1], 7);
+    grad__plan_info(plan, &info);
+    check_release(&out);
+  }
+  grad__plan_free(plan);
+  check_release(&in);
+  grad__program_release(g);
+  grad__program_release(block);
+  grad__program_release(p);
+  return info.peak;
+}
+
+static void test_checkpoint_memory(grad_ctx *ctx) {
+  double plain = 0, saved = 1;
+  const int64_t kept = peak_of(ctx, 64, 0, &plain), recomputed = peak_of(ctx, 64, 8, &saved);
+  check_near(saved, plain, 1e-12);
+  if (!check(kept > 60 * 64 * 64 * 8 && 2 * recomputed < kept)) {
+    fprintf(stderr, "  peak %lld, with checkpoints %lld bytes\n", (long long)kept, (long long)recomputed);
+  }
+}
+
 /* --- bad input */
 
 static void test_refusals(grad_ctx *ctx) {
@@ -613,6 +670,7 @@ int main(void) {
   test_data_dependent(ctx);
   test_custom_rule(ctx);
   test_gmres(ctx);
+  test_checkpoint_memory(ctx);
   test_singular(ctx);
   test_refusals(ctx);
   test_close_scalars(ctx);
