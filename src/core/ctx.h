@@ -10,7 +10,7 @@
 /* Which kernels this CPU runs best. Order matters: a higher level contains the lower ones. */
 typedef enum grad_simd { GRAD_SIMD_BASELINE, GRAD_SIMD_AVX2, GRAD_SIMD_AVX512 } grad_simd;
 
-typedef struct grad_pool grad_pool; /* worker threads, made by exec/pool.c on first use */
+typedef struct grad_pool grad_pool; /* worker threads, made by pool.c on first use */
 
 struct grad_ctx {
   grad_alloc_fn alloc;
@@ -24,7 +24,7 @@ struct grad_ctx {
   bool interpret; /* run fused loops without machine code: GRADLUA_INTERPRET is set, or a test compares */
   int threads;
   grad_pool *pool;
-  void (*pool_free)(grad_pool *); /* set by whoever makes the pool, so that core needs not know it */
+  void (*pool_free)(grad_pool *); /* of pool.c, once there is a pool */
   grad_status status;             /* of the last failure */
   char message[1024];
 };

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "exec/numbers.h"
-#include "exec/pool.h"
+#include "core/pool.h"
 #include "exec/region.h"
 
 typedef struct region_run {

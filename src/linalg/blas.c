@@ -1,8 +1,10 @@
 /* blas.c: row-major wrappers of BLAS. A row-major matrix is the transpose of the column-major one in the same memory,
  * so factors are swapped or transposed instead of copied. */
 #include "linalg/blas.h"
+#include "core/pool.h"
 #include "linalg/blas_library.h"
 #include "linalg/small_gemm.h"
+#include "linalg/tiles.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -96,6 +98,36 @@ static const void *lowest(grad_dtype dtype, const void *x, int64_t n, int64_t st
   return step < 0 ? offset(dtype, x, (n - 1) * step) : x;
 }
 
+/* A product in tiles: what their threads share. */
+typedef struct product {
+  grad_ctx *ctx;
+  grad_dtype dtype;
+  grad_tiles tiles;
+  const char *ta, *tb;
+  const void *a, *b;
+  void *c;
+  number alpha, beta;
+  int64_t row_a, col_b; /* steps from one row of op(a), one column of op(b) to the next */
+  int m, n, k, lda, ldb, ldc;
+  _Atomic int stopped; /* a worker must not write to the context: the caller records the interrupt */
+} product;
+
+static void run_tile(void *ud, int64_t chunk, int worker) {
+  (void)worker;
+  product *const p = ud;
+  if (p->stopped) return;
+  if (p->ctx->interrupt && p->ctx->interrupt(p->ctx->interrupt_ud)) {
+    p->stopped = 1;
+    return;
+  }
+  const int row = (int)(chunk / p->tiles.across * p->tiles.rows), col = (int)(chunk % p->tiles.across * p->tiles.cols);
+  const int rows = p->m - row < p->tiles.rows ? p->m - row : (int)p->tiles.rows;
+  const int cols = p->n - col < p->tiles.cols ? p->n - col : (int)p->tiles.cols;
+  const void *const a = offset(p->dtype, p->a, row * p->row_a), *const b = offset(p->dtype, p->b, col * p->col_b);
+  void *const c = (void *)(uintptr_t)offset(p->dtype, p->c, (int64_t)row * p->ldc + col);
+  blas.gemm[slot(p->dtype)](p->tb, p->ta, &cols, &rows, &p->k, &p->alpha, b, &p->ldb, a, &p->lda, &p->beta, c, &p->ldc);
+}
+
 grad_status grad__gemm(grad_ctx *ctx, grad_dtype dtype, bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha,
                        const void *a, int64_t lda, const void *b, int64_t ldb, double beta, void *c, int64_t ldc) {
   if (m == 0 || n == 0) return GRAD_OK;
@@ -105,10 +137,26 @@ grad_status grad__gemm(grad_ctx *ctx, grad_dtype dtype, bool ta, bool tb, int64_
   }
   const grad_status status = ready(ctx, 6, (int64_t[]){m, n, k, lda, ldb, ldc});
   if (status) return status;
-  const int rows = (int)m, cols = (int)n, inner = (int)k, la = (int)lda, lb = (int)ldb, lc = (int)ldc;
-  const number one = to_number(dtype, alpha), two = to_number(dtype, beta);
-  blas.gemm[slot(dtype)](tb ? "T" : "N", ta ? "T" : "N", &cols, &rows, &inner, &one, b, &lb, a, &la, &two, c, &lc);
-  return GRAD_OK;
+  product p = {.ctx = ctx,
+               .dtype = dtype,
+               .tiles = grad__tiles(m, n, k),
+               .ta = ta ? "T" : "N",
+               .tb = tb ? "T" : "N",
+               .a = a,
+               .b = b,
+               .c = c,
+               .alpha = to_number(dtype, alpha),
+               .beta = to_number(dtype, beta),
+               .row_a = ta ? 1 : lda,
+               .col_b = tb ? ldb : 1,
+               .m = (int)m,
+               .n = (int)n,
+               .k = (int)k,
+               .lda = (int)lda,
+               .ldb = (int)ldb,
+               .ldc = (int)ldc};
+  grad__pool_run(ctx, p.tiles.down * p.tiles.across, run_tile, &p);
+  return p.stopped ? grad__fail(ctx, GRAD_EINTERRUPT, "interrupted") : GRAD_OK;
 }
 
 grad_status grad__gemv(grad_ctx *ctx, grad_dtype dtype, bool ta, int64_t m, int64_t n, double alpha, const void *a,

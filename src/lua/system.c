@@ -1,7 +1,7 @@
 /* system.c: time and threads. */
 #include <time.h>
 
-#include "exec/pool.h"
+#include "core/pool.h"
 #include "lua/binding.h"
 
 static int clock_seconds(lua_State *L) {

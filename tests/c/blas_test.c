@@ -122,6 +122,46 @@ static void test_dot(grad_dtype dtype) {
   check(grad__dot(ctx, dtype, 0, x, 1, y, 1, &got) == GRAD_OK && got == 0);
 }
 
+/* Polled from any thread. */
+static int keep_going(void *ud) { return ++*(_Atomic int *)ud > 1000; }
+static int stop(void *ud) { return ++*(_Atomic int *)ud > 1; }
+
+/* Any number of threads, and the cuts that let an interrupt in, give the same bits. */
+static void test_threads(grad_dtype dtype, int64_t m, int64_t n, int64_t k, bool ta, bool tb) {
+  const size_t size = dtype == GRAD_F32 ? 4 : 8, bytes = (size_t)(m * n) * size;
+  char *const a = malloc((size_t)(m * k) * size), *const b = malloc((size_t)(k * n) * size);
+  char *const whole = malloc(bytes), *const cut = malloc(bytes);
+  for (int64_t i = 0; i < m * k; i++) put(dtype, a, i, sin((double)i * 0.7));
+  for (int64_t i = 0; i < k * n; i++) put(dtype, b, i, cos((double)i * 1.3));
+  check(grad__gemm(ctx, dtype, ta, tb, m, n, k, 1, a, ta ? m : k, b, tb ? k : n, 0, whole, n) == GRAD_OK);
+  for (int threads = 2; threads <= 7; threads += 1 + threads % 2) {
+    _Atomic int polls = 0;
+    grad_ctx *other;
+    const grad_config config = {.threads = threads, .interrupt = keep_going, .interrupt_ud = &polls};
+    check(grad_ctx_new(&config, &other) == GRAD_OK);
+    check(grad__gemm(other, dtype, ta, tb, m, n, k, 1, a, ta ? m : k, b, tb ? k : n, 0, cut, n) == GRAD_OK);
+    if (!check(memcmp(whole, cut, bytes) == 0)) {
+      fprintf(stderr, "  %d x %d x %d, %d %d, %d threads\n", (int)m, (int)n, (int)k, ta, tb, threads);
+    }
+    grad_ctx_free(other);
+  }
+  free(a);
+  free(b);
+  free(whole);
+  free(cut);
+}
+
+static void test_interrupt(void) {
+  _Atomic int polls = 0;
+  grad_ctx *other;
+  check(grad_ctx_new(&(grad_config){.threads = 4, .interrupt = stop, .interrupt_ud = &polls}, &other) == GRAD_OK);
+  double *const a = calloc(512 * 512, sizeof *a), *const c = malloc(512 * 512 * sizeof *c);
+  check(grad__gemm(other, GRAD_F64, false, false, 512, 512, 512, 1, a, 512, a, 512, 0, c, 512) == GRAD_EINTERRUPT);
+  free(a);
+  free(c);
+  grad_ctx_free(other);
+}
+
 static void test_limits(void) {
   double x = 0;
   check(grad__gemm(ctx, GRAD_F64, false, false, INT64_C(1) << 40, 1, 1, 1, &x, 1, &x, 1, 0, &x, 1) ==
@@ -154,7 +194,13 @@ int main(void) {
       test_syrk(dtype, i & 1, i & 2);
     }
     test_dot(dtype);
+    test_threads(dtype, 64, 128, 784, false, false);
+    test_threads(dtype, 784, 130, 97, true, false);
+    test_threads(dtype, 301, 257, 300, false, true);
+    test_threads(dtype, 1000, 17, 801, true, true);
+    test_threads(dtype, 33, 500, 1024, false, false);
   }
+  test_interrupt();
   test_limits();
   test_info();
   check(ctx->used == 0);

@@ -6,7 +6,7 @@
 
 #include "check_alloc.h"
 #include "exec/exec.h"
-#include "exec/pool.h"
+#include "core/pool.h"
 
 static grad_program *new_program(grad_ctx *ctx) {
   grad_program *p = NULL;

@@ -2,8 +2,8 @@
  * there are, so results are bit-equal for any number. Nobody spins: who has nothing to do sleeps on a condition, so a
  * busy machine costs a late wake-up and never a time slice.
  */
-#ifndef GRAD_EXEC_POOL_H
-#define GRAD_EXEC_POOL_H
+#ifndef GRAD_CORE_POOL_H
+#define GRAD_CORE_POOL_H
 
 #include "core/ctx.h"
 

@@ -1,7 +1,7 @@
 /* pool.c: worker threads (see pool.h). The mutex guards everything but the chunk counter, which is claimed from without
  * a lock. A job lives on its caller's stack: the caller leaves only when no worker is inside it.
  */
-#include "exec/pool.h"
+#include "core/pool.h"
 
 #include <pthread.h>
 #include <signal.h>
