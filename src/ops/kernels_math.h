@@ -8,6 +8,7 @@
 
 #define IS_F64 (REAL_BITS == 64)
 #define PICK(f64, f32) ((real)(IS_F64 ? (f64) : (f32)))
+#define PICK_INT(f64, f32) ((lane_int)(IS_F64 ? (f64) : (f32)))
 #define V(x) v_splat((real)(x))
 
 /* f(a) lane by lane, for functions that are rarely used or for lanes that are rarely special. */
@@ -57,7 +58,6 @@ static inline vec v_mod(vec a, vec b) {
 
 static inline vec v_exp(vec a) { return SLEEF(exp, u10)(a); }
 static inline vec v_exp2(vec a) { return SLEEF(exp2, u10)(a); }
-static inline vec v_expm1(vec a) { return SLEEF(expm1, u10)(a); }
 static inline vec v_log(vec a) { return SLEEF(log, u10)(a); }
 static inline vec v_log2(vec a) { return SLEEF(log2, u10)(a); }
 static inline vec v_log10(vec a) { return SLEEF(log10, u10)(a); }
@@ -69,7 +69,6 @@ static inline vec v_asin(vec a) { return SLEEF(asin, u10)(a); }
 static inline vec v_acos(vec a) { return SLEEF(acos, u10)(a); }
 static inline vec v_atan(vec a) { return SLEEF(atan, u10)(a); }
 static inline vec v_atan2(vec a, vec b) { return SLEEF(atan2, u10)(a, b); }
-static inline vec v_tanh(vec a) { return SLEEF(tanh, u10)(a); }
 static inline vec v_atanh(vec a) { return SLEEF(atanh, u10)(a); }
 static inline vec v_hypot(vec a, vec b) { return SLEEF(hypot, u05)(a, b); }
 static inline vec v_erfc(vec a) { return SLEEF(erfc, u15)(a); }
@@ -137,6 +136,72 @@ static inline vec v_pow(vec a, vec b) {
   const mask easy = m_or(m_or(one, two), m_or(three, m_or(inverse, root)));
   return m_any(m_not(easy)) ? v_select(easy, y, SLEEF(pow, u10)(a, b)) : y;
 }
+
+/* --- functions of e^x as quotients: twice as fast as SLEEF's, within 1 ulp. They need a fused multiply-add */
+
+#if HAVE_FMA
+
+/* e^x = 2^k (1 + high + low) for |x| < 1400: x = k ln(2) + r with r in two parts (Cody and Waite), then Taylor's series
+ * of e^r - 1, whose first term r is added last. */
+typedef struct exp_parts {
+  vec high, low, k;
+  ivec exponent;
+} exp_parts;
+
+static inline exp_parts split_exp(vec x) {
+  const real ln2_high = PICK(6.93147180369123816490e-01, 6.9313812256e-01);
+  const real ln2_low = PICK(1.90821492927058770002e-10, 9.0580006145e-06);
+  const vec shift = V(PICK(0x1.8p52, 0x1.8p23)); /* adding it leaves the nearest integer in the lowest bits */
+  const vec shifted = v_fma(x, V(M_LOG2E), shift), k = shifted - shift;
+  const vec rest = v_fma(-k, V(ln2_high), x), r = v_fma(-k, V(ln2_low), rest);
+  const vec r_low = v_fma(-k, V(ln2_low), rest - r);
+  static const double series[] = {1 / 6227020800.0, 1 / 479001600.0, 1 / 39916800.0, 1 / 3628800.0,
+                                  1 / 362880.0,     1 / 40320.0,     1 / 5040.0,     1 / 720.0,
+                                  1 / 120.0,        1 / 24.0,        1 / 6.0,        1 / 2.0};
+  const int first = IS_F64 ? 0 : 5, count = (int)(sizeof series / sizeof *series);
+  vec sum = V(series[first]);
+  for (int i = first + 1; i < count; i++) sum = v_fma(sum, r, V(series[i]));
+  const vec tail = (r * r) * sum, high = r + tail;
+  return (exp_parts){high, ((r - high) + tail) + r_low, k, (ivec)shifted - (ivec)shift};
+}
+
+/* 2^n for n within the range of normal numbers. */
+static inline vec power_of_2(ivec n) { return (vec)((n + PICK_INT(1023, 127)) << PICK_INT(52, 23)); }
+
+/* (a + a_low) / (b + b_low), the low parts being corrections. */
+static inline vec quotient(vec a, vec a_low, vec b, vec b_low) {
+  const vec inverse = V(1) / b, q = a * inverse;
+  return v_fma(v_fma(-q, b, a) + (a_low - q * b_low), inverse, q);
+}
+
+/* tanh |a| = (e^2|a| - 1) / (e^2|a| + 1), both sides over 2^k: high -+ 2^-k + 1. */
+static inline vec v_tanh(vec a) {
+  const vec size = v_abs(a), most = V(PICK(20, 10)), one = V(1);
+  const exp_parts e = split_exp(V(2) * v_select(v_lt(most, size), most, size));
+  const vec scale = power_of_2(-e.exponent), less = one - scale, more = one + scale;
+  const vec over = less + e.high, under = more + e.high;
+  const vec over_low = ((less - over) + e.high) + (((one - less) - scale) + e.low);
+  const vec under_low = ((more - under) + e.high) + (((one - more) + scale) + e.low);
+  return v_with_sign_of(quotient(over, over_low, under, under_low), a);
+}
+
+/* 2^k (high + 1 - 2^-k) */
+static inline vec v_expm1(vec a) {
+  const vec least = V(PICK(-40, -20)), most = V(PICK(710, 89)), one = V(1);
+  const vec x = v_select(v_lt(a, least), least, v_select(v_lt(most, a), most, a));
+  const exp_parts e = split_exp(x);
+  const vec scale = v_keep(v_lt(e.k, V(100)), power_of_2(-e.exponent)), less = one - scale, sum = less + e.high;
+  const vec error = v_select(v_lt(v_abs(less), v_abs(e.high)), (e.high - sum) + less, (less - sum) + e.high);
+  const vec low = error + (v_select(v_lt(scale, one), (one - less) - scale, V(0)) + e.low);
+  return v_with_sign_of((sum + low) * power_of_2(e.exponent - 1) * V(2), a);
+}
+
+#else
+
+static inline vec v_tanh(vec a) { return SLEEF(tanh, u10)(a); }
+static inline vec v_expm1(vec a) { return SLEEF(expm1, u10)(a); }
+
+#endif
 
 /* --- compositions, within 2 ulp */
 
