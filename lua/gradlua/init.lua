@@ -4,8 +4,10 @@ local gl = require "gradlua.core"
 -- Modules that are fields of gl, and functions of gl with the modules that hold them.
 local modules = { data = true, health = true, logger = true, nn = true, optim = true, plot = true }
 local functions = {
-  classify = "understand", differentiable = "understand", directional = "derivatives", help = "help", load = "store",
-  minimize = "minimize", minimizer = "minimize", odeint = "odeint", save = "store",
+  checkpoint = "control", classify = "understand", cond = "control", custom = "control",
+  differentiable = "understand", directional = "derivatives", fori = "control", help = "help", load = "store",
+  minimize = "minimize", minimizer = "minimize", odeint = "odeint", save = "store", scan = "control",
+  while_loop = "control",
 }
 
 return setmetatable(gl, {

@@ -34,7 +34,7 @@ grad_derived *grad__derived_push(lua_State *L, grad_trace *t, const grad_recipe 
   return d;
 }
 
-static void push_binding(lua_State *L, const grad_trace *t, int32_t i) {
+void grad__trace_push_input(lua_State *L, const grad_trace *t, int32_t i) {
   const grad_binding *b = &t->inputs[i];
   if (b->owned) {
     grad_array *copy = grad__tensor_push_empty(L);
@@ -50,7 +50,7 @@ static void push_binding(lua_State *L, const grad_trace *t, int32_t i) {
 void grad__trace_push_inputs(lua_State *L, grad_trace *t) {
   lua_createtable(L, t->ninputs, 0);
   for (int32_t i = 0; i < t->ninputs; i++) {
-    push_binding(L, t, i);
+    grad__trace_push_input(L, t, i);
     lua_rawseti(L, -2, i + 1);
   }
 }

@@ -68,6 +68,9 @@ grad_id grad__trace_number(lua_State *L, grad_trace *t, double value, grad_dtype
 /* Appends numbers to the trace's, for a program that is about to be inlined with fresh scalars. */
 void grad__trace_add_scalars(lua_State *L, grad_trace *t, int32_t n, const double *scalars);
 
+/* Pushes what input i stands for, as a tensor (nil for an open one). */
+void grad__trace_push_input(lua_State *L, const grad_trace *t, int32_t i);
+
 /* The live trace of a traced tensor; raises when it has ended. */
 grad_trace *grad__trace_of(lua_State *L, const grad_tensor *t);
 /* The newer of `newest` (may be NULL) and the trace of the value at `index` (if it is traced). */

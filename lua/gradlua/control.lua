@@ -1,0 +1,248 @@
+--- Control flow, checkpoints and rules of one's own. Where values are known (outside of transforms, and under derivatives)
+--- control flow is plain Lua; where a function is recorded without values (jit, vmap, bodies of loops) it is recorded as
+--- an instruction with nested programs.
+local gl = require "gradlua.core"
+local internal = require "gradlua.internal"
+local body, emit = internal.body, internal.control
+
+local M = {}
+
+local function callable(f)
+  local meta = getmetatable(f)
+  return type(f) == "function" or (meta and meta.__call ~= nil)
+end
+
+local function need(name, what, f)
+  if not callable(f) then body.fail(("%s: %s must be a function, got a %s"):format(name, what, type(f))) end
+end
+
+local function same_leaves(name, a, b, what)
+  if a ~= b then body.fail(("%s: %s: %d against %d tensors"):format(name, what, a, b)) end
+end
+
+--- Is the value (a boolean or a 0-d tensor) known now? Then what it is.
+local function truth(name, p)
+  if type(p) == "boolean" then return true, p end
+  if not gl.is_tensor(p) or p:dtype() ~= "bool" or p:ndim() ~= 0 then
+    body.fail(("%s: the condition must be a boolean or a 0-d bool tensor, got %s"):format(name,
+      gl.is_tensor(p) and ("a %s tensor with %d axes"):format(p:dtype(), p:ndim()) or "a " .. type(p)))
+  end
+  if body.is_traced(p) and body.is_staged() then return false end
+  return true, p:item()
+end
+
+--- f(...) or g(...), by a condition.
+---@param p boolean|table
+---@param f function
+---@param g function
+function M.cond(p, f, g, ...)
+  need("cond", "the first branch", f)
+  need("cond", "the second branch", g)
+  local known, value = truth("cond", p)
+  if known then
+    if value then return f(...) end
+    return g(...)
+  end
+  local args = table.pack(...)
+  local options = { name = "cond", open = 1, pure = true }
+  local yes, no = body.record(options, f, args), body.record(options, g, args)
+  local a, b = body.counts(yes), body.counts(no)
+  same_leaves("cond", #a, #b, "the branches return different numbers of results")
+  for i = 1, #a do same_leaves("cond", a[i], b[i], "the branches' results differ in structure") end
+  return body.rebuild(yes, emit.cond(p, yes, no, body.flatten(args), body.captured(yes), body.captured(no)))
+end
+
+--- state = step(state) as long as test(state) is true.
+---@param test fun(state: any): any
+---@param step fun(state: any): any
+---@param init any
+function M.while_loop(test, step, init)
+  need("while_loop", "the test", test)
+  need("while_loop", "the body", step)
+  if not body.is_staged() then
+    local state = init
+    while select(2, truth("while_loop", (test(state)))) do state = step(state) end
+    return state
+  end
+  local args = { init, n = 1 }
+  local options = { name = "while_loop", open = 1, pure = true }
+  local proceed, next_state = body.record(options, test, args), body.record(options, step, args)
+  local leaves = body.flatten(init)
+  same_leaves("while_loop", #leaves, body.counts(next_state)[1] or 0, "the body changes the structure of the state")
+  return body.build(init, emit.while_loop(proceed, next_state, leaves, body.captured(proceed), body.captured(next_state)))
+end
+
+--- How many steps between checkpoints: -1 none, 0 about the square root of all.
+local function checkpoint_every(name, options)
+  for key in pairs(options or {}) do
+    if key ~= "checkpoint" and not (name == "scan" and key == "reverse") then
+      body.fail(('%s: unknown option "%s": did you mean "checkpoint"?'):format(name, tostring(key)))
+    end
+  end
+  local every = options and options.checkpoint
+  if not every then return -1 end
+  if every == "sqrt" or every == true then return 0 end
+  if math.type(every) ~= "integer" or every < 1 then
+    body.fail(name .. ": checkpoint must be a number of steps or \"sqrt\"")
+  end
+  return every
+end
+
+local function staged_scan(name, step, init, xs, length, reverse, every)
+  local carry, rows = body.flatten(init), body.flatten(xs)
+  local row_leaves = {}
+  for i, x in ipairs(rows) do row_leaves[i] = gl.zeros(table.unpack(x:shape(), 2), { dtype = x:dtype() }) end
+  local row = body.build(xs, row_leaves)
+  local recorded = body.record({ name = name, open = 1, pure = true }, step, { init, row, n = 2 })
+  same_leaves(name, #carry, body.counts(recorded)[1] or 0, "the body changes the structure of the state")
+  local out = emit.scan(recorded, carry, rows, body.captured(recorded), length, reverse, every)
+  return recorded, out, #carry
+end
+
+--- s = f(i, s) for i = 1 .. n.
+---@param n integer
+---@param f fun(i: any, s: any): any
+---@param init any
+---@param options? {checkpoint: integer|string}
+function M.fori(n, f, init, options)
+  need("fori", "the body", f)
+  if gl.is_tensor(n) then n = n:item() end
+  if math.type(n) ~= "integer" and not (type(n) == "number" and n == n // 1) then
+    body.fail("fori: the number of steps must be an integer, got a " .. type(n))
+  end
+  local every = checkpoint_every("fori", options)
+  if not (body.is_staged() or (every >= 0 and body.is_tracing())) then
+    local state = init
+    for i = 1, n do state = f(i, state) end
+    return state
+  end
+  if n < 1 then return init end
+  local steps = gl.arange(1, n, 1, { dtype = "i64" })
+  local _, out = staged_scan("fori", function(s, i) return (f(i, s)) end, init, steps, n // 1, false, every)
+  return body.build(init, out)
+end
+
+local function extent_of(name, xs)
+  local leaves = body.flatten(xs)
+  local length
+  for _, x in ipairs(leaves) do
+    if not gl.is_tensor(x) or x:ndim() == 0 then body.fail(name .. ": every entry of xs must be a tensor with an axis") end
+    if length and length ~= #x then
+      body.fail(("%s: the entries of xs have %d and %d rows"):format(name, length, #x))
+    end
+    length = #x
+  end
+  if not length then body.fail(name .. ": xs holds no tensor") end
+  return length, leaves
+end
+
+local function plain_scan(f, init, xs, length, leaves, reverse)
+  local carry, like, columns = init, nil, {}
+  local from, to, by = 1, length, 1
+  if reverse then from, to, by = length, 1, -1 end
+  for i = from, to, by do
+    local row = {}
+    for k, x in ipairs(leaves) do row[k] = x[i] end
+    local y
+    carry, y = f(carry, body.build(xs, row))
+    like = y
+    for k, leaf in ipairs(body.flatten(y)) do
+      columns[k] = columns[k] or {}
+      columns[k][i] = gl.is_tensor(leaf) and leaf or gl.tensor(leaf)
+    end
+  end
+  for k, column in ipairs(columns) do columns[k] = gl.stack(column) end
+  return carry, body.build(like, columns)
+end
+
+--- carry, y = f(carry, x) for each row x of xs: the last carry, and the ys stacked.
+---@param f fun(carry: any, x: any): any, any
+---@param init any
+---@param xs any a tensor or a table of tensors
+---@param options? {reverse: boolean, checkpoint: integer|string}
+function M.scan(f, init, xs, options)
+  need("scan", "the body", f)
+  local every = checkpoint_every("scan", options)
+  local reverse = options and options.reverse or false
+  local length, leaves = extent_of("scan", xs)
+  if not (body.is_staged() or (every >= 0 and body.is_tracing())) then
+    return plain_scan(f, init, xs, length, leaves, reverse)
+  end
+  local recorded, out, ncarry = staged_scan("scan", f, init, xs, length, reverse, every)
+  local _, ys = body.rebuild(recorded, out)
+  return body.build(init, { table.unpack(out, 1, ncarry) }), ys
+end
+
+--- f, whose derivatives in reverse keep its arguments only and compute the rest again.
+---@param f function
+---@return function
+function M.checkpoint(f)
+  need("checkpoint", "the argument", f)
+  return function(...)
+    if not body.is_tracing() then return f(...) end
+    local args = table.pack(...)
+    local recorded = body.record({ name = "checkpoint", open = body.is_staged() and 1 or 0 }, f, args)
+    return body.rebuild(recorded, emit.checkpoint(recorded, body.flatten(args), body.captured(recorded)))
+  end
+end
+
+local function is_float(leaf) return not gl.is_tensor(leaf) or leaf:dtype() == "f64" or leaf:dtype() == "f32" end
+
+--- Zeros of the structure of a value, without what has no tangent.
+local function tangents_like(value)
+  local leaves = body.flatten(value)
+  for i, leaf in ipairs(leaves) do
+    if not is_float(leaf) then leaves[i] = false
+    elseif gl.is_tensor(leaf) then leaves[i] = gl.zeros(leaf:shape(), { dtype = leaf:dtype() })
+    else leaves[i] = 0 end
+  end
+  return body.build(value, leaves)
+end
+
+local function rule_leaves(name, wanted, got)
+  local leaves = body.flatten(got)
+  local floats = 0
+  for _, leaf in ipairs(body.flatten(wanted)) do floats = floats + (is_float(leaf) and 1 or 0) end
+  if #leaves ~= floats then
+    body.fail(("custom: the %s rule must return %d tensors or numbers, got %d"):format(name, floats, #leaves))
+  end
+end
+
+--- f with derivative rules of its own. jvp(primals, tangents) -> value, tangent; vjp(primals, cotangent) -> cotangents.
+--- Arguments and their tangents come as lists. A missing rule is derived from the other one.
+---@param f function
+---@param rules {jvp: function, vjp: function}
+---@return function
+function M.custom(f, rules)
+  need("custom", "the function", f)
+  if type(rules) ~= "table" then body.fail("custom: the rules must be a table {jvp = , vjp = }") end
+  for key, rule in pairs(rules) do
+    if key ~= "jvp" and key ~= "vjp" then
+      body.fail(('custom: unknown rule "%s": there are jvp and vjp'):format(tostring(key)))
+    end
+    need("custom", "the rule " .. key, rule)
+  end
+  if not (rules.jvp or rules.vjp) then body.fail("custom: needs a jvp or a vjp rule") end
+  return function(...)
+    if not body.is_tracing() then return f(...) end
+    local args = table.pack(...)
+    local open = body.is_staged() and 1 or 0
+    local value = body.record({ name = "custom", open = open }, function(...) return (f(...)) end, args)
+    local result
+    local jvp = rules.jvp and body.record({ name = "custom", open = open == 1 and 1 or 2 }, function(primals, tangents)
+      local _, tangent = rules.jvp(primals, tangents)
+      return tangent
+    end, { args, tangents_like(args), n = 2 })
+    local vjp = rules.vjp and body.record({ name = "custom", open = open == 1 and 1 or 2 }, function(primals, cotangent)
+      local cotangents = rules.vjp(primals, cotangent)
+      if args.n == 1 and (type(cotangents) ~= "table" or cotangents[1] == nil) then cotangents = { cotangents } end
+      rule_leaves("vjp", args, cotangents)
+      return cotangents
+    end, { args, tangents_like((body.rebuild(value, body.outputs(value)))), n = 2 })
+    result = emit.custom(value, jvp, vjp, body.flatten(args), body.captured(value), jvp and body.captured(jvp) or {},
+      vjp and body.captured(vjp) or {})
+    return (body.rebuild(value, result))
+  end
+end
+
+return M
