@@ -20,6 +20,9 @@ local function same_leaves(name, a, b, what)
   if a ~= b then body.fail(("%s: %s: %d against %d tensors"):format(name, what, a, b)) end
 end
 
+--- The leaves of packed arguments.
+local function leaves_of(args) return body.flatten { table.unpack(args, 1, args.n) } end
+
 --- Is the value (a boolean or a 0-d tensor) known now? Then what it is.
 local function truth(name, p)
   if type(p) == "boolean" then return true, p end
@@ -49,7 +52,7 @@ function M.cond(p, f, g, ...)
   local a, b = body.counts(yes), body.counts(no)
   same_leaves("cond", #a, #b, "the branches return different numbers of results")
   for i = 1, #a do same_leaves("cond", a[i], b[i], "the branches' results differ in structure") end
-  return body.rebuild(yes, emit.cond(p, yes, no, body.flatten(args), body.captured(yes), body.captured(no)))
+  return body.rebuild(yes, emit.cond(p, yes, no, leaves_of(args), body.captured(yes), body.captured(no)))
 end
 
 --- state = step(state) as long as test(state) is true.
@@ -91,7 +94,7 @@ end
 local function staged_scan(name, step, init, xs, length, reverse, every)
   local carry, rows = body.flatten(init), body.flatten(xs)
   local row_leaves = {}
-  for i, x in ipairs(rows) do row_leaves[i] = gl.zeros(table.unpack(x:shape(), 2), { dtype = x:dtype() }) end
+  for i, x in ipairs(rows) do row_leaves[i] = gl.zeros({ table.unpack(x:shape(), 2) }, { dtype = x:dtype() }) end
   local row = body.build(xs, row_leaves)
   local recorded = body.record({ name = name, open = 1, pure = true }, step, { init, row, n = 2 })
   same_leaves(name, #carry, body.counts(recorded)[1] or 0, "the body changes the structure of the state")
@@ -182,7 +185,7 @@ function M.checkpoint(f)
     if not body.is_tracing() then return f(...) end
     local args = table.pack(...)
     local recorded = body.record({ name = "checkpoint", open = body.is_staged() and 1 or 0 }, f, args)
-    return body.rebuild(recorded, emit.checkpoint(recorded, body.flatten(args), body.captured(recorded)))
+    return body.rebuild(recorded, emit.checkpoint(recorded, leaves_of(args), body.captured(recorded)))
   end
 end
 
@@ -226,20 +229,21 @@ function M.custom(f, rules)
   return function(...)
     if not body.is_tracing() then return f(...) end
     local args = table.pack(...)
+    local list = { table.unpack(args, 1, args.n) }
     local open = body.is_staged() and 1 or 0
     local value = body.record({ name = "custom", open = open }, function(...) return (f(...)) end, args)
     local result
     local jvp = rules.jvp and body.record({ name = "custom", open = open == 1 and 1 or 2 }, function(primals, tangents)
       local _, tangent = rules.jvp(primals, tangents)
       return tangent
-    end, { args, tangents_like(args), n = 2 })
+    end, { list, tangents_like(list), n = 2 })
     local vjp = rules.vjp and body.record({ name = "custom", open = open == 1 and 1 or 2 }, function(primals, cotangent)
       local cotangents = rules.vjp(primals, cotangent)
       if args.n == 1 and (type(cotangents) ~= "table" or cotangents[1] == nil) then cotangents = { cotangents } end
-      rule_leaves("vjp", args, cotangents)
+      rule_leaves("vjp", list, cotangents)
       return cotangents
-    end, { args, tangents_like((body.rebuild(value, body.outputs(value)))), n = 2 })
-    result = emit.custom(value, jvp, vjp, body.flatten(args), body.captured(value), jvp and body.captured(jvp) or {},
+    end, { list, tangents_like((body.rebuild(value, body.outputs(value)))), n = 2 })
+    result = emit.custom(value, jvp, vjp, leaves_of(args), body.captured(value), jvp and body.captured(jvp) or {},
       vjp and body.captured(vjp) or {})
     return (body.rebuild(value, result))
   end

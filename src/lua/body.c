@@ -44,8 +44,10 @@ grad_status grad__program_wrap(const grad_program *p, int32_t n, const grad_type
   } else {
     status = p->ctx->status;
   }
-  if (status == GRAD_OK) *out = q;
-  else grad__program_release(q);
+  if (status == GRAD_OK)
+    *out = q;
+  else
+    grad__program_release(q);
   return status;
 }
 
@@ -86,11 +88,16 @@ static void name_outputs(lua_State *L, grad_trace *t, int last) {
   lua_pop(L, 1);
 }
 
-/* Appends the numbers that became inputs, as tensors, to the list on top. */
+/* Appends the numbers that became inputs to the list on top: f64 as numbers, which stay out of the outer program too.
+ */
 static void append_numbers(lua_State *L, const grad_trace *t, int32_t count, const int32_t *numbers,
                            const grad_dtype *dtypes) {
   for (int32_t i = 0; i < count; i++) {
-    grad__array_fill(grad__tensor_new(L, dtypes[i], 0, NULL), t->scalars[numbers[i]]);
+    const double value = t->scalars[numbers[i]];
+    if (dtypes[i] == GRAD_F64)
+      lua_pushnumber(L, value);
+    else
+      grad__array_fill(grad__tensor_new(L, dtypes[i], 0, NULL), value);
     lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
   }
 }
@@ -105,7 +112,8 @@ static int finish(lua_State *L, int status, lua_KContext nleaves) {
   grad_body *b = lua_newuserdatauv(L, sizeof *b, 2);
   *b = (grad_body){.nleaves = (int32_t)nleaves};
   luaL_setmetatable(L, body_name);
-  int32_t *numbers = lua_newuserdatauv(L, ((size_t)t->p->ninstrs + 1) * (sizeof *numbers + sizeof(grad_dtype)), 0), count = 0;
+  int32_t *numbers = lua_newuserdatauv(L, ((size_t)t->p->ninstrs + 1) * (sizeof *numbers + sizeof(grad_dtype)), 0),
+          count = 0;
   grad_dtype *dtypes = (grad_dtype *)(numbers + t->p->ninstrs + 1);
   grad__lua_check(L, grad__close_scalars(t->p, numbers, dtypes, &count, &b->p));
   b->ncaptured = b->p->ninputs - b->nleaves;
@@ -133,11 +141,16 @@ static void push_leaf(lua_State *L, grad_trace *t, bool open) {
   const grad_tensor *x = grad__tensor_to(L, -1);
   bool weak = !x || (grad__tensor_is_traced(x) && x->weak);
   grad_id id;
-  if (!open) id = grad__trace_argument(L, t, lua_gettop(L));
-  else if (x) id = grad__trace_open_input(L, t, (grad_dtype)x->array.dtype, x->array.ndim, x->array.shape);
-  else id = grad__trace_open_input(L, t, GRAD_F64, 0, NULL);
-  if (weak) grad__trace_push_weak(L, t, id);
-  else grad__trace_push(L, t, id);
+  if (!open)
+    id = grad__trace_argument(L, t, lua_gettop(L));
+  else if (x)
+    id = grad__trace_open_input(L, t, (grad_dtype)x->array.dtype, x->array.ndim, x->array.shape);
+  else
+    id = grad__trace_open_input(L, t, GRAD_F64, 0, NULL);
+  if (weak)
+    grad__trace_push_weak(L, t, id);
+  else
+    grad__trace_push(L, t, id);
 }
 
 /* record(options, f, args) -> body. Options: name; open: from this argument on, leaves have no value while recorded (0:
@@ -235,8 +248,8 @@ static int build(lua_State *L) {
   return 1;
 }
 
-/* staged() -> is a function being recorded whose values are not known? Then control flow must be recorded too. tracing():
- * is any function being recorded? */
+/* staged() -> is a function being recorded whose values are not known? Then control flow must be recorded too.
+ * tracing(): is any function being recorded? */
 static int is_staged(lua_State *L) {
   const grad_lua *g = grad__lua(L);
   bool staged = false;
@@ -283,10 +296,12 @@ static int outputs(lua_State *L) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "record", .call = record},       {.name = "captured", .call = captured}, {.name = "rebuild", .call = rebuild},
-    {.name = "counts", .call = counts},       {.name = "flatten", .call = flatten},   {.name = "build", .call = build},
+    {.name = "record", .call = record},       {.name = "captured", .call = captured},
+    {.name = "rebuild", .call = rebuild},     {.name = "counts", .call = counts},
+    {.name = "flatten", .call = flatten},     {.name = "build", .call = build},
     {.name = "is_staged", .call = is_staged}, {.name = "is_tracing", .call = is_tracing},
-    {.name = "is_traced", .call = is_traced}, {.name = "fail", .call = fail}, {.name = "outputs", .call = outputs},         GRAD_FN_END,
+    {.name = "is_traced", .call = is_traced}, {.name = "fail", .call = fail},
+    {.name = "outputs", .call = outputs},     GRAD_FN_END,
 };
 
 static void make_meta(lua_State *L, const char *name, lua_CFunction gc) {

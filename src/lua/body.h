@@ -4,8 +4,9 @@
 
 #include "lua/call.h"
 
-/* A closed program made from a Lua function (a userdata). Its inputs: the leaves of the arguments, then what the function
- * captured, numbers included. User values: 1 the list of captured tensors, 2 the results, which give their structure. */
+/* A closed program made from a Lua function (a userdata). Its inputs: the leaves of the arguments, then what the
+ * function captured, numbers included. User values: 1 the list of captured tensors, 2 the results, which give their
+ * structure. */
 typedef struct grad_body {
   grad_program *p;
   int32_t nleaves, ncaptured;

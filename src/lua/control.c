@@ -49,8 +49,8 @@ static grad_id *results(lua_State *L, int32_t n) { return lua_newuserdatauv(L, (
 
 /* Pushes the box of the body's program with inputs of n types: its leaves are inputs `leaves`, ..., what it captured
  * `captured`, ... */
-static grad_program *wrapped(lua_State *L, const grad_body *b, int32_t n, const grad_type *types, int32_t *at, int32_t leaves,
-                             int32_t captured) {
+static grad_program *wrapped(lua_State *L, const grad_body *b, int32_t n, const grad_type *types, int32_t *at,
+                             int32_t leaves, int32_t captured) {
   grad_program **box = grad__program_box(L);
   for (int32_t i = 0; i < b->nleaves; i++) at[i] = leaves + i;
   for (int32_t i = 0; i < b->ncaptured; i++) at[b->nleaves + i] = captured + i;
@@ -77,8 +77,8 @@ static void check_carry(lua_State *L, const grad_body *b, int32_t ncarry) {
   for (int32_t i = 0; i < ncarry; i++) {
     const grad_type *in = grad__type(b->p, b->p->inputs[i]), *out = grad__type(b->p, b->p->outputs[i]);
     if (!grad__type_equal(in, out))
-      grad__lua_error(L, "the state must keep its shape and dtype, but part %d goes in as %s and comes out as %s", (int)i + 1,
-                      grad__type_text(in, from, sizeof from), grad__type_text(out, to, sizeof to));
+      grad__lua_error(L, "the state must keep its shape and dtype, but part %d goes in as %s and comes out as %s",
+                      (int)i + 1, grad__type_text(in, from, sizeof from), grad__type_text(out, to, sizeof to));
   }
 }
 
@@ -103,8 +103,10 @@ static int emit_scan(lua_State *L) {
                           .length = length,
                           .reverse = reverse};
   grad_id *out = results(L, loop.body->noutputs);
-  if (every < 0) grad__scan(o.c->p, &loop, out);
-  else grad__scan_checkpointed(o.c->p, &loop, every, out);
+  if (every < 0)
+    grad__scan(o.c->p, &loop, out);
+  else
+    grad__scan_checkpointed(o.c->p, &loop, every, out);
   return finish(&o, loop.body->noutputs, out);
 }
 
@@ -168,7 +170,8 @@ static grad_program *rule(lua_State *L, const grad_body *b, const operands *o, i
 /* What a function captured gets cotangent zero: a rule speaks of the arguments only. */
 static void add_zero_cotangents(const operands *o, int32_t nleaves, grad_program *vjp) {
   for (int32_t i = nleaves; i < o->n; i++)
-    if (grad__dtype_is_float((grad_dtype)o->types[i].dtype)) grad__program_output(vjp, grad__zeros_of(vjp, &o->types[i]));
+    if (grad__dtype_is_float((grad_dtype)o->types[i].dtype))
+      grad__program_output(vjp, grad__zeros_of(vjp, &o->types[i]));
 }
 
 /* custom(f, jvp or nil, vjp or nil, leaves, captured by f, by jvp, by vjp) */

@@ -1,0 +1,160 @@
+-- Control flow, checkpoints, rules of one's own: plain, staged, batched, differentiated.
+
+local gl = require "gradlua"
+local support = require "tests.spec.support"
+local near, raises = support.near, support.raises
+
+--- The function gives the same as it is, under jit, and under vmap; so do its derivatives.
+local function agree(f, x, want, slope)
+  near(want, f(x))
+  near(want, gl.jit(f)(x))
+  near(gl.tensor { want, want }, gl.vmap(f)(gl.tensor { x, x }))
+  near(slope, gl.grad(f)(x))
+  near(slope, gl.jit(gl.grad(f))(x))
+  near(gl.tensor { slope, slope }, gl.vmap(gl.grad(f))(gl.tensor { x, x }))
+  local second = gl.grad(gl.grad(f))(x)
+  near(second, gl.jit(gl.grad(gl.grad(f)))(x), 1e-9)
+end
+
+describe("gl.cond", function()
+  local function f(x) return gl.cond(gl.lt(x, 0), function(y) return -y end, function(y) return y ^ 2 end, x) end
+  it("takes one branch", function()
+    agree(f, 3, 9, 6)
+    agree(f, -3, 3, -1)
+    near({ 2, 9 }, gl.vmap(f)(gl.tensor { -2, 3 }))
+    assert.are.equal("no", gl.cond(false, function() return "yes" end, function() return "no" end))
+  end)
+
+  it("captures and returns structures", function()
+    local g = gl.jit(function(x, s)
+      return gl.cond(x:gt(0), function() return { a = x * s }, 1 end, function() return { a = s }, 2 end)
+    end)
+    local t, n = g(gl.tensor(2), gl.tensor(5))
+    near(10, t.a)
+    near(1, n)
+    t, n = g(gl.tensor(-2), gl.tensor(5))
+    near(5, t.a)
+    near(2, n)
+  end)
+
+  it("says what is wrong", function()
+    raises(function() gl.cond(1, f, f) end, "cond", "boolean")
+    raises(function() gl.cond(true, 1, f) end, "function")
+    raises(function() gl.jit(function(x)
+      return gl.cond(x:gt(0), function() return x, x end, function() return x end)
+    end)(1) end, "different numbers of results")
+  end)
+end)
+
+describe("loops", function()
+  it("while_loop runs as long as its test says, and reverse mode goes through it", function()
+    local function f(x)
+      return gl.while_loop(function(s) return gl.lt(s, 100) end, function(s) return s * x end, x)
+    end
+    agree(f, 3, 243, 405)
+    near({ 243, 125 }, gl.vmap(f)(gl.tensor { 3, 5 }))
+    near({ 405, 75 }, gl.vmap(gl.grad(f))(gl.tensor { 3, 5 }))
+  end)
+
+  it("fori counts from 1 to n", function()
+    local function f(x) return gl.fori(4, function(i, s) return s * x + i end, 1) end
+    agree(f, 2, 42, 55)
+    assert.are.equal(5, gl.fori(0, error, 5))
+    near(2304, gl.grad(function(x)
+      return gl.fori(9, function(_, s) return s * x end, 1, { checkpoint = "sqrt" })
+    end)(2))
+    near({ 1, 3, 6 }, gl.jit(function(x)
+      return gl.fori(3, function(i, s) return s:put(i, x[{ { 1, 3 } }][i] + (s * 0):sum() + 0) end, x * 0)
+    end)(gl.tensor { 1, 3, 6 }))
+  end)
+
+  it("scan gives the last carry and the stacked ys", function()
+    local xs = gl.tensor { 1, 2, 3 }
+    local function f(x) return (gl.scan(function(c, r) return c * x + r, c end, gl.tensor(0), xs)) end
+    agree(f, 2, 11, 6)
+    local function all(x) return gl.scan(function(c, r) return c * x + r.a, { c = c, r = r.a * 2 } end, gl.tensor(0), { a = xs }) end
+    for _, g in ipairs { all, gl.jit(all) } do
+      local carry, ys = g(2)
+      near(11, carry)
+      near({ 0, 1, 4 }, ys.c)
+      near({ 2, 4, 6 }, ys.r)
+    end
+    local function back(x)
+      return gl.scan(function(c, r) return c * x + r, c end, gl.tensor(0), xs, { reverse = true })
+    end
+    for _, g in ipairs { back, gl.jit(back) } do
+      local carry, ys = g(2)
+      near(17, carry)
+      near({ 8, 3, 0 }, ys)
+    end
+  end)
+
+  it("say what is wrong", function()
+    local ones = gl.ones(2)
+    raises(function() gl.jit(function(x)
+      return gl.fori(3, function(_, s) return s:sum() end, x)
+    end)(ones) end, "shape", "f64 2")
+    raises(function() gl.jit(function(x) return gl.fori(3, function(_, s) return { s, s } end, x) end)(ones) end, "structure")
+    raises(function() gl.jit(function(x) return gl.fori(3, function(_, s) return s + gl.rand(2) end, x) end)(ones) end, "random")
+    raises(function() gl.jit(function(x)
+      return gl.fori(3, function(_, s) if s[1] > 0 then return s end return -s end, x)
+    end)(ones) end, "fori", "gl.cond")
+    raises(function() gl.fori(1.5, error, 1) end, "integer")
+    raises(function() gl.scan(function(c) return c end, 0, { gl.ones(2), gl.ones(3) }) end, "2 and 3 rows")
+    raises(function() gl.scan(function(c) return c end, 0, ones, { check = 1 }) end, "unknown option")
+    raises(function() gl.while_loop(function() return 1 end, error, 1) end, "boolean")
+  end)
+end)
+
+describe("gl.checkpoint", function()
+  it("gives the same values and derivatives", function()
+    local w = gl.tensor { 1, 2 }
+    local plain = function(x) if x > 1 then return ((x * w):sin() ^ 2):sum() end return x end
+    local kept = gl.checkpoint(plain)
+    near(plain(2), kept(2))
+    near(gl.grad(plain)(2), gl.grad(kept)(2))
+    near(gl.grad(gl.grad(plain))(2), gl.grad(gl.grad(kept))(2))
+    near(gl.grad(plain)(2), gl.jit(gl.grad(gl.checkpoint(function(x) return ((x * w):sin() ^ 2):sum() end)))(2))
+    local function g(v) return gl.checkpoint(function(p) return p.a * v, p.a end) { a = v * 2 } end
+    near(12, gl.grad(g)(3))
+  end)
+end)
+
+describe("gl.custom", function()
+  it("uses the rules that are given", function()
+    local c = gl.custom(function(x, y) return x * y end, { vjp = function(p, ct) return { ct * 100, ct * p[1] } end })
+    assert.are.equal(6, c(2, 3))
+    assert.are.same({ 100.0, 2.0 }, { gl.grad(c, { 1, 2 })(2, 3) })
+    local d = gl.custom(function(x) return x ^ 2 end, { jvp = function(p, t) return p[1] ^ 2, 7 * p[1] * t[1] end })
+    near(14, gl.grad(d)(2))
+    near(7, gl.grad(gl.grad(d))(2))
+    near(14, gl.jit(gl.grad(d))(2))
+    local _, tangent = gl.jvp(d, { 2 }, { 3 })
+    near(42, tangent)
+    near({ 14, 21 }, gl.vmap(gl.grad(d))(gl.tensor { 2, 3 }))
+  end)
+
+  it("takes structures, captured values and other dtypes", function()
+    local scale = gl.tensor { 1, 10 }
+    local c = gl.custom(function(p, labels) return ((p.w * scale):sum() + labels:sum()):to("f64") end, {
+      vjp = function(primals, ct) return { { w = ct * primals[1].w * scale } } end,
+    })
+    local g = gl.grad(c)({ w = gl.tensor { 3, 4 } }, gl.ones(2, { dtype = "i64" }))
+    near({ 3, 40 }, g.w)
+  end)
+
+  it("is found wrong by gradcheck when it is", function()
+    local wrong = gl.custom(function(x) return (x ^ 2):sum() end, { vjp = function(p, ct) return ct * p[1] * 3 end })
+    assert.is_false(gl.gradcheck(wrong, gl.tensor { 1, 2 }))
+    local right = gl.custom(function(x) return (x ^ 2):sum() end, { vjp = function(p, ct) return ct * p[1] * 2 end })
+    assert.is_true(gl.gradcheck(right, gl.tensor { 1, 2 }))
+  end)
+
+  it("says what is wrong", function()
+    raises(function() gl.custom(function() end, {}) end, "needs a jvp or a vjp")
+    raises(function() gl.custom(function() end, { grad = function() end }) end, "grad")
+    raises(function() gl.custom(1, { jvp = error }) end, "function")
+    local few = gl.custom(function(x, y) return x * y end, { vjp = function(_, ct) return { ct } end })
+    raises(function() gl.grad(few)(1, 2) end, "vjp rule", "2")
+  end)
+end)
