@@ -119,20 +119,26 @@ static grad_id add_input(grad_call *c, const grad_array *array, int owner) {
   return grad__program_input(c->p, (grad_dtype)array->dtype, array->ndim, array->shape);
 }
 
+/* An argument that could not become a value raises at once, so that builders may look at its type. */
+static grad_id sound(const grad_call *c, grad_id id) {
+  if (id == GRAD_NONE) grad__lua_check(c->L, c->p->status);
+  return id;
+}
+
 grad_id grad__call_capture(grad_call *c, int index) {
   const grad_tensor *t = grad__tensor_to(c->L, index);
-  if (c->trace) return grad__trace_lift(c->L, c->trace, index, GRAD_F64);
+  if (c->trace) return sound(c, grad__trace_lift(c->L, c->trace, index, GRAD_F64));
   if (grad__tensor_is_traced(t)) grad__trace_of(c->L, t); /* raises: find_trace has seen all live ones */
-  return add_input(c, &t->array, index > 0 ? index : 0);
+  return sound(c, add_input(c, &t->array, index > 0 ? index : 0));
 }
 
 grad_id grad__call_number(grad_call *c, double value, grad_dtype dtype) {
-  if (c->trace) return grad__trace_number(c->L, c->trace, value, dtype);
-  if (dtype == GRAD_BOOL) return grad__full(c->p, value, dtype, 0, NULL);
+  if (c->trace) return sound(c, grad__trace_number(c->L, c->trace, value, dtype));
+  if (dtype == GRAD_BOOL) return sound(c, grad__full(c->p, value, dtype, 0, NULL));
   int32_t k = c->p->nscalars;
   c->scalars = grow(c, c->scalars, k, &c->scalars_cap, sizeof *c->scalars);
   c->scalars[k] = value;
-  return grad__scalar(c->p, dtype, k);
+  return sound(c, grad__scalar(c->p, dtype, k));
 }
 
 grad_dtype grad__number_dtype(lua_State *L, int index, grad_dtype other) {

@@ -56,6 +56,10 @@ void grad__call_return(grad_call *c, grad_id id);
 /* The dtype of a Lua number next to a tensor of dtype `other`: that dtype when it can hold the number. */
 grad_dtype grad__number_dtype(lua_State *L, int index, grad_dtype other);
 
-static inline const grad_type *grad__call_type(const grad_call *c, grad_id id) { return grad__type(c->p, id); }
+/* Raises what went wrong when the value could not be made. */
+static inline const grad_type *grad__call_type(const grad_call *c, grad_id id) {
+  if (id == GRAD_NONE) grad__lua_check(c->L, c->p->status);
+  return grad__type(c->p, id);
+}
 
 #endif

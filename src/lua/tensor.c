@@ -73,6 +73,19 @@ static grad_array *new_inline(lua_State *L, size_t bytes, grad_dtype dtype, int 
   return &t->array;
 }
 
+static int nothing(lua_State *L) {
+  (void)L;
+  return 0;
+}
+
+/* Lua drops a finalizer for which it finds no memory to call it. A call at the same depth beforehand makes Lua keep
+ * what the finalizers' calls take, or raises that memory is out. */
+static void collect(lua_State *L) {
+  lua_pushcfunction(L, nothing);
+  lua_call(L, 0, 0);
+  lua_gc(L, LUA_GCCOLLECT);
+}
+
 grad_array *grad__tensor_new(lua_State *L, grad_dtype dtype, int ndim, const int64_t *shape) {
   int64_t numel;
   if (!grad__shape_numel(ndim, shape, &numel)) {
@@ -85,7 +98,7 @@ grad_array *grad__tensor_new(lua_State *L, grad_dtype dtype, int ndim, const int
   grad__lua_charge(L, bytes);
   grad_status status = grad__array_new(grad__lua_ctx(L), dtype, ndim, shape, array);
   if (status == GRAD_ENOMEM || status == GRAD_ELIMIT) { /* garbage may hold what is missing */
-    lua_gc(L, LUA_GCCOLLECT);
+    collect(L);
     status = grad__array_new(grad__lua_ctx(L), dtype, ndim, shape, array);
   }
   grad__lua_check(L, status);

@@ -25,6 +25,8 @@ static inline bool check_near_at(double got, double want, double tolerance, cons
   return check_at(same, text, file, line);
 }
 
+/* For a place that is not to be reached. */
+#define check_never(text) check_at(false, text, __FILE__, __LINE__)
 #define check(expression) check_at((expression), #expression, __FILE__, __LINE__)
 #define check_near(got, want, tolerance) check_near_at((got), (want), (tolerance), #got, __FILE__, __LINE__)
 #define check_text(got, want) check_at(strcmp((got), (want)) == 0, #got " is " #want, __FILE__, __LINE__)

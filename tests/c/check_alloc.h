@@ -50,7 +50,7 @@ static inline void check_failing_alloc(const char *name, check_task task, void *
     good = check(a.bytes == 0) && good;
     if (!failed || !good) return;
   }
-  check(!"the task ends within the tried number of requests");
+  check_never("the task ends within the tried number of requests");
 }
 
 #endif
