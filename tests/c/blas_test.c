@@ -1,6 +1,7 @@
 /* blas_test.c: the row-major wrappers of BLAS against plain loops, around the size where the small loop hands over. */
 #include "check_alloc.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "linalg/blas.h"
@@ -162,6 +163,33 @@ static void test_interrupt(void) {
   grad_ctx_free(other);
 }
 
+/* Contexts share nothing: many threads, each with its own, multiply at once. */
+static void *multiply_alone(void *ud) {
+  enum { N = 60 };
+  grad_ctx *own;
+  double a[N * N], c[N * N];
+  for (int i = 0; i < N * N; i++) a[i] = i % 7;
+  if (grad_ctx_new(&(grad_config){.threads = 2}, &own) != GRAD_OK) return NULL;
+  bool good = true;
+  for (int repeat = 0; repeat < 20; repeat++) {
+    good = good && grad__gemm(own, GRAD_F64, false, false, N, N, N, 1, a, N, a, N, 0, c, N) == GRAD_OK;
+    double want = 0;
+    for (int k = 0; k < N; k++) want += a[3 * N + k] * a[k * N + 5];
+    good = good && c[3 * N + 5] == want;
+  }
+  grad_ctx_free(own);
+  *(bool *)ud = good;
+  return NULL;
+}
+
+static void test_contexts(void) {
+  enum { THREADS = 16 };
+  pthread_t threads[THREADS];
+  bool good[THREADS] = {false};
+  for (int i = 0; i < THREADS; i++) check(pthread_create(&threads[i], NULL, multiply_alone, &good[i]) == 0);
+  for (int i = 0; i < THREADS; i++) check(pthread_join(threads[i], NULL) == 0 && good[i]);
+}
+
 static void test_limits(void) {
   double x = 0;
   check(grad__gemm(ctx, GRAD_F64, false, false, INT64_C(1) << 40, 1, 1, 1, &x, 1, &x, 1, 0, &x, 1) ==
@@ -179,6 +207,7 @@ static void test_info(void) {
 }
 
 int main(void) {
+  test_contexts(); /* first of all, so that they load the library at once */
   static const int64_t sizes[] = {0, 1, 2, 5, 8, 17, 40}, steps[] = {1, -2, 3};
   check(grad_ctx_new(NULL, &ctx) == GRAD_OK);
   for (grad_dtype dtype = GRAD_F32; dtype <= GRAD_F64; dtype++) {

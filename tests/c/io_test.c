@@ -1,8 +1,11 @@
 /* io_test.c: readers and writers: values, round trips, truncation at every byte, hostile headers, failing memory. */
 #include "check_alloc.h"
 
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -493,6 +496,51 @@ static void test_files(void) {
   check(rmdir(folder) == 0); /* nothing temporary is left */
 }
 
+/* Killed at any moment while saving: the old or the new file, always whole. */
+static void test_killed(void) {
+  enum { TRIES = 40, SIZE = 1 << 16 };
+  static char old[SIZE], new[SIZE];
+  char place[] = "/tmp/gradlua_io_XXXXXX", path[64], command[64];
+  memset(old, 'o', SIZE - 1);
+  memset(new, 'n', SIZE - 1);
+  if (!check(mkdtemp(place) != NULL)) return;
+  snprintf(path, sizeof path, "%s/file", place);
+  for (int i = 0; i < TRIES; i++) {
+    check(save(path, old, false) == GRAD_OK);
+    const pid_t child = fork();
+    if (child == 0) {
+      for (;;) save(path, new, false);
+    }
+    usleep((useconds_t)(i * 50));
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    check(holds(path, old) || holds(path, new));
+  }
+  snprintf(command, sizeof command, "rm -rf %s", place);
+  check(system(command) == 0);
+}
+
+/* No room for the new file: an error, and the old one stays. */
+static void test_full(void) {
+  char place[] = "/tmp/gradlua_io_XXXXXX", path[64];
+  static char large[1 << 16];
+  memset(large, 'x', sizeof large - 1);
+  if (!check(mkdtemp(place) != NULL)) return;
+  snprintf(path, sizeof path, "%s/file", place);
+  check(save(path, "old", false) == GRAD_OK);
+  const pid_t child = fork();
+  if (child == 0) {
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &(struct rlimit){1000, 1000});
+    _exit(save(path, large, false) == GRAD_EIO && holds(path, "old") ? 0 : 1);
+  }
+  int status = -1;
+  check(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  check(holds(path, "old"));
+  unlink(path);
+  check(rmdir(place) == 0);
+}
+
 static grad_status csv_task(grad_ctx *c, void *ud) {
   static unsigned char packed[200];
   grad_csv csv;
@@ -516,6 +564,8 @@ int main(void) {
   test_safetensors_headers();
   test_names();
   test_files();
+  test_killed();
+  test_full();
   check(ctx->used == 0);
   grad_ctx_free(ctx);
   check_failing_alloc("csv", csv_task, NULL);
