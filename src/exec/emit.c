@@ -46,18 +46,21 @@ grad_status grad__emit_plan(grad_planner *pl) {
   grad_plan *plan = pl->plan;
   grad_code *code = &plan->code;
   for (int32_t s = 0; s < plan->nsteps && emits(pl->ctx); s++) {
-    grad_region *g = plan->steps[s].region;
-    if (!g || g->n < LEAST_ELEMENTS) continue;
-    const grad_status status = emit_region(pl, code, g);
-    if (status != GRAD_OK) return status;
+    const grad_loop *loop = plan->steps[s].loop;
+    for (int32_t k = 0; loop && k < loop->nregions; k++) {
+      if (loop->regions[k]->n < LEAST_ELEMENTS) continue;
+      const grad_status status = emit_region(pl, code, loop->regions[k]);
+      if (status != GRAD_OK) return status;
+    }
   }
   if (code->failed) return pl->ctx->status;
   const bool runs = grad__code_map(code);
   for (int32_t s = 0; s < plan->nsteps; s++) {
-    grad_region *g = plan->steps[s].region;
-    if (!g) continue;
-    if (!runs) g->coded = NULL;
-    finish_region(g, code);
+    const grad_loop *loop = plan->steps[s].loop;
+    for (int32_t k = 0; loop && k < loop->nregions; k++) {
+      if (!runs) loop->regions[k]->coded = NULL;
+      finish_region(loop->regions[k], code);
+    }
   }
   return GRAD_OK;
 }

@@ -125,6 +125,23 @@ static void gather_short_rows(const grad_layout *l, int size, const char *from, 
   }
 }
 
+static void copy_run(int size, int64_t n, char *to, const char *from, int64_t step) {
+  const grad_dtype dtype = dtype_of_size(size);
+  if (step == 0) {
+    BY_SIZE(repeat, n, to, from);
+  } else {
+    grad__array_copier(dtype, dtype)(n, to, 1, from, step);
+  }
+}
+
+/* Positions within one row of two axes, which need no walk. */
+static bool gather_in_row(const grad_layout *l, int size, const char *from, int64_t pos, int64_t n, char *to) {
+  const int64_t row = pos / l->extent[1], col = pos - row * l->extent[1];
+  if (col + n > l->extent[1]) return false;
+  copy_run(size, n, to, from + (row * l->stride[0] + col * l->stride[1]) * size, l->stride[1]);
+  return true;
+}
+
 void grad__layout_gather(const grad_layout *l, int size, const char *from, int64_t pos, int64_t n, char *to) {
   if (l->naxes == 0) {
     BY_SIZE(repeat, n, to, from);
@@ -134,16 +151,10 @@ void grad__layout_gather(const grad_layout *l, int size, const char *from, int64
     gather_short_rows(l, size, from, pos, n, to);
     return;
   }
-  const grad_dtype dtype = dtype_of_size(size);
-  const grad_copier copy = grad__array_copier(dtype, dtype);
-  const int64_t step = l->stride[l->naxes - 1];
+  if (l->naxes == 2 && gather_in_row(l, size, from, pos, n, to)) return;
   grad_runs r;
   for (grad__runs_start(&r, l, pos, n); r.count > 0; grad__runs_next(&r)) {
-    if (step == 0) {
-      BY_SIZE(repeat, r.count, to, from + r.offset * size);
-    } else {
-      copy(r.count, to, 1, from + r.offset * size, step);
-    }
+    copy_run(size, r.count, to, from + r.offset * size, l->stride[l->naxes - 1]);
     to += r.count * size;
   }
 }

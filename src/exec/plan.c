@@ -48,10 +48,14 @@ static void place_region(grad_planner *pl, grad_region *g) {
   place_loads(pl, g->fills, g->nfills);
   place_loads(pl, g->micros, g->nmicros);
   for (int32_t i = 0; i < g->nreductions; i++) g->reductions[i].place = place_of(pl, g->reductions[i].value, 0);
+}
+
+static void place_loop(grad_planner *pl, grad_loop *loop) {
   grad_plan *plan = pl->plan;
-  widest(&plan->region_scratch, g->scratch_bytes);
-  widest(&plan->partials, g->partial_bytes);
-  plan->threaded = plan->threaded || g->nchunks > 1;
+  for (int32_t k = 0; k < loop->nregions; k++) place_region(pl, loop->regions[k]);
+  widest(&plan->region_scratch, loop->scratch_bytes);
+  widest(&plan->partials, loop->partial_bytes);
+  plan->threaded = plan->threaded || loop->nchunks > 1;
 }
 
 static void place_argument(const grad_planner *pl, grad_op_step *op, int32_t arg, grad_id v) {
@@ -148,12 +152,12 @@ static void count_work(grad_planner *pl) {
   info->steps = pl->plan->nsteps;
   for (int32_t s = 0; s < pl->plan->nsteps; s++) {
     const grad_step *step = &pl->plan->steps[s];
-    info->fused += step->region != NULL;
+    info->fused += step->loop != NULL;
     for (int32_t i = 0; i < step->ninstrs; i++) info->flops += flops_of(p, &p->instrs[step->instrs[i]]);
-    if (step->region) {
-      info->bytes_moved += bytes_of_region(step->region);
-      continue;
+    for (int32_t k = 0; step->loop && k < step->loop->nregions; k++) {
+      info->bytes_moved += bytes_of_region(step->loop->regions[k]);
     }
+    if (step->loop) continue;
     const grad_instr *ins = step->op->ins;
     for (int32_t k = 0; k < ins->nin; k++) info->bytes_moved += bytes_of(p, ins->in[k]);
     for (int32_t k = 0; k < ins->nout; k++) info->bytes_moved += bytes_of(p, ins->out + k);
@@ -189,14 +193,16 @@ static grad_status make_steps(grad_planner *pl) {
   grad_status status = grad__fuse(pl);
   if (status != GRAD_OK) return status;
   pl->overwrites = grad__planner_alloc(pl, (size_t)plan->nsteps, sizeof *pl->overwrites);
-  if (!pl->overwrites) return pl->ctx->status;
+  pl->regions = grad__planner_alloc(pl, (size_t)plan->nsteps, sizeof *pl->regions);
+  if (!pl->overwrites || !pl->regions) return pl->ctx->status;
   for (int32_t s = 0; s < plan->nsteps && status == GRAD_OK; s++) {
     if (is_fused(pl, &plan->steps[s])) status = grad__region_build(pl, s);
   }
+  if (status == GRAD_OK) status = grad__form_loops(pl);
   if (status == GRAD_OK) status = grad__liveness(pl);
   for (int32_t s = 0; s < plan->nsteps && status == GRAD_OK; s++) {
-    if (plan->steps[s].region) {
-      place_region(pl, plan->steps[s].region);
+    if (plan->steps[s].loop) {
+      place_loop(pl, plan->steps[s].loop);
     } else {
       status = place_op(pl, &plan->steps[s]);
     }
@@ -275,13 +281,16 @@ static int count_code(const grad_region *g) {
   return count;
 }
 
-static grad_status print_region(const grad_plan *plan, const grad_step *step, grad_text *out) {
-  const grad_region *g = step->region;
-  grad_status status =
-      grad__text_add(out,
-                     "  fused loop over %lld elements, blocks of %lld, %d registers, %d loads, %lld chunks, %d "
-                     "stretches of machine code:\n   ",
-                     (long long)g->n, (long long)g->block, g->nregs, g->nfills, (long long)g->nchunks, count_code(g));
+static grad_status print_loop(const grad_plan *plan, const grad_step *step, grad_text *out) {
+  const grad_loop *loop = step->loop;
+  grad_status status = grad__text_add(out, "  fused loop over %lld rows in %lld chunks:", (long long)loop->rows,
+                                      (long long)loop->nchunks);
+  for (int32_t k = 0; k < loop->nregions && status == GRAD_OK; k++) {
+    const grad_region *g = loop->regions[k];
+    status = grad__text_add(out, " %lld elements, blocks of %lld, %d registers, %d stretches of code;",
+                            (long long)g->n, (long long)g->block, g->nregs, count_code(g));
+  }
+  if (status == GRAD_OK) status = grad__text_add(out, "\n   ");
   for (int32_t i = 0; i < step->ninstrs && status == GRAD_OK; i++) {
     const grad_instr *ins = &plan->program->instrs[step->instrs[i]];
     status = grad__text_add(out, " %%%d=%s", ins->out, ins->op->name);
@@ -306,7 +315,7 @@ grad_status grad__plan_print(const grad_plan *plan, grad_text *out) {
   }
   for (int32_t s = 0; s < plan->nsteps && status == GRAD_OK; s++) {
     const grad_step *step = &plan->steps[s];
-    status = step->region ? print_region(plan, step, out) : print_op(plan, step, out);
+    status = step->loop ? print_loop(plan, step, out) : print_op(plan, step, out);
   }
   return status;
 }

@@ -3,6 +3,7 @@
  *   fuse.c          which instructions run together: steps
  *   schedule.c      in which order the steps run
  *   region_build.c  a step of fused instructions as a region
+ *   tile.c          regions that run together, row by row; chunks and scratch
  *   liveness.c      where each value lies
  *   plan.c, run.c   the plan and its execution
  * Every pass takes time linear in the program (schedule: n log n), since programs of 100,000 instructions exist.
@@ -45,11 +46,12 @@ typedef struct grad_planner {
   grad_program *p;
   grad_plan *plan;
   grad_arena temp;
-  grad_value *values;   /* by value */
-  uint8_t *classes;     /* by instruction */
-  int32_t *stage, *set; /* by instruction: see fuse.c */
-  int32_t *step_of;     /* by instruction, -1: none */
-  int32_t *operand_of;  /* by value: see region_build.c */
+  grad_value *values;    /* by value */
+  uint8_t *classes;      /* by instruction */
+  int32_t *stage, *set;  /* by instruction: see fuse.c */
+  int32_t *step_of;      /* by instruction, -1: none */
+  int32_t *operand_of;   /* by value: see region_build.c; -1 between uses */
+  grad_region **regions; /* by step, as fuse.c made them */
   /* by step: which memory a region may overwrite; see region_build.c */
   struct grad_overwrite *overwrites;
 } grad_planner;
@@ -73,6 +75,8 @@ static inline int64_t grad__numel(const grad_planner *pl, grad_id v) { return gr
 grad_status grad__fuse(grad_planner *pl);
 grad_status grad__schedule(grad_planner *pl, int32_t nsteps);
 grad_status grad__region_build(grad_planner *pl, int32_t step);
+grad_status grad__form_loops(grad_planner *pl);
+void grad__note_uses(grad_planner *pl);
 grad_status grad__liveness(grad_planner *pl);
 
 /* simplify.c. FAST: also identities that are wrong for NaN, Inf or -0. FINAL: the result is going to be run, not

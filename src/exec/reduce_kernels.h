@@ -8,8 +8,8 @@ enum { LANES = 16 };
 
 #define SUM_OF(a, b) ((a) + (b))
 #define PROD_OF(a, b) ((a) * (b))
-#define MAX_OF(a, b) ((a) > (b) || (a) != (a) ? (a) : (b))
-#define MIN_OF(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
+#define MAX_OF(a, b) ((((a) > (b)) | ((a) != (a))) ? (a) : (b)) /* without ||, so that it becomes vectors */
+#define MIN_OF(a, b) ((((a) < (b)) | ((a) != (a))) ? (a) : (b))
 
 #define REDUCTION(name, type, OF, identity)                                                                            \
   static type name##_all(int64_t n, const type *v) {                                                                   \

@@ -81,7 +81,7 @@ typedef struct grad_region_reduction {
   grad_layout layout; /* of the result, over the positions: stride 0 where it is reduced */
   grad_place place;
   int64_t state;   /* bytes into a thread's scratch */
-  int64_t partial; /* bytes into the region's partial results; a chunk's share is count elements */
+  int64_t partial; /* bytes into the loop's partial results; a chunk's share is count elements */
 } grad_region_reduction;
 
 typedef enum grad_micro_kind {
@@ -113,8 +113,9 @@ typedef struct grad_micro {
 typedef struct grad_numbers grad_numbers;
 
 typedef struct grad_region {
-  int64_t n, block, chunk, nchunks;
-  int64_t row; /* blocks end at multiples of row; 0: anywhere */
+  int64_t n, block;
+  int64_t row;   /* blocks end at multiples of row; 0: anywhere */
+  int64_t width; /* positions in a row of the loop that it is part of */
   int32_t noperands, nregs, nfills, nmicros, nmoving, nreductions;
   grad_operand *operands;
   grad_micro *fills;  /* loads done once a chunk: the same for every block */
@@ -124,14 +125,25 @@ typedef struct grad_region {
   int32_t *moving;    /* the operands that are flat */
   grad_region_reduction *reductions;
   int64_t register_bytes; /* of one register */
-  int64_t scratch_bytes;  /* of one thread: pointers, registers, reduction states */
-  int64_t partial_bytes;  /* of all chunks */
+  int64_t scratch;        /* bytes into a thread's scratch: pointers, registers, reduction states */
   grad_numbers *numbers;  /* n is 1: the micros once more, as compact code (numbers.h) */
 } grad_region;
 
+/* What runs as one step: one region, its rows being its positions; or several that agree in their rows, run one after
+ * the other on a tile of rows at a time, so that what one leaves for the next is still in the cache: softmax is one
+ * pass over its rows. Values that live only between them are local: they have memory for one tile of each thread. */
+typedef struct grad_loop {
+  grad_region **regions;
+  int32_t nregions;
+  int64_t rows, tile, chunk, nchunks; /* tile and chunk in rows; a chunk is a multiple of a tile */
+  int64_t local;                      /* bytes into a thread's scratch: local values */
+  int64_t scratch_bytes;              /* of one thread */
+  int64_t partial_bytes;              /* of all chunks */
+} grad_loop;
+enum { GRAD_BASE_LOCAL = -2, GRAD_MOST_REGIONS = 16 };
+
 /* scratch: scratch_bytes for each of the context's threads, 64-byte aligned; partials: partial_bytes. */
-grad_status grad__region_run(grad_ctx *ctx, const grad_region *region, char *const *bases, char *scratch,
-                             char *partials);
+grad_status grad__loop_run(grad_ctx *ctx, const grad_loop *loop, char *const *bases, char *scratch, char *partials);
 
 /* --- reducer.c: horizontal and elementwise reduction of contiguous elements; NaN wins in max and min. */
 typedef double (*grad_reduce_fn)(int64_t n, const void *x);

@@ -12,9 +12,7 @@
 
 enum {
   CACHE_BYTES = 256 << 10, /* what the registers of a region may fill: a part of the second-level cache */
-  SHORTEST_BLOCK = 64,
-  CHUNK = 16384, /* least positions in a chunk; a chunk must outweigh waking a thread */
-  MOST_CHUNKS = 64
+  SHORTEST_BLOCK = 64
 };
 
 typedef struct builder {
@@ -275,55 +273,6 @@ static bool assign_registers(builder *b) {
   return true;
 }
 
-/* --- chunks and scratch */
-
-static int64_t chunk_unit(const grad_region *g, bool *cuttable) {
-  int64_t unit = g->row > 0 ? g->row : g->block;
-  *cuttable = true;
-  for (int32_t i = 0; i < g->nreductions; i++) {
-    const grad_region_reduction *r = &g->reductions[i];
-    if (r->mode != GRAD_REDUCE_ROWS || unit % r->extent == 0) continue;
-    *cuttable = r->extent % unit == 0;
-    if (!*cuttable) return unit;
-    unit = r->extent;
-  }
-  return unit;
-}
-
-static int64_t partial_elements(const grad_region *g) {
-  int64_t n = 0;
-  for (int32_t i = 0; i < g->nreductions; i++) {
-    if (g->reductions[i].mode != GRAD_REDUCE_ROWS) n += g->reductions[i].count;
-  }
-  return n;
-}
-
-static void set_chunks(grad_region *g) {
-  bool cuttable;
-  int64_t unit = chunk_unit(g, &cuttable);
-  int64_t least = g->n / MOST_CHUNKS > CHUNK ? g->n / MOST_CHUNKS : CHUNK;
-  g->chunk = round_up(least, unit);
-  g->nchunks = (g->n + g->chunk - 1) / g->chunk;
-  bool pays = g->nchunks > 1 && cuttable && partial_elements(g) * g->nchunks <= g->n / 4;
-  if (pays) return;
-  g->chunk = g->n;
-  g->nchunks = 1;
-}
-
-static void set_scratch(grad_region *g) {
-  int64_t at = round_up(g->noperands * (int64_t)sizeof(char *), 64) + g->nregs * g->register_bytes;
-  int64_t partial = 0;
-  for (int32_t i = 0; i < g->nreductions; i++) {
-    grad_region_reduction *r = &g->reductions[i];
-    r->state = at;
-    at += r->mode == GRAD_REDUCE_COLUMNS ? g->register_bytes : 64;
-    r->partial = partial;
-    if (g->nchunks > 1 && r->mode != GRAD_REDUCE_ROWS) partial += round_up(r->count * 8, 64) * g->nchunks;
-  }
-  g->scratch_bytes = at;
-  g->partial_bytes = partial;
-}
-
 /* --- what may be overwritten */
 
 /* Counts, or forgets, how often the region reads each root from elsewhere. */
@@ -417,14 +366,6 @@ static bool list_moving(builder *b) {
 
 static void *numbers_alloc(void *pl, size_t count, size_t size) { return grad__plan_alloc(pl, count, size); }
 
-static grad_status build_numbers(builder *b) {
-  grad_status status = grad__numbers_build(b->region, numbers_alloc, b->pl, b->pl->ctx);
-  if (status != GRAD_OK) return status;
-  int64_t bytes = round_up(b->region->numbers->nslots * (int64_t)sizeof(double), 64);
-  if (bytes > b->region->scratch_bytes) b->region->scratch_bytes = bytes;
-  return GRAD_OK;
-}
-
 grad_status grad__region_build(grad_planner *pl, int32_t step) {
   grad_region *g = grad__plan_alloc(pl, 1, sizeof *g);
   builder b = {.pl = pl, .region = g, .step = &pl->plan->steps[step], .step_index = step};
@@ -441,8 +382,6 @@ grad_status grad__region_build(grad_planner *pl, int32_t step) {
     build_all(&b);
   }
   if (b.failed || !list_moving(&b) || !note_overwrites(&b)) return pl->ctx->status;
-  set_chunks(g);
-  set_scratch(g);
-  pl->plan->steps[step].region = g;
-  return g->n == 1 ? build_numbers(&b) : GRAD_OK;
+  pl->regions[step] = g;
+  return g->n == 1 ? grad__numbers_build(g, numbers_alloc, pl, pl->ctx) : GRAD_OK;
 }

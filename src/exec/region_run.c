@@ -6,22 +6,30 @@
 #include "core/pool.h"
 #include "exec/region.h"
 
-typedef struct region_run {
+typedef struct loop_run {
   grad_ctx *ctx;
-  const grad_region *region;
+  const grad_loop *loop;
   char *const *bases;
   char *scratch, *partials;
   _Atomic int stopped; /* a worker must not write to the context: the caller records the interrupt */
-} region_run;
+} loop_run;
 
-/* What one chunk works with; lives in the thread's scratch. */
+/* One chunk of one region; what it works with lies in the thread's scratch. */
 typedef struct chunk_run {
-  const region_run *run;
+  const loop_run *run;
   const grad_region *region;
-  char **ptr; /* by operand */
-  char *scratch;
-  int64_t index; /* of the chunk */
+  char *scratch; /* of the thread */
+  char *local;
+  char **ptr;     /* by operand */
+  int64_t origin; /* the position that local values begin with */
+  int64_t index;  /* of the chunk */
 } chunk_run;
+
+static bool is_local(grad_place place) { return place.base == GRAD_BASE_LOCAL; }
+
+static char *memory_at(const chunk_run *c, grad_place place) {
+  return is_local(place) ? c->local + place.offset : grad__at(c->run->bases, place);
+}
 
 /* --- reductions */
 
@@ -41,13 +49,13 @@ static void fill_numbers(char *to, int64_t n, grad_dtype dtype, double value) {
   for (int64_t i = 0; i < n; i++) store_number(to, i, dtype, value);
 }
 
-static bool has_partials(const grad_region *g, const grad_region_reduction *r) {
-  return g->nchunks > 1 && r->mode != GRAD_REDUCE_ROWS;
+static bool has_partials(const grad_loop *loop, const grad_region_reduction *r) {
+  return loop->nchunks > 1 && r->mode != GRAD_REDUCE_ROWS;
 }
 
 /* Where this chunk's result goes. */
 static char *result_of(const chunk_run *c, const grad_region_reduction *r) {
-  if (!has_partials(c->region, r)) return grad__at(c->run->bases, r->place);
+  if (!has_partials(c->run->loop, r)) return memory_at(c, r->place);
   return c->run->partials + r->partial + c->index * r->count * (int64_t)grad__dtype_size((grad_dtype)r->dtype);
 }
 
@@ -127,7 +135,7 @@ static void reduce_block(const chunk_run *c, const grad_region_reduction *r, con
     *carry = grad__reduce_combine((grad_reduction)r->kind, *carry, f.reduce(n, x));
     return;
   case GRAD_REDUCE_ROWS:
-    reduce_rows(r, f, x, size, pos, n, carry, grad__at(c->run->bases, r->place));
+    reduce_rows(r, f, x, size, is_local(r->place) ? pos - c->origin : pos, n, carry, memory_at(c, r->place));
     return;
   case GRAD_REDUCE_COLUMNS:
     f.accumulate(n, state, x);
@@ -160,27 +168,27 @@ static void end_reduction(const chunk_run *c, const grad_region_reduction *r) {
 }
 
 /* In the order of the chunks, so that the result does not depend on who was done first. */
-static void combine_partials(const region_run *run, const grad_region_reduction *r) {
+static void combine_partials(const loop_run *run, const grad_region_reduction *r) {
   const grad_reducer f = grad__reducer(run->ctx->simd, (grad_reduction)r->kind, (grad_dtype)r->dtype);
   const int64_t bytes = r->count * (int64_t)grad__dtype_size((grad_dtype)r->dtype);
   char *result = grad__at(run->bases, r->place);
   const char *partial = run->partials + r->partial;
   memcpy(result, partial, (size_t)bytes);
-  for (int64_t i = 1; i < run->region->nchunks; i++) f.accumulate(r->count, result, partial + i * bytes);
+  for (int64_t i = 1; i < run->loop->nchunks; i++) f.accumulate(r->count, result, partial + i * bytes);
 }
 
 /* --- the loop */
 
 static void set_pointers(const chunk_run *c, int64_t pos) {
   const grad_region *g = c->region;
-  char *registers = c->scratch + ((size_t)g->noperands * sizeof(char *) + 63) / 64 * 64;
+  char *registers = (char *)c->ptr + ((size_t)g->noperands * sizeof(char *) + 63) / 64 * 64;
   for (int32_t i = 0; i < g->noperands; i++) {
     const grad_operand *o = &g->operands[i];
     if (o->kind == GRAD_OPERAND_REGISTER) {
       c->ptr[i] = registers + o->reg * g->register_bytes;
     } else {
-      int64_t at = o->kind == GRAD_OPERAND_FLAT ? pos : pos % o->row;
-      c->ptr[i] = grad__at(c->run->bases, o->place) + at * o->size;
+      int64_t at = o->kind == GRAD_OPERAND_ROW ? pos % o->row : is_local(o->place) ? pos - c->origin : pos;
+      c->ptr[i] = memory_at(c, o->place) + at * o->size;
     }
   }
 }
@@ -207,7 +215,8 @@ static void run_micros(const chunk_run *c, const grad_micro *micros, int32_t cou
       break;
     case GRAD_MICRO_LOAD: {
       const grad_load *load = m->do_.load;
-      grad__layout_gather(&load->layout, load->size, grad__at(c->run->bases, load->place), pos, n, ptr[m->out]);
+      const int64_t from = is_local(load->place) ? pos - c->origin : pos;
+      grad__layout_gather(&load->layout, load->size, memory_at(c, load->place), from, n, ptr[m->out]);
       break;
     }
     case GRAD_MICRO_REDUCE:
@@ -227,47 +236,90 @@ static int64_t block_at(const grad_region *g, int64_t pos, int64_t end) {
   return left < n ? left : n;
 }
 
-static void run_chunk(void *ud, int64_t index, int worker) {
-  region_run *run = ud;
-  const grad_region *g = run->region;
-  char *scratch = run->scratch + worker * g->scratch_bytes;
-  const chunk_run c = {.run = run, .region = g, .ptr = (char **)(void *)scratch, .scratch = scratch, .index = index};
-  int64_t pos = index * g->chunk, end = pos + g->chunk < g->n ? pos + g->chunk : g->n;
-  if (atomic_load_explicit(&run->stopped, memory_order_relaxed)) return;
-  set_pointers(&c, pos);
-  run_micros(&c, g->fills, g->nfills, pos, end - pos < g->block ? end - pos : g->block);
-  for (int32_t i = 0; i < g->nreductions; i++) begin_reduction(&c, &g->reductions[i]);
+/* Positions [pos, end) of the region. */
+static void run_range(const chunk_run *c, int64_t pos, int64_t end) {
+  const grad_region *g = c->region;
   while (pos < end) {
     int64_t n = block_at(g, pos, end);
     if (g->coded) {
-      run_micros(&c, g->coded, g->ncoded, pos, n);
+      run_micros(c, g->coded, g->ncoded, pos, n);
     } else {
-      run_micros(&c, g->micros, g->nmicros, pos, n);
+      run_micros(c, g->micros, g->nmicros, pos, n);
     }
-    if (pos + n < end) advance(&c, pos, n);
+    if (pos + n < end) advance(c, pos, n);
     pos += n;
   }
-  for (int32_t i = 0; i < g->nreductions; i++) end_reduction(&c, &g->reductions[i]);
+}
+
+static void begin_region(const chunk_run *c, int64_t pos, int64_t end) {
+  const grad_region *g = c->region;
+  set_pointers(c, pos);
+  run_micros(c, g->fills, g->nfills, pos, end - pos < g->block ? end - pos : g->block);
+  for (int32_t i = 0; i < g->nreductions; i++) begin_reduction(c, &g->reductions[i]);
+}
+
+static void end_region(const chunk_run *c) {
+  for (int32_t i = 0; i < c->region->nreductions; i++) end_reduction(c, &c->region->reductions[i]);
+}
+
+static void run_tiles(const grad_loop *loop, chunk_run *c, int64_t first, int64_t last) {
+  for (int64_t row = first; row < last; row += loop->tile) {
+    const int64_t end = row + loop->tile < last ? row + loop->tile : last;
+    for (int32_t k = 0; k < loop->nregions; k++) {
+      const int64_t width = c[k].region->width;
+      c[k].origin = row * width;
+      if (row > first) set_pointers(&c[k], row * width);
+      run_range(&c[k], row * width, end * width);
+    }
+  }
+}
+
+static void run_chunk(void *ud, int64_t index, int worker) {
+  loop_run *run = ud;
+  const grad_loop *loop = run->loop;
+  char *scratch = run->scratch + worker * loop->scratch_bytes;
+  const int64_t first = index * loop->chunk, last = first + loop->chunk < loop->rows ? first + loop->chunk : loop->rows;
+  chunk_run c[GRAD_MOST_REGIONS];
+  if (atomic_load_explicit(&run->stopped, memory_order_relaxed)) return;
+  for (int32_t k = 0; k < loop->nregions; k++) {
+    const grad_region *g = loop->regions[k];
+    c[k] = (chunk_run){.run = run,
+                       .region = g,
+                       .scratch = scratch,
+                       .local = scratch + loop->local,
+                       .ptr = (char **)(void *)(scratch + g->scratch),
+                       .origin = first * g->width,
+                       .index = index};
+    begin_region(&c[k], first * g->width, last * g->width);
+  }
+  if (loop->nregions == 1) {
+    run_range(&c[0], first * c[0].region->width, last * c[0].region->width);
+  } else {
+    run_tiles(loop, c, first, last);
+  }
+  for (int32_t k = 0; k < loop->nregions; k++) end_region(&c[k]);
   if (run->ctx->interrupt && run->ctx->interrupt(run->ctx->interrupt_ud)) {
     atomic_store_explicit(&run->stopped, 1, memory_order_relaxed);
   }
 }
 
-grad_status grad__region_run(grad_ctx *ctx, const grad_region *region, char *const *bases, char *scratch,
-                             char *partials) {
-  if (region->numbers) {
-    grad__numbers_run(region, bases, scratch);
+grad_status grad__loop_run(grad_ctx *ctx, const grad_loop *loop, char *const *bases, char *scratch, char *partials) {
+  if (loop->regions[0]->numbers) {
+    grad__numbers_run(loop->regions[0], bases, scratch);
     return GRAD_OK;
   }
-  region_run run = {.ctx = ctx, .region = region, .bases = bases, .scratch = scratch, .partials = partials};
-  if (region->nchunks <= 1) {
+  loop_run run = {.ctx = ctx, .loop = loop, .bases = bases, .scratch = scratch, .partials = partials};
+  if (loop->nchunks <= 1) {
     run_chunk(&run, 0, 0);
   } else {
-    grad__pool_run(ctx, region->nchunks, run_chunk, &run);
+    grad__pool_run(ctx, loop->nchunks, run_chunk, &run);
   }
   if (run.stopped) return grad__fail(ctx, GRAD_EINTERRUPT, "interrupted");
-  for (int32_t i = 0; i < region->nreductions; i++) {
-    if (has_partials(region, &region->reductions[i])) combine_partials(&run, &region->reductions[i]);
+  for (int32_t k = 0; loop->nchunks > 1 && k < loop->nregions; k++) {
+    const grad_region *g = loop->regions[k];
+    for (int32_t i = 0; i < g->nreductions; i++) {
+      if (has_partials(loop, &g->reductions[i])) combine_partials(&run, &g->reductions[i]);
+    }
   }
   return GRAD_OK;
 }

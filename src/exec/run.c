@@ -183,8 +183,7 @@ static grad_status run_steps(const plan_run *r) {
     const grad_step *step = &plan->steps[s];
     grad_status status = grad__interrupted(plan->ctx);
     if (status == GRAD_OK) {
-      status = step->region ? grad__region_run(plan->ctx, step->region, plan->bases, scratch, partials)
-                            : run_op(r, step->op);
+      status = step->loop ? grad__loop_run(plan->ctx, step->loop, plan->bases, scratch, partials) : run_op(r, step->op);
     }
     if (status != GRAD_OK) return status;
     for (int32_t i = 0; i < step->ndead; i++) grad__array_release(&plan->dynamics[step->dead[i]]);

@@ -22,7 +22,7 @@ typedef struct grad_op_step {
 typedef struct grad_step {
   const int32_t *instrs; /* in program order */
   int32_t ninstrs;
-  grad_region *region; /* NULL: an op */
+  grad_loop *loop; /* NULL: an op */
   grad_op_step *op;
   const int32_t *dead; /* dynamic arrays released after it */
   int32_t ndead;

@@ -92,7 +92,7 @@ static bool list_readers(grad_planner *pl, int32_t n, lists *out, int32_t *waits
 }
 
 /* Notes who makes and who reads each root last, and which values need memory. */
-static void note_uses(grad_planner *pl) {
+void grad__note_uses(grad_planner *pl) {
   const grad_program *p = pl->p;
   for (int32_t i = 0; i < p->ninstrs; i++) {
     const grad_instr *ins = &p->instrs[i];
@@ -150,6 +150,6 @@ grad_status grad__schedule(grad_planner *pl, int32_t n) {
   for (int32_t i = 0; i < pl->p->ninstrs; i++) {
     if (pl->step_of[i] >= 0) pl->step_of[i] = place[pl->step_of[i]];
   }
-  note_uses(pl);
+  grad__note_uses(pl);
   return GRAD_OK;
 }

@@ -160,6 +160,64 @@ static void test_threads(grad_ctx *ctx) {
   grad_ctx_set_threads(ctx, 1);
 }
 
+/* Softmax, log of its sum, layer norm, and sums over rows and columns of them. */
+static grad_program *row_program(grad_ctx *ctx, int64_t rows, int64_t columns, grad_dtype dtype) {
+  grad_program *p = NULL;
+  check(grad__program_new(ctx, &p) == GRAD_OK);
+  grad_id x = grad__program_input(p, dtype, 2, (const int64_t[]){rows, columns});
+  grad_id w = grad__program_input(p, dtype, 1, (const int64_t[]){columns});
+  grad_id e = grad__op1(p, &grad__op_exp, grad__sub(p, x, grad__max(p, x, 2, true)));
+  grad_id sum = grad__sum(p, e, 2, true), soft = grad__div(p, e, sum);
+  grad__program_output(p, soft);
+  grad__program_output(p, grad__op1(p, &grad__op_log, sum));
+  grad_id mean = grad__mul(p, grad__sum(p, soft, 2, true), grad__lit(p, 1 / (double)columns, sum));
+  grad_id centred = grad__sub(p, soft, mean), square = grad__mul(p, centred, centred);
+  grad_id scale = grad__op1(p, &grad__op_rsqrt, grad__add(p, grad__sum(p, square, 2, true), grad__lit(p, 1e-3, sum)));
+  grad_id y = grad__mul(p, grad__mul(p, centred, scale), w);
+  grad__program_output(p, grad__sum(p, y, 1, false));
+  grad__program_output(p, grad__sum(p, grad__mul(p, y, x), 3, false));
+  grad__program_output(p, grad__max(p, grad__mul(p, y, scale), 2, false));
+  return p;
+}
+
+static void compare_row_program(grad_ctx *ctx, grad_program *p, double tolerance) {
+  grad_array one[MOST] = {0}, want[MOST] = {0}, in[2] = {{0}};
+  const grad_array *inputs[] = {&in[0], &in[1]};
+  random_source r = {99};
+  run_with(ctx, p, 1, ctx->simd, one);
+  for (int i = 0; i < 2; i++) check(random_array(ctx, &r, grad__type(p, p->inputs[i]), false, &in[i]));
+  check(grad__direct_run(p, inputs, NULL, want) == GRAD_OK);
+  for (int o = 0; o < p->noutputs; o++) check(same_values(&want[o], &one[o], tolerance));
+  for (int threads = 2; threads <= 8; threads *= 4) {
+    grad_array many[MOST] = {0};
+    run_with(ctx, p, threads, ctx->simd, many);
+    for (int o = 0; o < p->noutputs; o++) check(same_bits(&one[o], &many[o]));
+    release_all(many, MOST);
+  }
+  release_all(one, MOST);
+  release_all(want, MOST);
+  release_all(in, 2);
+}
+
+static void test_rows(grad_ctx *ctx) {
+  static const int64_t shapes[][2] = {{70, 100}, {300, 33}, {5, 3000},  {1, 5000},
+                                      {5000, 1}, {2000, 3}, {900, 256}, {333, 257}};
+  for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+    grad_program *p = row_program(ctx, shapes[i][0], shapes[i][1], i % 2 ? GRAD_F32 : GRAD_F64);
+    compare_row_program(ctx, p, i % 2 ? 1e-4 : 1e-12);
+    grad__program_release(p);
+  }
+  grad_ctx_set_threads(ctx, 1);
+  grad_program *p = row_program(ctx, 512, 512, GRAD_F64);
+  grad_plan *plan = NULL;
+  grad_plan_info info;
+  check(grad__plan_new(p, &plan) == GRAD_OK);
+  grad__plan_info(plan, &info);
+  check(info.steps == 1); /* one pass over the rows */
+  grad__plan_free(plan);
+  grad__program_release(p);
+}
+
 static void test_instruction_sets(grad_ctx *ctx) {
   for (int simd = GRAD_SIMD_BASELINE; simd < (int)ctx->simd; simd++) {
     for (int k = 0; k < 2; k++) {
@@ -290,6 +348,7 @@ int main(void) {
   if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
   test_against_direct(ctx);
   test_threads(ctx);
+  test_rows(ctx);
   test_instruction_sets(ctx);
   test_no_allocation(ctx);
   test_aliases(ctx);

@@ -1,5 +1,6 @@
-/* bench.h: timing two ways to do the same work, interleaved, and their ratio. Times on a shared machine vary; of many
- * short rounds the fastest of each side tells what the code costs, and both sides see the same neighbours. */
+/* bench.h: timing two ways to do the same work, interleaved, and their ratio. All run on one thread and are charged the
+ * time that the processor gave them. Times on a shared machine vary all the same; of many short rounds the fastest of
+ * each side tells what the code costs, and both sides see the same neighbours. */
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -17,7 +18,7 @@ typedef void (*bench_fn)(void *ud);
 
 static inline double bench_now(void) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -84,8 +85,10 @@ static inline void bench_plan_open(bench_plan *b, grad_ctx *ctx, grad_program *p
     for (int64_t i = 0; i < grad__array_numel(&b->in[k]); i++) {
       state = state * 6364136223846793005u + 1442695040888963407u;
       double x = (double)(state >> 11) * 0x1p-52 - 1;
-      if (t->dtype == GRAD_F64) ((double *)b->in[k].data)[i] = x;
-      else ((float *)b->in[k].data)[i] = (float)x;
+      if (t->dtype == GRAD_F64)
+        ((double *)b->in[k].data)[i] = x;
+      else
+        ((float *)b->in[k].data)[i] = (float)x;
     }
     b->inputs[k] = &b->in[k];
   }

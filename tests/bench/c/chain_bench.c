@@ -85,15 +85,15 @@ static grad_program *arithmetic(grad_ctx *ctx, int64_t n) {
   grad_id x = grad__program_input(p, GRAD_F64, 1, &n), y = grad__program_input(p, GRAD_F64, 1, &n);
   p->nscalars = 2;
   grad_id a = grad__scalar(p, GRAD_F64, 0), b = grad__scalar(p, GRAD_F64, 1);
-  grad_id u = grad__add(p, x, a);               /* 1 */
-  grad_id v = grad__mul(p, u, y);               /* 2 */
-  v = grad__sub(p, v, b);                       /* 3 */
-  grad_id w = grad__mul(p, x, b);               /* 4 */
-  w = grad__add(p, w, y);                       /* 5 */
-  v = grad__mul(p, v, w);                       /* 6 */
-  v = grad__add(p, v, u);                       /* 7 */
-  v = grad__mul(p, v, y);                       /* 8 */
-  grad__program_output(p, grad__sub(p, v, x));  /* 9 */
+  grad_id u = grad__add(p, x, a);              /* 1 */
+  grad_id v = grad__mul(p, u, y);              /* 2 */
+  v = grad__sub(p, v, b);                      /* 3 */
+  grad_id w = grad__mul(p, x, b);              /* 4 */
+  w = grad__add(p, w, y);                      /* 5 */
+  v = grad__mul(p, v, w);                      /* 6 */
+  v = grad__add(p, v, u);                      /* 7 */
+  v = grad__mul(p, v, y);                      /* 8 */
+  grad__program_output(p, grad__sub(p, v, x)); /* 9 */
   return p;
 }
 
