@@ -287,8 +287,8 @@ static grad_status print_loop(const grad_plan *plan, const grad_step *step, grad
                                       (long long)loop->nchunks);
   for (int32_t k = 0; k < loop->nregions && status == GRAD_OK; k++) {
     const grad_region *g = loop->regions[k];
-    status = grad__text_add(out, " %lld elements, blocks of %lld, %d registers, %d stretches of code;",
-                            (long long)g->n, (long long)g->block, g->nregs, count_code(g));
+    status = grad__text_add(out, " %lld elements, blocks of %lld, %d registers, %d stretches of code;", (long long)g->n,
+                            (long long)g->block, g->nregs, count_code(g));
   }
   if (status == GRAD_OK) status = grad__text_add(out, "\n   ");
   for (int32_t i = 0; i < step->ninstrs && status == GRAD_OK; i++) {
