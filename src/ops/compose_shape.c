@@ -178,11 +178,11 @@ grad_id grad__trace(grad_program *p, grad_id x) {
   return diagonal == GRAD_NONE ? GRAD_NONE : grad__sum(p, diagonal, 1u << (grad__ndim(p, diagonal) - 1), false);
 }
 
-/* true where column - row compares with k */
+/* true where column - row compares with k; the two are broadcast, not stored */
 static grad_id band(grad_program *p, int64_t rows, int64_t cols, const grad_op *compare, int64_t k) {
-  const int64_t shape[] = {rows, cols};
-  const grad_id above = grad__sub(p, grad__iota(p, GRAD_I64, 2, shape, 1), grad__iota(p, GRAD_I64, 2, shape, 0));
-  return grad__op2(p, compare, above, grad__full(p, (double)k, GRAD_I64, 0, NULL));
+  const grad_id column = grad__iota(p, GRAD_I64, 1, &cols, 0);
+  const grad_id row = grad__iota(p, GRAD_I64, 2, (const int64_t[]){rows, 1}, 0);
+  return grad__op2(p, compare, column, grad__add(p, row, grad__full(p, (double)k, GRAD_I64, 0, NULL)));
 }
 
 static grad_id triangle(grad_program *p, const char *name, grad_id x, const grad_op *compare, int64_t k) {

@@ -30,13 +30,18 @@ static grad_status infer_index(grad_infer *a) {
   return GRAD_OK;
 }
 
-/* Copies the positions into row order, each checked against the extent. */
-static grad_status read_positions(const grad_eval *a, int64_t extent, int64_t *to) {
+/* The positions in row order, each checked against the extent: where they lie, or copied to scratch. */
+static grad_status read_positions(const grad_eval *a, int64_t extent, const int64_t **out) {
+  const grad_array *index = a->in[1];
+  const bool as_is = grad__array_is_contiguous(index);
   grad_array row_order;
-  grad__array_wrap(&row_order, to, GRAD_I64, a->in[1]->ndim, a->in[1]->shape);
-  grad__array_copy(&row_order, a->in[1]);
-  const int64_t n = grad__array_numel(&row_order);
-  for (int64_t i = 0; i < n; i++)
+  grad__array_wrap(&row_order, a->scratch, GRAD_I64, index->ndim, index->shape);
+  if (!as_is) grad__array_copy(&row_order, index);
+  const int64_t *to = *out = as_is ? index->data : row_order.data;
+  const int64_t n = grad__array_numel(index);
+  uint64_t outside = 0;
+  for (int64_t i = 0; i < n; i++) outside |= (uint64_t)((uint64_t)to[i] >= (uint64_t)extent);
+  for (int64_t i = 0; outside && i < n; i++)
     if (to[i] < 0 || to[i] >= extent)
       return grad__fail(a->ctx, GRAD_EINDEX, "%s: position %lld is outside axis %lld, which has %lld elements",
                         a->ins->op->name, (long long)to[i] + 1, (long long)a->ins->params[0] + 1, (long long)extent);
@@ -84,6 +89,29 @@ BLOCK(add_f64, double, +=)
 BLOCK(add_f32, float, +=)
 BLOCK(add_i64, uint64_t, +=) /* wraps around */
 
+/* Where a position selects a single element a line of n positions is one loop: y[i] = x[position[i] * step], or
+ * y[position[i]] += x[i * step]. */
+typedef void (*line_fn)(int64_t n, void *to, const void *from, int64_t step, const int64_t *position);
+
+#define GATHER_LINE(name, T)                                                                                           \
+  static void name(int64_t n, void *to, const void *from, int64_t step, const int64_t *position) {                     \
+    T *y = to;                                                                                                         \
+    const T *x = from;                                                                                                 \
+    for (int64_t i = 0; i < n; i++) y[i] = x[position[i] * step];                                                      \
+  }
+#define SCATTER_LINE(name, T)                                                                                          \
+  static void name(int64_t n, void *to, const void *from, int64_t step, const int64_t *position) {                     \
+    T *y = to;                                                                                                         \
+    const T *x = from;                                                                                                 \
+    for (int64_t i = 0; i < n; i++) y[position[i]] += x[i * step];                                                     \
+  }
+GATHER_LINE(gather_1, uint8_t)
+GATHER_LINE(gather_4, uint32_t)
+GATHER_LINE(gather_8, uint64_t)
+SCATTER_LINE(scatter_f64, double)
+SCATTER_LINE(scatter_f32, float)
+SCATTER_LINE(scatter_i64, uint64_t)
+
 /* --- gather */
 
 static grad_status gather_infer(grad_infer *a) {
@@ -105,12 +133,13 @@ static grad_status gather_infer(grad_infer *a) {
 static grad_status gather_eval(const grad_eval *a) {
   const grad_array *x = a->in[0], *index = a->in[1];
   const int axis = (int)a->ins->params[0], lead = (int)a->ins->params[1];
-  int64_t *positions = a->scratch;
-  const grad_status status = read_positions(a, x->shape[axis], positions);
+  const int64_t *positions;
+  const grad_status status = read_positions(a, x->shape[axis], &positions);
   if (status != GRAD_OK || grad__array_numel(a->out[0]) == 0) return status;
 
   const size_t size = grad__dtype_size((grad_dtype)x->dtype);
   const block_fn copy = size == 8 ? copy_8 : size == 4 ? copy_4 : copy_1;
+  const line_fn line = size == 8 ? gather_8 : size == 4 ? gather_4 : gather_1;
   const int64_t npositions = extent_between(index->shape, lead, index->ndim);
   const int64_t shared = extent_between(x->shape, lead, axis);
   block b = block_of(x, axis + 1);
@@ -120,8 +149,14 @@ static grad_status gather_eval(const grad_eval *a) {
   int64_t count = 0;
   do {
     const int64_t *position = positions + count++ / shared * npositions;
+    const char *from = (const char *)x->data + at.offset * (int64_t)size;
+    if (block_bytes == size) {
+      line(npositions, to, from, x->strides[axis], position);
+      to += (size_t)npositions * size;
+      continue;
+    }
     for (int64_t i = 0; i < npositions; i++, to += block_bytes)
-      copy(to, (const char *)x->data + (at.offset + position[i] * x->strides[axis]) * (int64_t)size, &b);
+      copy(to, from + position[i] * x->strides[axis] * (int64_t)size, &b);
   } while (grad__axes_next(&at));
   return GRAD_OK;
 }
@@ -197,8 +232,8 @@ static grad_status scatter_eval(const grad_eval *a) {
   const grad_array *y = a->in[0], *index = a->in[1];
   const int axis = (int)a->ins->params[0], lead = (int)a->ins->params[1], n = index->ndim - lead;
   const int64_t extent = a->ins->params[2];
-  int64_t *positions = a->scratch;
-  const grad_status status = read_positions(a, extent, positions);
+  const int64_t *positions;
+  const grad_status status = read_positions(a, extent, &positions);
   if (status != GRAD_OK) return status;
   const size_t size = grad__dtype_size((grad_dtype)y->dtype);
   const size_t bytes = (size_t)grad__array_numel(a->out[0]) * size;
@@ -206,16 +241,24 @@ static grad_status scatter_eval(const grad_eval *a) {
   if (grad__array_numel(y) == 0) return GRAD_OK;
 
   const block_fn add = y->dtype == GRAD_F64 ? add_f64 : y->dtype == GRAD_F32 ? add_f32 : add_i64;
+  const line_fn line = y->dtype == GRAD_F64 ? scatter_f64 : y->dtype == GRAD_F32 ? scatter_f32 : scatter_i64;
   const int64_t npositions = extent_between(index->shape, lead, index->ndim);
   const int64_t shared = extent_between(y->shape, lead, axis);
   block b = block_of(y, axis + n);
   const size_t block_bytes = (size_t)extent_between(y->shape, axis + n, y->ndim) * size;
-  grad_axes at = grad__axes_of(y, 0, axis + n); /* runs over the positions as well */
+  const grad_axes places = grad__axes_of(y, axis, axis + n);
+  const bool is_line = block_bytes == size && places.ndim <= 1;
+  grad_axes at = grad__axes_of(y, 0, is_line ? axis : axis + n);
   char *to = a->out[0]->data;
   int64_t count = 0;
   do {
     const int64_t *position = positions + count++ / shared * npositions;
-    for (int64_t i = 0; i < npositions; i++, grad__axes_next(&at))
+    if (is_line) {
+      line(npositions, to, (const char *)y->data + at.offset * (int64_t)size, places.ndim ? places.strides[0] : 1,
+           position);
+      grad__axes_next(&at);
+    }
+    for (int64_t i = 0; !is_line && i < npositions; i++, grad__axes_next(&at))
       add(to + (size_t)position[i] * block_bytes, (const char *)y->data + at.offset * (int64_t)size, &b);
     to += (size_t)extent * block_bytes;
   } while (count < extent_between(y->shape, 0, axis));

@@ -1,9 +1,11 @@
 /* op_sort.c: sort and kth: order along one axis.
  *
- * sort  x -> values, positions (i64)   params {axis, descending}; stable: equal elements keep their order
+ * sort  x -> values, positions (i64)   params {axis, descending, k}: the first k in order; stable: equal elements keep
+ *                                     theirs
  * kth   x -> the k-th smallest         params {axis, k}; NaN when there is one
  * NaN counts as largest. The derivative of sort follows the positions; elements equal to the k-th share its derivative.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "ops/compose.h"
@@ -87,6 +89,46 @@ static entry *sort_entries(entry *e, entry *spare, int64_t n) {
   return e;
 }
 
+static bool before(entry a, entry b) { return a.key < b.key || (a.key == b.key && a.position < b.position); }
+
+/* Quickselect (Hoare 1961, Algorithm 65): afterwards the first k + 1 entries are those that stand there when e is
+ * sorted, entry k in its place. Positions break ties, so that what stands where is settled. */
+static void select_entries(entry *e, int64_t n, int64_t k) {
+  int64_t low = 0, high = n - 1;
+  while (low < high) {
+    const entry pivot = e[low + (high - low) / 2];
+    int64_t i = low, j = high;
+    while (i <= j) {
+      while (before(e[i], pivot)) i++;
+      while (before(pivot, e[j])) j--;
+      if (i > j) break;
+      const entry moved = e[i];
+      e[i++] = e[j];
+      e[j--] = moved;
+    }
+    if (k <= j)
+      high = j;
+    else if (k >= i)
+      low = i;
+    else
+      return;
+  }
+}
+
+static int by_key(const void *x, const void *y) {
+  const entry a = *(const entry *)x, b = *(const entry *)y;
+  return before(b, a) - before(a, b);
+}
+
+/* The first k entries in order; where they are. */
+static const entry *first_entries(entry *e, entry *spare, int64_t n, int64_t k) {
+  if (k > n / 4) return sort_entries(e, spare, n);
+  if (k == 0) return e;
+  select_entries(e, n, k - 1);
+  qsort(e, (size_t)k, sizeof *e, by_key);
+  return e;
+}
+
 static int64_t sort_scratch(const grad_program *p, const grad_instr *ins) {
   const grad_type *x = grad__type(p, ins->in[0]);
   return 2 * x->shape[ins->params[0]] * (int64_t)sizeof(entry);
@@ -105,16 +147,24 @@ static double sort_flops(const grad_program *p, const grad_instr *ins) {
 static grad_status sort_infer(grad_infer *a) {
   const grad_type *x = &a->in[0];
   grad_status status = infer_axis(a);
-  if (status == GRAD_OK) status = grad__infer_out(a, 0, (grad_dtype)x->dtype, x->ndim, x->shape);
-  return status == GRAD_OK ? grad__infer_out(a, 1, GRAD_I64, x->ndim, x->shape) : status;
+  if (status != GRAD_OK) return status;
+  const int64_t axis = a->params[0], k = a->params[2];
+  if (k < 0 || k > x->shape[axis])
+    return grad__fail(a->ctx, GRAD_EVALUE, "topk: k is %lld, axis %lld has %lld elements", (long long)k,
+                      (long long)axis + 1, (long long)x->shape[axis]);
+  int64_t shape[GRAD_MAX_AXES];
+  memcpy(shape, x->shape, sizeof *shape * x->ndim);
+  shape[axis] = k;
+  status = grad__infer_out(a, 0, (grad_dtype)x->dtype, x->ndim, shape);
+  return status == GRAD_OK ? grad__infer_out(a, 1, GRAD_I64, x->ndim, shape) : status;
 }
 
 static grad_status sort_eval(const grad_eval *a) {
   const grad_array *x = a->in[0], *values = a->out[0], *positions = a->out[1];
   const int axis = (int)a->ins->params[0];
   const grad_dtype dtype = (grad_dtype)x->dtype;
-  const int64_t size = (int64_t)grad__dtype_size(dtype), n = x->shape[axis];
-  if (grad__array_numel(x) == 0) return GRAD_OK;
+  const int64_t size = (int64_t)grad__dtype_size(dtype), n = x->shape[axis], kept = values->shape[axis];
+  if (grad__array_numel(values) == 0) return GRAD_OK;
   const int64_t from_step = x->strides[axis] * size, to_step = values->strides[axis];
   grad_array heads[3];
   const grad_array *arrays[] = {values, positions, x}, *walked[] = {&heads[0], &heads[1], &heads[2]};
@@ -127,8 +177,8 @@ static grad_status sort_eval(const grad_eval *a) {
       char *value = w.at[0] + i * w.step[0] * size;
       int64_t *position = (int64_t *)(void *)w.at[1] + i * w.step[1];
       read_line(entries, n, from, from_step, dtype, a->ins->params[1]);
-      const entry *sorted = sort_entries(entries, entries + n, n);
-      for (int64_t k = 0; k < n; k++) {
+      const entry *sorted = first_entries(entries, entries + n, n, kept);
+      for (int64_t k = 0; k < kept; k++) {
         position[k * to_step] = sorted[k].position;
         memcpy(value + k * to_step * size, from + sorted[k].position * from_step, (size_t)size);
       }
@@ -139,7 +189,10 @@ static grad_status sort_eval(const grad_eval *a) {
 static void sort_jvp(grad_jvp *a) { a->dy[0] = grad__gather(a->p, a->dx[0], (int)a->ins->params[0], a->y[1]); }
 
 static void sort_batch(grad_batch *a) {
-  grad__batch_with(a, (const int64_t[]){a->ins->params[0] + 1, a->ins->params[1]});
+  int64_t params[3];
+  memcpy(params, a->ins->params, (size_t)a->ins->nparams * sizeof *params);
+  params[0]++;
+  grad__batch_with(a, params);
 }
 
 const grad_op grad__op_sort = {
@@ -156,23 +209,19 @@ const grad_op grad__op_sort = {
     .batch = sort_batch,
     .flops = sort_flops};
 
-grad_id grad__sort(grad_program *p, grad_id x, int axis, bool descending, grad_id *positions) {
-  const grad_id values = grad__emit1(p, &grad__op_sort, x, 2, (const int64_t[]){axis, descending});
+static grad_id first_in_order(grad_program *p, grad_id x, int axis, bool descending, int64_t k, grad_id *positions) {
+  const grad_id values = grad__emit1(p, &grad__op_sort, x, 3, (const int64_t[]){axis, descending, k});
   if (positions) *positions = values == GRAD_NONE ? GRAD_NONE : values + 1;
   return values;
 }
 
+grad_id grad__sort(grad_program *p, grad_id x, int axis, bool descending, grad_id *positions) {
+  const bool exists = x != GRAD_NONE && axis >= 0 && axis < grad__ndim(p, x);
+  return first_in_order(p, x, axis, descending, exists ? grad__extent(p, x, axis) : 0, positions);
+}
+
 grad_id grad__topk(grad_program *p, grad_id x, int64_t k, int axis, bool largest, grad_id *positions) {
-  grad_id order;
-  const grad_id values = grad__sort(p, x, axis, largest, &order);
-  if (positions) *positions = GRAD_NONE;
-  if (values == GRAD_NONE) return values;
-  const int64_t n = grad__extent(p, values, axis);
-  if (k < 0 || k > n)
-    return grad__program_fail(p, GRAD_EVALUE, "topk: k is %lld, axis %d has %lld elements", (long long)k, axis + 1,
-                              (long long)n);
-  if (positions) *positions = grad__slice_axis(p, order, axis, 0, k, 1);
-  return grad__slice_axis(p, values, axis, 0, k, 1);
+  return first_in_order(p, x, axis, largest, k, positions);
 }
 
 /* --- kth */
@@ -191,30 +240,6 @@ static grad_status kth_infer(grad_infer *a) {
   for (int i = 0; i < x->ndim; i++)
     if (i != axis) shape[ndim++] = x->shape[i];
   return grad__infer_out(a, 0, (grad_dtype)x->dtype, ndim, shape);
-}
-
-/* Quickselect: the entry that stands at k when e is sorted (Hoare 1961, Algorithm 65). */
-static entry select_entry(entry *e, int64_t n, int64_t k) {
-  int64_t low = 0, high = n - 1;
-  while (low < high) {
-    const uint64_t pivot = e[low + (high - low) / 2].key;
-    int64_t i = low, j = high;
-    while (i <= j) {
-      while (e[i].key < pivot) i++;
-      while (e[j].key > pivot) j--;
-      if (i > j) break;
-      const entry moved = e[i];
-      e[i++] = e[j];
-      e[j--] = moved;
-    }
-    if (k <= j)
-      high = j;
-    else if (k >= i)
-      low = i;
-    else
-      break;
-  }
-  return e[k];
 }
 
 static int64_t position_of_nan(const entry *e, int64_t n) {
@@ -238,7 +263,8 @@ static grad_status kth_eval(const grad_eval *a) {
       const char *from = w.at[1] + i * w.step[1] * size;
       read_line(entries, n, from, step, dtype, false);
       const int64_t nan = grad__dtype_is_float(dtype) ? position_of_nan(entries, n) : -1;
-      const int64_t position = nan >= 0 ? nan : select_entry(entries, n, a->ins->params[1]).position;
+      if (nan < 0) select_entries(entries, n, a->ins->params[1]);
+      const int64_t position = nan >= 0 ? nan : entries[a->ins->params[1]].position;
       memcpy(w.at[0] + i * w.step[0] * size, from + position * step, (size_t)size);
     }
   return GRAD_OK;

@@ -11,8 +11,8 @@
 #define WRAP_ADD(a, b) ((int64_t)((uint64_t)(a) + (uint64_t)(b)))
 #define WRAP_MUL(a, b) ((int64_t)((uint64_t)(a) * (uint64_t)(b)))
 /* NaN on either side wins */
-#define FLOAT_MAX(a, b) ((a) > (b) || (a) != (a) ? (a) : (b))
-#define FLOAT_MIN(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
+#define FLOAT_MAX(a, b) ((a) != (a) ? (a) : (a) > (b) ? (a) : (b))
+#define FLOAT_MIN(a, b) ((a) != (a) ? (a) : (a) < (b) ? (a) : (b))
 #define INT_MAX_OF(a, b) ((a) > (b) ? (a) : (b))
 #define INT_MIN_OF(a, b) ((a) < (b) ? (a) : (b))
 #define OR(a, b) ((uint8_t)((a) | (b)))
