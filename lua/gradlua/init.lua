@@ -5,9 +5,9 @@ local gl = require "gradlua.core"
 local modules = { data = true, health = true, logger = true, nn = true, optim = true, plot = true }
 local functions = {
   checkpoint = "control", classify = "understand", cond = "control", custom = "control",
-  differentiable = "understand", directional = "derivatives", fori = "control", help = "help", load = "store",
-  minimize = "minimize", minimizer = "minimize", odeint = "odeint", save = "store", scan = "control",
-  while_loop = "control",
+  differentiable = "understand", directional = "derivatives", fixed_point = "root", fori = "control", help = "help",
+  least_squares = "least_squares", load = "store", minimize = "minimize", minimizer = "minimize", odeint = "odeint",
+  root = "root", save = "store", scan = "control", while_loop = "control",
 }
 
 return setmetatable(gl, {

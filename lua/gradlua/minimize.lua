@@ -4,68 +4,9 @@
 local gl = require "gradlua.core"
 local internal = require "gradlua.internal"
 local check = require "gradlua.check"
-local tree = require "gradlua.tree"
+local variables = require "gradlua.variables"
 
 local M = {}
-
---- What turns the vector of variables into the structure of x0 and back.
-local function layout(name, x0)
-  local leaves, paths = tree.flatten(name, x0)
-  local at, parts, vectors = 0, {}, {}
-  for i, leaf in ipairs(leaves) do
-    local is_tensor = gl.is_tensor(leaf)
-    if not is_tensor and type(leaf) ~= "number" then
-      check.fail(name, "%s must be a number or a tensor, not %s", paths[i] == "" and "x0" or paths[i], type(leaf))
-    end
-    local count = is_tensor and leaf:numel() or 1
-    parts[i] = { first = at + 1, last = at + count, tensor = is_tensor, shape = is_tensor and leaf:shape(),
-      dtype = is_tensor and leaf:dtype() }
-    vectors[i] = is_tensor and leaf:to("f64"):reshape(count) or gl.tensor { leaf }
-    at = at + count
-  end
-  local self = { n = at, start = at == 0 and gl.zeros(0) or (#vectors == 1 and vectors[1] or gl.concat(vectors, 1)) }
-
-  local function part_of(vector, part)
-    local piece = part.first == 1 and part.last == at and vector or vector[{ { part.first, part.last } }]
-    piece = piece:reshape(part.shape or {})
-    return part.dtype and part.dtype ~= "f64" and piece:to(part.dtype) or piece
-  end
-
-  --- The structure with its pieces of the vector: tensors, and 0-d tensors for numbers.
-  function self.unpack(vector)
-    local i = 0
-    return tree.map(name, function()
-      i = i + 1
-      return part_of(vector, parts[i])
-    end, x0)
-  end
-
-  --- The same for a user: numbers are numbers.
-  function self.unpack_plain(vector)
-    local i = 0
-    return tree.map(name, function()
-      i = i + 1
-      local piece = part_of(vector, parts[i])
-      return parts[i].tensor and piece or piece:item()
-    end, x0)
-  end
-
-  --- The vector of a structure like x0, whose numbers may stand for whole tensors (bounds).
-  function self.pack(what, value)
-    local i = 0
-    local pieces = {}
-    tree.map(name, function(_, leaf)
-      i = i + 1
-      local part = parts[i]
-      local count = part.last - part.first + 1
-      if type(leaf) == "number" then leaf = gl.full({ count }, leaf) end
-      if not gl.is_tensor(leaf) or leaf:numel() ~= count then check.fail(name, "%s does not have the shape of x0", what) end
-      pieces[i] = leaf:to("f64"):reshape(count)
-    end, x0, value)
-    return #pieces == 1 and pieces[1] or gl.concat(pieces, 1)
-  end
-  return self
-end
 
 --- One function c(x) -> vector of the functions in `list` (each gives a number or a tensor).
 local function stack_constraints(list, unpack)
@@ -144,21 +85,11 @@ function Minimizer:state() return self.solver:state() end
 
 function Minimizer:load(state) return self.solver:load(state) end
 
---- A minimizer to be stepped by hand: :step() :run() :result() :state() :load(state). Arguments as gl.minimize's.
+--- A minimizer of what `callbacks` compute on the vector of `space`, with the options that all solvers share.
 ---@return gradlua.Minimizer
-function M.minimizer(f, x0, options)
-  local name = "minimize"
-  check.kind(name, "options", options, "table or nil")
-  options = options or {}
-  local space = layout(name, x0)
-  local function on_vector(vector) return (f(space.unpack(vector))) end
-  local callbacks = { f_gradient = gl.value_and_grad(on_vector) }
-  local method = options.method
-  if uses_hessian[method] then callbacks.hessian = gl.hessian(on_vector) end
-  if uses_products[method] then callbacks.hvp = gl.hvp(on_vector) end
+function M.solver(name, space, callbacks, options)
   local inner_bounds = add_constraints(name, options.constraints, space, callbacks)
   add_bounds(name, options.bounds or inner_bounds, space, callbacks)
-
   local trace = {}
   function callbacks.on_step(info)
     trace[#trace + 1] = { iteration = info.iteration, f = info.f, gradient_norm = info.gradient_norm, step = info.step,
@@ -168,9 +99,24 @@ function M.minimizer(f, x0, options)
     info.x = space.unpack_plain(info.x)
     return options.on_step(info)
   end
-
   local solver = internal.solver.minimize(space.start, callbacks, options)
   return setmetatable({ solver = solver, space = space, trace = trace }, Minimizer)
+end
+
+--- A minimizer to be stepped by hand: :step() :run() :result() :state() :load(state). Arguments as gl.minimize's.
+---@return gradlua.Minimizer
+function M.minimizer(f, x0, options)
+  local name = "minimize"
+  check.kind(name, "f", f, "function")
+  check.kind(name, "options", options, "table or nil")
+  options = options or {}
+  local space = variables.layout(name, x0)
+  local function on_vector(vector) return (f(space.unpack(vector))) end
+  local callbacks = { f = on_vector, f_gradient = gl.value_and_grad(on_vector) }
+  local method = options.method
+  if uses_hessian[method] then callbacks.hessian = gl.hessian(on_vector) end
+  if uses_products[method] then callbacks.hvp = gl.hvp(on_vector) end
+  return M.solver(name, space, callbacks, options)
 end
 
 --- Minimizes f from x0 (a number, a tensor, a nested table) with exact derivatives. Options: method (gd nesterov cg bfgs

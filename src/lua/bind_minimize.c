@@ -1,159 +1,75 @@
-/* bind_minimize.c: minimizers as objects, `internal.solver.minimize`, on which lua/gradlua/minimize.lua stands. The
- * variables are one f64 vector here; functions and derivatives are Lua callbacks on it. */
+/* bind_minimize.c: minimizers as objects, `internal.solver.minimize`, on which lua/gradlua/minimize.lua and
+ * least_squares.lua stand. The variables are one f64 vector here; functions and derivatives are Lua callbacks on it. */
 #include <string.h>
 
 #include "lua/binding.h"
+#include "lua/callbacks.h"
 #include "lua/fields.h"
 #include "lua/modules.h"
-#include "optim/minimize.h"
+#include "optim/least_squares.h"
 
-/* A minimizer with the table of its callbacks (user value 1) and the error that one of them raised (user value 2). */
+/* A minimizer with the table of its callbacks (its user value). */
 typedef struct handle {
+  grad_callbacks callbacks; /* while it runs */
   grad_minimizer *minimizer;
   grad_ctx *ctx;
-  lua_State *L; /* the thread that runs it; the handle is at index 1 of its running C function */
-  int64_t n, constraints;
+  int64_t n, constraints, residuals;
   double *block; /* x0 and the bounds, of 3 n doubles; only while it is made */
-  bool raised, running;
+  bool running;
 } handle;
 
 static const char handle_name[] = "gradlua.minimizer";
 
-enum { CALLBACKS = 1, ERROR = 2 };
-
-/* --- callbacks: each is a request, carried out by `invoke` inside a protected call */
-typedef struct request {
-  handle *h;
-  const char *name;
-  const double *x, *v;
-  double *number;             /* where the first result goes, when it is a number; else NULL */
-  double *array;              /* where the array result goes, row-major */
-  int64_t rows, columns;      /* of the array; columns 0: a vector */
-  const grad_step_info *info; /* on_step */
-  bool stop;
-} request;
-
-static void push_vector(lua_State *L, const double *data, int64_t n) {
-  grad_array *array = grad__tensor_new(L, GRAD_F64, 1, &n);
-  if (n > 0) memcpy(array->data, data, (size_t)n * sizeof *data);
-}
-
-static void take_array(lua_State *L, const request *r) {
-  const int64_t shape[2] = {r->rows, r->columns};
-  const int ndim = r->columns > 0 ? 2 : 1;
-  const grad_tensor *t = grad__tensor_to(L, -1);
-  if (!t || grad__tensor_is_traced(t) || !grad__shape_equal(t->array.ndim, t->array.shape, ndim, shape)) {
-    char text[160];
-    grad__lua_error(L, "%s must give a tensor of shape %s", r->name, grad__shape_text(ndim, shape, text, sizeof text));
-  }
-  grad_array to;
-  grad__array_wrap(&to, r->array, GRAD_F64, ndim, shape);
-  grad__array_copy(&to, &t->array);
-}
-
-static void push_counts(lua_State *L, const grad_counts *counts) {
-  lua_createtable(L, 0, 4);
-  lua_pushinteger(L, counts->f);
-  lua_setfield(L, -2, "f");
-  lua_pushinteger(L, counts->g);
-  lua_setfield(L, -2, "g");
-  lua_pushinteger(L, counts->hv);
-  lua_setfield(L, -2, "hv");
-  lua_pushinteger(L, counts->jac);
-  lua_setfield(L, -2, "jac");
-}
-
-static void set_number(lua_State *L, const char *name, double value) {
-  lua_pushnumber(L, value);
-  lua_setfield(L, -2, name);
-}
-
-static void push_info(lua_State *L, const grad_step_info *info, int64_t n) {
-  lua_createtable(L, 0, 9);
-  lua_pushinteger(L, info->iteration);
-  lua_setfield(L, -2, "iteration");
-  set_number(L, "f", info->f);
-  set_number(L, "gradient_norm", info->gradient_norm);
-  set_number(L, "violation", info->violation);
-  set_number(L, "step", info->step);
-  set_number(L, "radius", info->radius);
-  set_number(L, "seconds", info->seconds);
-  push_counts(L, &info->evaluations);
-  lua_setfield(L, -2, "evaluations");
-  push_vector(L, info->x, n);
-  lua_setfield(L, -2, "x");
-}
-
-/* Arguments: the request, the table of callbacks. */
-static int invoke(lua_State *L) {
-  request *r = lua_touserdata(L, 1);
-  lua_getfield(L, 2, r->name);
-  if (r->info) {
-    push_info(L, r->info, r->h->n);
-    lua_call(L, 1, 1);
-    r->stop = lua_toboolean(L, -1);
-    return 0;
-  }
-  push_vector(L, r->x, r->h->n);
-  if (r->v) push_vector(L, r->v, r->h->n);
-  lua_call(L, r->v ? 2 : 1, (r->number != NULL) + (r->array != NULL));
-  if (r->number) *r->number = grad__arg_number(L, r->array ? -2 : -1, "the value of the function");
-  if (r->array) take_array(L, r);
-  return 0;
-}
-
-/* Nothing in it raises: an error of the callback is kept for the function that steps. */
-static grad_status call_back(request *r) {
-  handle *h = r->h;
-  lua_State *L = h->L;
-  if (!lua_checkstack(L, 8)) return grad__fail(h->ctx, GRAD_ENOMEM, "minimize: Lua's stack is full");
-  lua_getiuservalue(L, 1, CALLBACKS);
-  lua_rawgeti(L, -1, 1); /* invoke */
-  lua_pushlightuserdata(L, r);
-  lua_pushvalue(L, -3);
-  const int status = lua_pcall(L, 2, 0, 0);
-  if (status != LUA_OK) {
-    lua_setiuservalue(L, 1, ERROR);
-    h->raised = true;
-  }
-  lua_pop(L, 1);
-  return status == LUA_OK ? GRAD_OK : grad__fail(h->ctx, GRAD_ECALLBACK, "minimize: a callback raised an error");
+static grad_status call_back(handle *h, grad_request r) {
+  r.n = h->n;
+  return grad__callbacks_call(&h->callbacks, &r);
 }
 
 static grad_status on_f_gradient(void *user, const double *x, double *f, double *gradient) {
   handle *h = user;
-  return call_back(&(request){.h = h, .name = "f_gradient", .x = x, .number = f, .array = gradient, .rows = h->n});
+  return call_back(h, (grad_request){.name = "f_gradient", .x = x, .number = f, .array = gradient, .rows = h->n});
 }
 
 static grad_status on_f(void *user, const double *x, double *f) {
-  return call_back(&(request){.h = user, .name = "f", .x = x, .number = f});
+  return call_back(user, (grad_request){.name = "f", .x = x, .number = f});
 }
 
 static grad_status on_hvp(void *user, const double *x, const double *v, double *product) {
   handle *h = user;
-  return call_back(&(request){.h = h, .name = "hvp", .x = x, .v = v, .array = product, .rows = h->n});
+  return call_back(h, (grad_request){.name = "hvp", .x = x, .v = v, .array = product, .rows = h->n});
 }
 
 static grad_status on_hessian(void *user, const double *x, double *hessian) {
   handle *h = user;
-  return call_back(&(request){.h = h, .name = "hessian", .x = x, .array = hessian, .rows = h->n, .columns = h->n});
+  return call_back(h, (grad_request){.name = "hessian", .x = x, .array = hessian, .rows = h->n, .columns = h->n});
 }
 
 static grad_status on_constraints(void *user, const double *x, double *c) {
   handle *h = user;
-  return call_back(&(request){.h = h, .name = "constraints", .x = x, .array = c, .rows = h->constraints});
+  return call_back(h, (grad_request){.name = "constraints", .x = x, .array = c, .rows = h->constraints});
 }
 
 static grad_status on_jacobian(void *user, const double *x, double *jacobian) {
   handle *h = user;
   return call_back(
-      &(request){.h = h, .name = "jacobian", .x = x, .array = jacobian, .rows = h->constraints, .columns = h->n});
+      h, (grad_request){.name = "jacobian", .x = x, .array = jacobian, .rows = h->constraints, .columns = h->n});
+}
+
+static grad_status on_residual(void *user, const double *x, double *r) {
+  handle *h = user;
+  return call_back(h, (grad_request){.name = "residual", .x = x, .array = r, .rows = h->residuals});
+}
+
+static grad_status on_residual_jacobian(void *user, const double *x, double *jacobian) {
+  handle *h = user;
+  return call_back(
+      h, (grad_request){.name = "residual_jacobian", .x = x, .array = jacobian, .rows = h->residuals, .columns = h->n});
 }
 
 /* An error stops the run; whoever steps then raises it. */
 static bool on_step(void *user, const grad_step_info *info) {
-  request r = {.h = user, .name = "on_step", .info = info};
-  return call_back(&r) != GRAD_OK || r.stop;
+  bool stop = false;
+  return call_back(user, (grad_request){.name = "on_step", .info = info, .stop = &stop}) != GRAD_OK || stop;
 }
 
 /* --- making one */
@@ -189,14 +105,19 @@ static const char *const method_names[] = {
         NULL};
 static const char *const line_names[] = {"auto", "armijo", "wolfe", "hager_zhang", NULL};
 static const char *const update_names[] = {"pr_plus", "fr", "hs", NULL};
+static const char *const loss_names[] = {
+#define XX(id, name, text) #name,
+    GRAD_LOSS_MAP(XX)
+#undef XX
+        NULL};
 
 #define FIELD(name, kind)                                                                                              \
   { #name, GRAD_FIELD_##kind, offsetof(grad_minimize_options, name) }
 static const grad_field option_fields[] = {
-    FIELD(tol, DOUBLE),       FIELD(constraint_tol, DOUBLE), FIELD(f_tol, DOUBLE),     FIELD(x_tol, DOUBLE),
-    FIELD(target, DOUBLE),    FIELD(max_iter, INTEGER),      FIELD(max_eval, INTEGER), FIELD(max_seconds, DOUBLE),
-    FIELD(memory, INTEGER),   FIELD(initial_step, DOUBLE),   FIELD(penalty, DOUBLE),   FIELD(learning_rate, DOUBLE),
-    {NULL, GRAD_FIELD_INT, 0}};
+    FIELD(tol, DOUBLE),     FIELD(constraint_tol, DOUBLE), FIELD(f_tol, DOUBLE),     FIELD(x_tol, DOUBLE),
+    FIELD(target, DOUBLE),  FIELD(max_iter, INTEGER),      FIELD(max_eval, INTEGER), FIELD(max_seconds, DOUBLE),
+    FIELD(memory, INTEGER), FIELD(initial_step, DOUBLE),   FIELD(penalty, DOUBLE),   FIELD(learning_rate, DOUBLE),
+    FIELD(f_scale, DOUBLE), FIELD(geodesic, BOOLEAN),      {NULL, GRAD_FIELD_INT, 0}};
 #undef FIELD
 
 static void read_options(lua_State *L, int index, grad_minimize_options *o) {
@@ -206,12 +127,21 @@ static void read_options(lua_State *L, int index, grad_minimize_options *o) {
   o->method = (grad_method)grad__option_choice(L, at, "method", method_names, GRAD_METHOD_AUTO);
   o->inner = (grad_method)grad__option_choice(L, at, "inner", method_names, (int)o->inner);
   o->line_search = (grad_line_search)grad__option_choice(L, at, "line_search", line_names, GRAD_LINE_AUTO);
+  o->loss = (grad_loss)grad__option_choice(L, at, "loss", loss_names, GRAD_LOSS_LINEAR);
   o->cg_update = (grad_cg_update)grad__option_choice(L, at, "cg_update", update_names, GRAD_CG_PR_PLUS);
 }
 
 static void read_problem(lua_State *L, int callbacks, handle *h, grad_problem *p) {
   *p = (grad_problem){.n = h->n, .user = h, .f_gradient = on_f_gradient};
   if (has(L, callbacks, "f")) p->f = on_f;
+  if (has(L, callbacks, "residual")) {
+    p->f_gradient = NULL;
+    p->residual = on_residual;
+    p->residual_jacobian = on_residual_jacobian;
+    lua_getfield(L, callbacks, "residuals");
+    p->residuals = h->residuals = grad__arg_integer(L, -1, "residuals");
+    lua_pop(L, 1);
+  }
   if (has(L, callbacks, "hvp")) p->hvp = on_hvp;
   if (has(L, callbacks, "hessian")) p->hessian = on_hessian;
   lua_getfield(L, callbacks, "equalities");
@@ -243,15 +173,14 @@ static int minimizer_new(lua_State *L) {
   grad_minimize_options options;
   read_options(L, 3, &options);
 
-  handle *h = lua_newuserdatauv(L, sizeof *h, 2);
+  handle *h = lua_newuserdatauv(L, sizeof *h, 1);
   memset(h, 0, sizeof *h);
   h->ctx = grad__lua_ctx(L);
   h->n = n;
   luaL_setmetatable(L, handle_name);
-  grad__lua_push_function(L, invoke, grad__lua_fn(L), 0);
-  lua_rawseti(L, 2, 1);
+  grad__callbacks_prepare(L, 2);
   lua_pushvalue(L, 2);
-  lua_setiuservalue(L, -2, CALLBACKS);
+  lua_setiuservalue(L, -2, 1);
 
   if (n > 0 && !(h->block = grad__alloc(h->ctx, (size_t)n * 3 * sizeof *h->block))) grad__lua_check(L, GRAD_ENOMEM);
   read_vector(L, 1, "x0", h->block, n);
@@ -273,39 +202,50 @@ static handle *check_handle(lua_State *L) {
   handle *h = luaL_testudata(L, 1, handle_name);
   if (!h || !h->minimizer) grad__arg_error(L, 1, "the first argument", "a minimizer");
   if (h->running) grad__lua_error(L, "this minimizer is running: a callback cannot use it");
-  h->L = L;
-  h->raised = false;
   return h;
 }
 
-/* Raises the error of a callback as it was, else that of the core. */
-static void check_run(lua_State *L, handle *h, grad_status status) {
+/* What follows may call back. */
+static handle *begin_run(lua_State *L) {
+  handle *h = check_handle(L);
+  lua_settop(L, 1);
+  lua_getiuservalue(L, 1, 1);
+  grad__callbacks_begin(L, 2, &h->callbacks);
+  h->running = true;
+  return h;
+}
+
+static void end_run(lua_State *L, handle *h, grad_status status) {
   h->running = false;
-  if (h->raised) {
-    lua_getiuservalue(L, 1, ERROR);
-    lua_pushnil(L);
-    lua_setiuservalue(L, 1, ERROR);
-    lua_error(L);
-  }
-  grad__lua_check(L, status);
+  grad__callbacks_end(L, &h->callbacks, status);
 }
 
 static int minimizer_step(lua_State *L) {
-  handle *h = check_handle(L);
   bool running = false;
-  h->running = true;
-  const grad_status status = grad_minimizer_step(h->minimizer, &running);
-  check_run(L, h, status);
+  handle *h = begin_run(L);
+  end_run(L, h, grad_minimizer_step(h->minimizer, &running));
   lua_pushboolean(L, running);
   return 1;
 }
 
 static int minimizer_run(lua_State *L) {
-  handle *h = check_handle(L);
-  h->running = true;
-  const grad_status status = grad_minimizer_run(h->minimizer);
-  check_run(L, h, status);
+  handle *h = begin_run(L);
+  end_run(L, h, grad_minimizer_run(h->minimizer));
   return 0;
+}
+
+/* fit() -> covariance, standard errors, {variance, rank} */
+static int minimizer_fit(lua_State *L) {
+  handle *h = begin_run(L);
+  const int64_t shape[2] = {h->n, h->n};
+  double *covariance = grad__tensor_new(L, GRAD_F64, 2, shape)->data;
+  double *errors = grad__tensor_new(L, GRAD_F64, 1, shape)->data;
+  grad_fit fit;
+  end_run(L, h, grad_least_squares_fit(h->minimizer, covariance, errors, &fit));
+  lua_createtable(L, 0, 2);
+  grad__push_field_number(L, "variance", fit.variance);
+  grad__push_field_integer(L, "rank", fit.rank);
+  return 3;
 }
 
 static int minimizer_result(lua_State *L) {
@@ -313,21 +253,20 @@ static int minimizer_result(lua_State *L) {
   grad_minimize_result r;
   grad_minimizer_result(h->minimizer, &r);
   lua_createtable(L, 0, 14);
-  push_vector(L, r.x, h->n);
+  grad__push_vector(L, r.x, h->n);
   lua_setfield(L, -2, "x");
-  push_vector(L, r.gradient, h->n);
+  grad__push_vector(L, r.gradient, h->n);
   lua_setfield(L, -2, "grad");
   if (r.multipliers) {
-    push_vector(L, r.multipliers, h->constraints);
+    grad__push_vector(L, r.multipliers, h->constraints);
     lua_setfield(L, -2, "multipliers");
   }
-  set_number(L, "f", r.f);
-  set_number(L, "gradient_norm", r.gradient_norm);
-  set_number(L, "violation", r.violation);
-  set_number(L, "seconds", r.seconds);
-  lua_pushinteger(L, r.iterations);
-  lua_setfield(L, -2, "iterations");
-  push_counts(L, &r.evaluations);
+  grad__push_field_number(L, "f", r.f);
+  grad__push_field_number(L, "gradient_norm", r.gradient_norm);
+  grad__push_field_number(L, "violation", r.violation);
+  grad__push_field_number(L, "seconds", r.seconds);
+  grad__push_field_integer(L, "iterations", r.iterations);
+  grad__push_counts(L, &r.evaluations);
   lua_setfield(L, -2, "evaluations");
   lua_pushboolean(L, r.converged);
   lua_setfield(L, -2, "converged");
@@ -346,7 +285,7 @@ static int minimizer_state(lua_State *L) {
   for (int64_t i = 0;; i++) {
     const grad_state_array array = grad_minimizer_state(h->minimizer, i);
     if (!array.name) return 1;
-    push_vector(L, array.data, array.count);
+    grad__push_vector(L, array.data, array.count);
     lua_setfield(L, -2, array.name);
   }
 }
@@ -373,6 +312,10 @@ static const grad_fn methods[] = {
      .doc = "one iteration; false when the run has ended",
      .call = minimizer_step},
     {.name = "run", .signature = "self", .doc = "steps until the run ends", .call = minimizer_run},
+    {.name = "fit",
+     .signature = "self -> covariance, errors, about",
+     .doc = "how well the data determine the parameters",
+     .call = minimizer_fit},
     {.name = "result",
      .signature = "self -> table",
      .doc = "the best point so far and how the run ended",
@@ -386,7 +329,8 @@ static const grad_fn rows[] = {
     {.name = "minimize",
      .signature = "x0, callbacks, {method, bounds, constraints, on_step, progress, tol, constraint_tol, "
                   "f_tol, x_tol, target, max_iter, max_eval, max_seconds, memory, "
-                  "initial_step, penalty, learning_rate, inner, line_search, cg_update} -> minimizer",
+                  "initial_step, penalty, learning_rate, inner, line_search, cg_update, loss, "
+                  "f_scale, geodesic} -> minimizer",
      .doc = "a minimizer of a function of one vector",
      .call = minimizer_new},
     GRAD_FN_END};

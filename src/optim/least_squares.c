@@ -57,7 +57,7 @@ grad_status grad_least_squares_fit(grad_minimizer *m, double *covariance, double
       for (int64_t k = 0; k < n; k++) qr.columns[k * rows + i] = scale[i] * j[i * n + k];
     grad__qr_factor(&qr);
     fit->rank = grad__qr_rank(&qr, DBL_EPSILON * (double)(rows > n ? rows : n));
-    fit->variance = rows > fit->rank ? vec_dot(rows, weighted, weighted) / (double)(rows - fit->rank) : VEC_NAN;
+    fit->variance = rows > fit->rank ? 2 * f / (double)(rows - fit->rank) : VEC_NAN;
     fill(&qr, fit->rank, fit->variance, inverse, result);
     if (covariance) vec_copy(n * n, result, covariance);
     for (int64_t i = 0; errors && i < n; i++) errors[i] = sqrt(result[i * (n + 1)]);

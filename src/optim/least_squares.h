@@ -7,7 +7,7 @@
 #include "optim/minimize.h"
 
 typedef struct grad_fit {
-  double variance; /* of a residual: |r|^2 / (residuals - rank), with the loss's weights; NaN when there are not more */
+  double variance; /* of a residual: 2 f / (residuals - rank); NaN when there are not more */
   int64_t rank;    /* of the Jacobian: fewer than n, and some parameters are not determined */
 } grad_fit;
 

@@ -1,0 +1,116 @@
+--- gl.root and gl.fixed_point: systems of equations in a number, a tensor or a nested table, with exact Jacobians. The
+--- solution is differentiable in the further arguments, and in whatever else the function captures.
+
+local gl = require "gradlua.core"
+local internal = require "gradlua.internal"
+local check = require "gradlua.check"
+local tree = require "gradlua.tree"
+local variables = require "gradlua.variables"
+
+local M = {}
+
+local known = { method = true, tol = true, x_tol = true, max_iter = true, memory = true, damping = true, on_step = true }
+
+--- Splits a trailing table of options off the further arguments: a plain table that has nothing but known options.
+local function split_options(...)
+  local args = table.pack(...)
+  local last = args[args.n]
+  if not tree.is_node(last) or next(last) == nil then return args, {} end
+  for key in pairs(last) do
+    if not known[key] then return args, {} end
+  end
+  args.n = args.n - 1
+  return args, last
+end
+
+--- The structure with concrete tensors, and whether any of it was traced.
+local function concrete(name, value)
+  local traced = false
+  local plain = tree.map(name, function(leaf)
+    if not gl.is_tensor(leaf) then return leaf end
+    local copy, was_traced = internal.roots.concrete(leaf)
+    traced = traced or was_traced
+    return copy
+  end, value)
+  return plain, traced
+end
+
+--- The value of the function as one vector.
+local function flatten(name, value)
+  local pieces = {}
+  tree.each(name, value, function(leaf)
+    if type(leaf) ~= "number" and not gl.is_tensor(leaf) then
+      check.fail(name, "the function must give numbers and tensors, not %s", type(leaf))
+    end
+    pieces[#pieces + 1] = type(leaf) == "number" and gl.tensor { leaf } or leaf:to("f64"):reshape(-1)
+  end)
+  if #pieces == 1 then return pieces[1] end
+  return gl.concat(pieces, 1)
+end
+
+--- Newton's step, as an expression of what x and F depend on. At a solution found as a constant, one step has the exact
+--- first derivatives and two have the exact ones up to the third order.
+local function newton_step(F, x)
+  local direction = gl.solve(gl.jacobian(F)(x), F(x):reshape(-1, 1))
+  return x - direction:reshape(-1)
+end
+
+local function solve(name, f, x0, is_fixed_point, ...)
+  check.kind(name, "the function", f, "function")
+  local args, options = split_options(...)
+  local start = concrete(name, x0)
+  local space = variables.layout(name, start)
+  local staged = false
+
+  local function with(arguments)
+    return function(vector) return flatten(name, f(space.unpack(vector), table.unpack(arguments, 1, args.n))) end
+  end
+  local plain_args = { n = args.n }
+  for i = 1, args.n do
+    local traced
+    plain_args[i], traced = concrete(name, args[i])
+    staged = staged or traced
+  end
+  local plain = with(plain_args)
+  local function value_of(compute)
+    return function(vector)
+      local value, traced = internal.roots.concrete(compute(vector))
+      staged = staged or traced
+      return value
+    end
+  end
+
+  local callbacks = { f = value_of(plain), jacobian = value_of(gl.jacobian(plain)) }
+  if options.on_step then
+    function callbacks.on_step(info)
+      info.x = space.unpack_plain(info.x)
+      return options.on_step(info)
+    end
+  end
+  local x, info = internal.roots.root(space.start, callbacks, is_fixed_point, options)
+  if not staged then return space.unpack_plain(x), info end
+
+  local F = with(args)
+  local residual = is_fixed_point and function(v) return v - F(v) end or F
+  return space.unpack(newton_step(residual, newton_step(residual, x))), info
+end
+
+--- The x with f(x, ...) = 0 nearest by from x0, and a table {converged, status, message, residual, method, iterations,
+--- evaluations}. f gives as many numbers as x has. The last argument may be options: method (hybrid, newton, broyden,
+--- anderson), tol (largest entry of f, 1e-10), x_tol, max_iter, memory, damping, on_step.
+---@param f function
+---@param x0 any
+---@return any x, table info
+function M.root(f, x0, ...)
+  return solve("root", f, x0, false, ...)
+end
+
+--- The x with g(x, ...) = x, by Anderson's acceleration; results and options as gl.root's (memory 0: plain iteration).
+---@param g function
+---@param x0 any
+---@return any x, table info
+function M.fixed_point(g, x0, ...)
+  return solve("fixed_point", g, x0, true, ...)
+end
+
+return M

@@ -1,0 +1,69 @@
+--- The variables of a solver: a number, a tensor or a nested table, flattened into one f64 vector and back.
+
+local gl = require "gradlua.core"
+local check = require "gradlua.check"
+local tree = require "gradlua.tree"
+
+local M = {}
+
+--- What turns the vector of variables into the structure of x0 and back: {n, start, unpack, unpack_plain, pack}.
+---@param name string the function to blame in errors
+function M.layout(name, x0)
+  local leaves, paths = tree.flatten(name, x0)
+  local at, parts, vectors = 0, {}, {}
+  for i, leaf in ipairs(leaves) do
+    local is_tensor = gl.is_tensor(leaf)
+    if not is_tensor and type(leaf) ~= "number" then
+      check.fail(name, "%s must be a number or a tensor, not %s", paths[i] == "" and "x0" or paths[i], type(leaf))
+    end
+    local count = is_tensor and leaf:numel() or 1
+    parts[i] = { first = at + 1, last = at + count, tensor = is_tensor, shape = is_tensor and leaf:shape(),
+      dtype = is_tensor and leaf:dtype() }
+    vectors[i] = is_tensor and leaf:to("f64"):reshape(count) or gl.tensor { leaf }
+    at = at + count
+  end
+  local self = { n = at, start = at == 0 and gl.zeros(0) or (#vectors == 1 and vectors[1] or gl.concat(vectors, 1)) }
+
+  local function part_of(vector, part)
+    local piece = part.first == 1 and part.last == at and vector or vector[{ { part.first, part.last } }]
+    piece = piece:reshape(part.shape or {})
+    return part.dtype and part.dtype ~= "f64" and piece:to(part.dtype) or piece
+  end
+
+  --- The structure with its pieces of the vector: tensors, and 0-d tensors for numbers.
+  function self.unpack(vector)
+    local i = 0
+    return tree.map(name, function()
+      i = i + 1
+      return part_of(vector, parts[i])
+    end, x0)
+  end
+
+  --- The same for a user: numbers are numbers.
+  function self.unpack_plain(vector)
+    local i = 0
+    return tree.map(name, function()
+      i = i + 1
+      local piece = part_of(vector, parts[i])
+      return parts[i].tensor and piece or piece:item()
+    end, x0)
+  end
+
+  --- The vector of a structure like x0, whose numbers may stand for whole tensors (bounds).
+  function self.pack(what, value)
+    local i = 0
+    local pieces = {}
+    tree.map(name, function(_, leaf)
+      i = i + 1
+      local part = parts[i]
+      local count = part.last - part.first + 1
+      if type(leaf) == "number" then leaf = gl.full({ count }, leaf) end
+      if not gl.is_tensor(leaf) or leaf:numel() ~= count then check.fail(name, "%s does not have the shape of x0", what) end
+      pieces[i] = leaf:to("f64"):reshape(count)
+    end, x0, value)
+    return #pieces == 1 and pieces[1] or gl.concat(pieces, 1)
+  end
+  return self
+end
+
+return M

@@ -1,0 +1,132 @@
+-- gl.least_squares, gl.root and gl.fixed_point: values, what they are given and give back, derivatives of solutions.
+
+local gl = require "gradlua"
+local support = require "tests.spec.support"
+local near, raises = support.near, support.raises
+
+describe("least_squares", function()
+  local t = gl.linspace(0, 4, 30)
+  local y = 2.5 * gl.exp(-1.3 * t) + 0.5
+
+  it("fits a nested table and tells how well it is determined", function()
+    local noise = 0.01 * gl.sin(37 * t)
+    local r = gl.least_squares(function(p) return p.a * gl.exp(-p.k * t) + p.c[1] - y - noise end, { a = 1, k = 1, c = gl.zeros(1) })
+    assert.is_true(r.converged, r.message)
+    assert.are.equal("lm", r.method)
+    near(2.5, r.x.a, 1e-2)
+    near(1.3, r.x.k, 1e-2)
+    near(0.5, r.x.c[1], 1e-2)
+    near(r.f, 0.5 * r.residual:square():sum():item(), 1e-12)
+    near(r.variance, 2 * r.f / 27, 1e-12)
+    assert.are.equal(3, r.rank)
+    near(math.sqrt(r.covariance[{ 1, 1 }]:item()), r.errors.a, 1e-12)
+    assert.is_true(r.errors.a > 1e-4 and r.errors.a < 0.02 and r.errors.c:numel() == 1)
+  end)
+
+  it("solves linear problems as lstsq does, with every method", function()
+    local A = gl.stack({ gl.ones(6), gl.arange(1, 6), gl.arange(1, 6):square() }, 2)
+    local b = gl.tensor { 1, 3, 2, 5, 4, 8 }
+    local want = gl.lstsq(A, b)
+    for _, method in ipairs { "lm", "trf", "gn" } do
+      local r = gl.least_squares(function(x) return A:matmul(x) - b end, gl.zeros(3), { method = method })
+      assert.is_true(r.converged, r.message)
+      near(want, r.x, 1e-9)
+      local variance = r.residual:square():sum():item() / 3
+      near(gl.inv(A:t():matmul(A)) * variance, r.covariance, 1e-8)
+    end
+  end)
+
+  it("keeps to bounds, and outliers from mattering", function()
+    local spoilt = y:clone()
+    spoilt[10] = 40
+    local function residual(p) return p[1] * gl.exp(-p[2] * t) + p[3] - spoilt end
+    local start = gl.tensor { 2.2, 1.1, 0.4 }
+    for _, loss in ipairs { "huber", "soft_l1", "cauchy", "arctan" } do
+      local r = gl.least_squares(residual, start, { loss = loss, f_scale = 0.1 })
+      near({ 2.5, 1.3, 0.5 }, r.x, 0.2)
+    end
+    local plain = gl.least_squares(residual, start)
+    assert.is_true((plain.x - gl.tensor { 2.5, 1.3, 0.5 }):abs():max():item() > 0.3)
+    local bounded = gl.least_squares(function(p) return p[1] * gl.exp(-p[2] * t) + p[3] - y end, start,
+      { bounds = { gl.tensor { 0, 0, 0.6 }, gl.tensor { 2, 5, 9 } } })
+    assert.are.equal("trf", bounded.method)
+    assert.is_true(bounded.converged, bounded.message)
+    near(0.6, bounded.x[3], 1e-9)
+  end)
+
+  it("refuses what it cannot use", function()
+    raises(function() gl.least_squares(function(p) return p end, 1, { los = "huber" }) end, "los", "loss")
+    raises(function() gl.least_squares(function(p) return p end, 1, { loss = "l1" }) end, "l1", "soft_l1")
+    raises(function() gl.least_squares(function() return "x" end, 1) end, "residual must be a tensor")
+    raises(function() gl.least_squares(3, 1) end, "r must be a function")
+  end)
+end)
+
+describe("root", function()
+  it("finds roots of numbers, tensors and nested tables with every method", function()
+    local function f(p) return { p.a ^ 2 + p.b:square():sum() - 6, p.b - p.a * gl.tensor { 1, 2 } } end
+    for _, method in ipairs { "newton", "hybrid", "broyden" } do
+      local x, info = gl.root(f, { a = 2, b = gl.tensor { 1, 1 } }, { method = method })
+      assert.is_true(info.converged, info.message)
+      assert.are.equal(method, info.method)
+      near(1, x.a, 1e-9)
+      near({ 1, 2 }, x.b, 1e-9)
+    end
+    near(math.sqrt(2), (gl.root(function(x) return x * x - 2 end, 1)), 1e-12)
+  end)
+
+  it("says when there is none", function()
+    local _, info = gl.root(function(x) return x * x + 1 end, 0.7)
+    assert.is_false(info.converged)
+    assert.is_truthy(info.message:find("not converged", 1, true))
+  end)
+
+  it("is differentiable in its arguments, to the third order", function()
+    local function square_root(a) return (gl.root(function(x, b) return x * x - b end, 1, a)) end
+    local g1 = gl.grad(square_root)
+    local g2 = gl.grad(g1)
+    local g3 = gl.grad(g2)
+    near(0.5 / math.sqrt(2), g1(2), 1e-12)
+    near(-0.25 * 2 ^ -1.5, g2(2), 1e-11)
+    near(0.375 * 2 ^ -2.5, g3(2), 1e-10)
+  end)
+
+  it("is differentiable in what the function captures, and in tensors", function()
+    local A = gl.tensor { { 3, 1 }, { 1, 2 } }
+    local function f(b)
+      local x = gl.root(function(v) return A:matmul(v) + v ^ 3 - b end, gl.zeros(2))
+      return x:square():sum()
+    end
+    assert.is_true(gl.gradcheck(f, gl.tensor { 1, -0.5 }))
+    assert.is_true(gl.gradcheck(f, gl.tensor { 1, -0.5 }, { order = 2 }))
+  end)
+
+  it("passes errors of the function on, and stops when asked", function()
+    raises(function() gl.root(function() error("no value here") end, 1) end, "no value here")
+    local steps = 0
+    local _, info = gl.root(function(x) return x ^ 3 - 8 end, 9, { on_step = function(i)
+      steps = steps + 1
+      return i.iteration == 2
+    end })
+    assert.are.equal("user", info.status)
+    assert.are.equal(3, steps)
+  end)
+end)
+
+describe("fixed_point", function()
+  it("finds them, and is differentiable", function()
+    local x, info = gl.fixed_point(gl.cos, 1)
+    near(0.7390851332151607, x, 1e-10)
+    assert.are.equal("anderson", info.method)
+    local function at(a) return (gl.fixed_point(function(v, b) return gl.cos(b * v) end, 1, a)) end
+    local v = 0.7390851332151607
+    near(-v * math.sin(v) / (1 + math.sin(v)), gl.grad(at)(1), 1e-9)
+  end)
+
+  it("needs fewer steps than plain iteration", function()
+    local function g(v) return 0.9 * gl.cos(v) + 0.05 * v:flip(1) end
+    local _, fast = gl.fixed_point(g, gl.linspace(0, 1, 20))
+    local _, plain = gl.fixed_point(g, gl.linspace(0, 1, 20), { memory = 0 })
+    assert.is_true(fast.converged and plain.converged and fast.iterations * 2 < plain.iterations)
+  end)
+end)
