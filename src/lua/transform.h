@@ -58,4 +58,8 @@ void grad__transform_match_leaf(lua_State *L, int leaf);
 void grad__transform_push_closure(lua_State *L, lua_CFunction f, int arg);
 void grad__transform_check_function(lua_State *L, int arg);
 
+/* Pushes a function of one tensor that gives the sparse Jacobian, or Hessian, of the function at stack index
+ * `function`. */
+void grad__sparse_push_closure(lua_State *L, int function, bool hessian, grad_jacobian_mode mode);
+
 #endif

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static const char *const modes[] = {"auto", "forward", "reverse", NULL};
+static const char *const modes[] = {"auto", "forward", "reverse", "sparse", NULL};
 
 /* Pushes a value of the structure of the chosen arguments (the first one's when there is one) whose leaves are
  * outputs[first], ... */
@@ -53,6 +53,10 @@ static int make_jacobian(lua_State *L) {
   int options = grad__options_at(L, 2);
   grad__transform_check_function(L, 1);
   int mode = grad__option_choice(L, options, "mode", modes, 0);
+  if (mode == 3) {
+    grad__sparse_push_closure(L, 1, false, GRAD_JACOBIAN_AUTO);
+    return 1;
+  }
   lua_pushvalue(L, 1);
   grad__option_push(L, options, "argnum");
   grad__argnums_push(L, lua_gettop(L));

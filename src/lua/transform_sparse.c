@@ -1,0 +1,264 @@
+/* transform_sparse.c: sparse Jacobians and Hessians as objects: pattern and colouring once, values at any point. */
+#include <string.h>
+
+#include "fn/sparse.h"
+#include "lua/transform.h"
+
+static const char name[] = "gradlua.sparse";
+
+/* The userdata; user values: 1 the list of the program's inputs (the first is the point), 2 the point's tensor or
+ * number. */
+typedef struct sparse {
+  grad_sparse *s;
+  grad_program *p;
+  double *scalars;
+  int32_t nscalars;
+  grad_ctx *ctx;
+} sparse;
+enum { UV_INPUTS = 1 };
+
+static int sparse_gc(lua_State *L) {
+  sparse *s = lua_touserdata(L, 1);
+  if (!s->ctx) return 0;
+  grad__sparse_free(s->s);
+  grad__program_release(s->p);
+  grad__free(s->ctx, s->scalars, (size_t)s->nscalars * sizeof *s->scalars);
+  *s = (sparse){0};
+  return 0;
+}
+
+static sparse *check(lua_State *L) { return luaL_checkudata(L, 1, name); }
+
+/* Pushes a userdata with the arrays of the inputs in the list at `list`; they must be concrete. */
+static const grad_array **push_arrays(lua_State *L, int list) {
+  lua_Integer n = (lua_Integer)lua_rawlen(L, list);
+  const grad_array **in = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *in, 0);
+  for (lua_Integer i = 0; i < n; i++) {
+    lua_rawgeti(L, list, i + 1);
+    const grad_tensor *x = grad__tensor_to(L, -1);
+    if (grad__tensor_is_traced(x))
+      grad__lua_error(L, "cannot be used inside a transform: the function depends on a traced value");
+    in[i] = &x->array;
+    lua_pop(L, 1);
+  }
+  return in;
+}
+
+static void copy_scalars(lua_State *L, sparse *s, const grad_trace *t) {
+  if (t->p->nscalars == 0) return;
+  size_t bytes = (size_t)t->p->nscalars * sizeof *s->scalars;
+  s->scalars = grad__alloc(s->ctx, bytes);
+  if (!s->scalars) grad__lua_check(L, s->ctx->status);
+  memcpy(s->scalars, t->scalars, bytes);
+  s->nscalars = t->p->nscalars;
+}
+
+/* One tensor in, one out; upvalue 5 tells whether the Hessian is wanted, 6 the mode. */
+static int finish(lua_State *L, int status, lua_KContext context) {
+  (void)status;
+  int n = (int)context;
+  bool hessian = lua_toboolean(L, lua_upvalueindex(GRAD_UP_OWN));
+  grad_jacobian_mode mode = (grad_jacobian_mode)lua_tointeger(L, lua_upvalueindex(GRAD_UP_OWN + 1));
+  grad_trace *t = lua_touserdata(L, n + GRAD_AT_TRACE);
+  if (grad__transform_nleaves(L, n) != 1) grad__lua_error(L, "the argument must be one tensor or number");
+  if (hessian)
+    grad__transform_scalar_output(L, n);
+  else if (grad__transform_tree_output(L, n) != 1)
+    grad__lua_error(L, "the function must return one tensor");
+  grad__trace_end(t);
+  grad__lua_check(L, t->p->status);
+  sparse *s = lua_newuserdatauv(L, sizeof *s, 1);
+  *s = (sparse){.ctx = grad__lua_ctx(L)};
+  luaL_setmetatable(L, name);
+  s->p = t->p;
+  grad__program_retain(s->p);
+  copy_scalars(L, s, t);
+  grad__trace_push_inputs(L, t);
+  lua_pushvalue(L, -1);
+  lua_setiuservalue(L, -3, UV_INPUTS);
+  const grad_array **in = push_arrays(L, lua_gettop(L));
+  grad__lua_check(L, hessian ? grad__sparse_hessian(s->p, 0, in, s->scalars, &s->s)
+                             : grad__sparse_jacobian(s->p, 0, 0, mode, in, s->scalars, &s->s));
+  lua_settop(L, lua_gettop(L) - 2);
+  return 1;
+}
+
+static int call(lua_State *L) { return grad__transform_call(L, lua_gettop(L), NULL, finish); }
+
+void grad__sparse_push_closure(lua_State *L, int function, bool hessian, grad_jacobian_mode mode) {
+  lua_pushvalue(L, function);
+  lua_createtable(L, 1, 0);
+  lua_pushinteger(L, 1);
+  lua_rawseti(L, -2, 1);
+  lua_pushboolean(L, hessian);
+  lua_pushinteger(L, mode);
+  grad__lua_push_function(L, call, grad__lua_fn(L), 4);
+}
+
+static int return_all(lua_State *L, int status, lua_KContext base) {
+  (void)status;
+  return lua_gettop(L) - (int)base;
+}
+
+/* f, x, options */
+static int make(lua_State *L, bool hessian) {
+  static const char *const modes[] = {"auto", "forward", "reverse", NULL};
+  int options = grad__options_at(L, 3);
+  grad__transform_check_function(L, 1);
+  int mode = hessian ? 0 : grad__option_choice(L, options, "mode", modes, 0);
+  grad__sparse_push_closure(L, 1, hessian, (grad_jacobian_mode)mode);
+  lua_pushvalue(L, 2);
+  int base = lua_gettop(L) - 2;
+  lua_callk(L, 1, 1, base, return_all);
+  return 1;
+}
+
+static int sparse_jacobian(lua_State *L) { return make(L, false); }
+static int sparse_hessian(lua_State *L) { return make(L, true); }
+
+/* --- the object */
+
+/* Pushes an array of it as a tensor that shares the memory; positions are copied, counted from 1. */
+static void push_shared(lua_State *L, const grad_array *a) {
+  grad_array *to = grad__tensor_push_empty(L);
+  *to = *a;
+  grad__array_retain(to);
+}
+
+static void push_positions(lua_State *L, const grad_array *a) {
+  grad_array *to = grad__tensor_push_copy(L, a, GRAD_I64);
+  int64_t n = grad__array_numel(to), *at = to->data;
+  for (int64_t i = 0; i < n; i++) at[i]++;
+}
+
+static bool push_field(lua_State *L, const grad_sparse *s, const char *field) {
+  if (strcmp(field, "values") == 0)
+    push_shared(L, &s->values);
+  else if (strcmp(field, "value") == 0)
+    push_shared(L, &s->value);
+  else if (strcmp(field, "row") == 0)
+    push_positions(L, &s->row);
+  else if (strcmp(field, "col") == 0)
+    push_positions(L, &s->col);
+  else if (strcmp(field, "indptr") == 0)
+    push_positions(L, &s->indptr);
+  else if (strcmp(field, "nnz") == 0)
+    lua_pushinteger(L, grad__array_numel(&s->values));
+  else if (strcmp(field, "colors") == 0)
+    lua_pushinteger(L, s->ncolors);
+  else if (strcmp(field, "mode") == 0)
+    lua_pushstring(L, s->mode == GRAD_JACOBIAN_REVERSE ? "reverse" : "forward");
+  else
+    return false;
+  return true;
+}
+
+static int index_field(lua_State *L) {
+  const grad_sparse *s = check(L)->s;
+  const char *field = luaL_checkstring(L, 2);
+  if (push_field(L, s, field)) return 1;
+  if (strcmp(field, "shape") == 0) {
+    lua_createtable(L, 2, 0);
+    lua_pushinteger(L, s->pattern.rows);
+    lua_rawseti(L, -2, 1);
+    lua_pushinteger(L, s->pattern.cols);
+    lua_rawseti(L, -2, 2);
+    return 1;
+  }
+  lua_getmetatable(L, 1);
+  lua_getfield(L, -1, field);
+  return 1;
+}
+
+static int dense(lua_State *L) {
+  const sparse *s = check(L);
+  grad_array *out = grad__tensor_push_empty(L);
+  grad__lua_check(L, grad__sparse_dense(s->s, out));
+  grad__tensor_made(L, out);
+  return 1;
+}
+
+static int matmul(lua_State *L) {
+  const sparse *s = check(L);
+  const grad_tensor *x = grad__tensor_check_concrete(L, 2, "the vector");
+  grad_array *out = grad__tensor_push_empty(L);
+  grad__lua_check(L, grad__sparse_matmul(s->s, &x->array, out));
+  grad__tensor_made(L, out);
+  return 1;
+}
+
+static int update(lua_State *L) {
+  sparse *s = check(L);
+  const grad_type *type = grad__type(s->p, s->p->inputs[0]);
+  char a[160], b[160];
+  if (lua_type(L, 2) == LUA_TNUMBER) {
+    grad__tensor_push_number(L, lua_tonumber(L, 2));
+    lua_replace(L, 2);
+  }
+  const grad_tensor *x = grad__tensor_check_concrete(L, 2, "the point");
+  const grad_type given = {x->array.shape, x->array.dtype, x->array.ndim};
+  if (!grad__type_equal(type, &given))
+    grad__lua_error(L, "the point must be %s as before, got %s", grad__type_text(type, a, sizeof a),
+                    grad__type_text(&given, b, sizeof b));
+  lua_settop(L, 2);
+  lua_getiuservalue(L, 1, UV_INPUTS);
+  lua_pushvalue(L, 2);
+  lua_rawseti(L, 3, 1);
+  grad__lua_check(L, grad__sparse_update(s->s, push_arrays(L, 3), s->scalars));
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* A picture of the pattern when it is small, and the numbers. */
+static int to_text(lua_State *L) {
+  enum { SHOWN = 64 };
+  const grad_sparse *s = check(L)->s;
+  luaL_Buffer buffer;
+  luaL_buffinit(L, &buffer);
+  char line[160];
+  snprintf(line, sizeof line, "sparse %lld x %lld, %lld entries, %d colors, %s mode", (long long)s->pattern.rows,
+           (long long)s->pattern.cols, (long long)grad__array_numel(&s->values), (int)s->ncolors,
+           s->mode == GRAD_JACOBIAN_REVERSE ? "reverse" : "forward");
+  luaL_addstring(&buffer, line);
+  if (s->pattern.rows <= SHOWN && s->pattern.cols <= SHOWN) {
+    const int64_t *start = s->indptr.data, *col = s->col.data;
+    for (int64_t i = 0; i < s->pattern.rows; i++) {
+      char row[SHOWN + 1];
+      memset(row, '.', SHOWN);
+      for (int64_t k = start[i]; k < start[i + 1]; k++) row[col[k]] = '*';
+      luaL_addchar(&buffer, '\n');
+      luaL_addlstring(&buffer, row, (size_t)s->pattern.cols);
+    }
+  }
+  luaL_pushresult(&buffer);
+  return 1;
+}
+
+#define SPARSE_RESULT "a sparse matrix: fields shape nnz colors row col indptr values, methods dense matmul update"
+static const grad_fn rows[] = {
+    {.name = "sparse_jacobian",
+     .signature = "f, x [, {mode = \"auto\"}] -> sparse",
+     .doc = "the Jacobian where it is not zero; " SPARSE_RESULT,
+     .call = sparse_jacobian},
+    {.name = "sparse_hessian",
+     .signature = "f, x -> sparse",
+     .doc = "the Hessian where it is not zero; " SPARSE_RESULT,
+     .call = sparse_hessian},
+    GRAD_FN_END,
+};
+
+static const grad_fn methods[] = {
+    {.name = "__index", .call = index_field},
+    {.name = "__tostring", .call = to_text},
+    {.name = "__gc", .call = sparse_gc},
+    {.name = "dense", .signature = "-> tensor", .doc = "the matrix with its zeros", .call = dense},
+    {.name = "matmul", .signature = "v -> tensor", .doc = "the product with a vector or matrix", .call = matmul},
+    {.name = "update", .signature = "x -> self", .doc = "the values at another point", .call = update},
+    GRAD_FN_END,
+};
+
+void grad__open_transform_sparse(lua_State *L) {
+  grad__lua_register(L, rows);
+  grad__lua_metatable(L, name, methods);
+  lua_pop(L, 1);
+}
