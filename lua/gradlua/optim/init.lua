@@ -260,4 +260,7 @@ for rule_name in pairs(known) do
   M[rule_name] = function(params, options) return make(rule_name, params, options) end
 end
 
+local second_order = require "gradlua.optim.second_order"
+M.lbfgs, M.natural = second_order.lbfgs, second_order.natural
+
 return M
