@@ -36,7 +36,7 @@ describe("gl.sparse_jacobian", function()
 
   it("says what is wrong", function()
     raises(function() S:update(gl.ones(4)) end, "f64 5", "f64 4")
-    raises(function() gl.sparse_jacobian(f, { x, x }) end, "one tensor")
+    raises(function() gl.sparse_jacobian(function(p) return p[1] * p[2] end, { x, x }) end, "one tensor")
     raises(function() gl.grad(function(y) return gl.sparse_jacobian(function(z) return z * y end, x).values:sum() end)(x) end,
       "inside a transform")
   end)
