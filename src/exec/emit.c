@@ -21,6 +21,7 @@ static grad_status emit_region(grad_planner *pl, grad_code *code, grad_region *g
     int64_t at = 0;
     const int32_t end = grad__emit_stretch(e, m, &at);
     if (end - m < LEAST_STRETCH) {
+      grad__emit_not(e, m);
       coded[count++] = g->micros[m++];
       continue;
     }
@@ -28,13 +29,18 @@ static grad_status emit_region(grad_planner *pl, grad_code *code, grad_region *g
     m = end;
     any = true;
   }
+  if (any) grad__emitter_finish(e);
   if (any) g->coded = coded;
   g->ncoded = count;
   return GRAD_OK;
 }
 
-/* Offsets become addresses. */
-static void finish_region(grad_region *g, const grad_code *code) {
+/* Offsets become addresses; without executable memory the region is interpreted. */
+static void finish_region(grad_region *g, const grad_code *code, bool runs) {
+  if (!runs) {
+    g->coded = NULL;
+    for (int32_t i = 0; i < g->nfills; i++) g->fills[i].do_.load->most = 0;
+  }
   for (int32_t m = 0; g->coded && m < g->ncoded; m++) {
     grad_micro *micro = &g->coded[m];
     if (micro->kind == GRAD_MICRO_CODE)
@@ -57,10 +63,7 @@ grad_status grad__emit_plan(grad_planner *pl) {
   const bool runs = grad__code_map(code);
   for (int32_t s = 0; s < plan->nsteps; s++) {
     const grad_loop *loop = plan->steps[s].loop;
-    for (int32_t k = 0; loop && k < loop->nregions; k++) {
-      if (!runs) loop->regions[k]->coded = NULL;
-      finish_region(loop->regions[k], code);
-    }
+    for (int32_t k = 0; loop && k < loop->nregions; k++) finish_region(loop->regions[k], code, runs);
   }
   return GRAD_OK;
 }

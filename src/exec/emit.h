@@ -16,5 +16,9 @@ grad_status grad__emit_plan(grad_planner *pl);
 typedef struct grad_emitter grad_emitter;
 grad_emitter *grad__emitter_new(grad_planner *pl, grad_code *code, const grad_region *region); /* NULL: ENOMEM */
 int32_t grad__emit_stretch(grad_emitter *e, int32_t from, int64_t *at);
+/* A micro stays with the interpreter. */
+void grad__emit_not(grad_emitter *e, int32_t micro);
+/* The whole region is done: repeated numbers that only code reads need not fill a block. */
+void grad__emitter_finish(grad_emitter *e);
 
 #endif

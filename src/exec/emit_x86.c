@@ -41,6 +41,7 @@ struct grad_emitter {
   int8_t *at;         /* by operand: its vector or mask register */
   int8_t *pointer;    /* by operand: index of its pointer register, MOST_POINTERS: in the table */
   bool *invariant;    /* by operand: one number, repeated */
+  bool *whole;        /* by operand: read as a block */
   bool *in_memory;    /* by operand: may be read again from its place */
   uint8_t *narrow;    /* by scratch register of the region: the narrowest element read from it in this stretch */
   int32_t from, to;   /* the stretch */
@@ -126,6 +127,7 @@ static int read_operand(grad_emitter *e, int32_t operand, int32_t micro) {
   if (o->kind == GRAD_OPERAND_REGISTER && (e->narrow[o->reg] == 0 || o->size < e->narrow[o->reg]))
     e->narrow[o->reg] = o->size;
   e->in_memory[operand] = true;
+  e->whole[operand] |= !e->v.out.dry;
   if (is_mask(e, operand)) {
     grad__x86_packed_load_mask(&e->v, reg, place_of(e, operand));
   } else {
@@ -310,6 +312,18 @@ int32_t grad__emit_stretch(grad_emitter *e, int32_t from, int64_t *at) {
   return e->to;
 }
 
+void grad__emit_not(grad_emitter *e, int32_t micro) {
+  for (int k = 0; k < 3; k++) e->whole[e->region->micros[micro].in[k]] = true;
+}
+
+void grad__emitter_finish(grad_emitter *e) {
+  const grad_region *g = e->region;
+  for (int32_t i = 0; i < g->nfills; i++) {
+    const int32_t o = g->fills[i].out;
+    if (e->invariant[o] && !e->whole[o]) g->fills[i].do_.load->most = 64 / g->operands[o].size;
+  }
+}
+
 static void find_reads(grad_emitter *e) {
   const grad_region *g = e->region;
   for (int32_t o = 0; o < g->noperands; o++) e->last[o] = -1;
@@ -335,9 +349,11 @@ grad_emitter *grad__emitter_new(grad_planner *pl, grad_code *code, const grad_re
   e->at = grad__planner_alloc(pl, operands, 1);
   e->pointer = grad__planner_alloc(pl, operands, 1);
   e->invariant = grad__planner_alloc(pl, operands, sizeof *e->invariant);
+  e->whole = grad__planner_alloc(pl, operands, sizeof *e->whole);
   e->in_memory = grad__planner_alloc(pl, operands, sizeof *e->in_memory);
   e->narrow = grad__planner_alloc(pl, (size_t)region->nregs + 1, 1);
-  if (!e->next || !e->last || !e->upcoming || !e->at || !e->pointer || !e->invariant || !e->in_memory || !e->narrow)
+  if (!e->next || !e->last || !e->upcoming || !e->at || !e->pointer || !e->invariant || !e->whole || !e->in_memory ||
+      !e->narrow)
     return NULL;
   grad__x86_packed_init(&e->v, code, pl->ctx->simd >= GRAD_SIMD_AVX512);
   e->region = region;

@@ -60,6 +60,7 @@ typedef struct grad_operand {
 typedef struct grad_load {
   grad_layout layout;
   int32_t value;
+  int32_t most; /* copies that are read of a repeated number; 0: as many as there are positions */
   uint8_t size;
   grad_place place;
 } grad_load;

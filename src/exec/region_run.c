@@ -216,7 +216,8 @@ static void run_micros(const chunk_run *c, const grad_micro *micros, int32_t cou
     case GRAD_MICRO_LOAD: {
       const grad_load *load = m->do_.load;
       const int64_t from = is_local(load->place) ? pos - c->origin : pos;
-      grad__layout_gather(&load->layout, load->size, memory_at(c, load->place), from, n, ptr[m->out]);
+      const int64_t copies = load->most > 0 && load->most < n ? load->most : n;
+      grad__layout_gather(&load->layout, load->size, memory_at(c, load->place), from, copies, ptr[m->out]);
       break;
     }
     case GRAD_MICRO_REDUCE:

@@ -65,7 +65,7 @@ static grad_program *make(grad_ctx *ctx, const recipe *w) {
 }
 
 static double number(random_source *r) {
-  static const double odd[] = {0, -0.0, 1, -1, NAN, INFINITY, -INFINITY, 1e-310, 1e300, 0.5, 2.5, -2.5};
+  static const double odd[] = {0, -0.0, 1, -1, (double)NAN, HUGE_VAL, -HUGE_VAL, 1e-310, 1e300, 0.5, 2.5, -2.5};
   const int k = random_below(r, 40);
   return k < 12 ? odd[k] : 6 * random_unit(r) - 3;
 }
