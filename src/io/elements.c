@@ -44,15 +44,16 @@ static float from_f16(uint16_t h) {
 
 static float from_bf16(uint16_t h) { return float_of_bits((uint32_t)h << 16); }
 
-static uint64_t bits_at(const unsigned char *at, size_t size, bool big) {
+static inline uint64_t bits_at(const unsigned char *at, size_t size, bool big) {
   uint64_t x = 0;
   for (size_t i = 0; i < size; i++) x = x << 8 | at[big ? i : size - 1 - i];
   return x;
 }
 
-#define EACH(type, convert)                                                                                            \
+/* `bytes` is a constant, so that reading them becomes one load. */
+#define EACH(type, bytes, convert)                                                                                     \
   for (int64_t i = 0; i < n; i++) {                                                                                    \
-    const uint64_t bits = bits_at((const unsigned char *)from + i * (int64_t)size, size, big);                         \
+    const uint64_t bits = bits_at((const unsigned char *)from + i * (bytes), bytes, big);                              \
     ((type *)to)[i] = (type)(convert);                                                                                 \
   }                                                                                                                    \
   return true
@@ -68,37 +69,32 @@ static bool convert_u64(bool big, int64_t n, const void *from, int64_t *to) {
 }
 
 bool grad__elements_convert(grad_element element, bool big, int64_t n, const void *from, void *to) {
-  const size_t size = kinds[element].size;
   switch (element) {
   case GRAD_ELEMENT_BOOL:
-    EACH(uint8_t, bits != 0);
+    EACH(uint8_t, 1, bits != 0);
   case GRAD_ELEMENT_U8:
+    EACH(int64_t, 1, bits);
+  case GRAD_ELEMENT_I8:
+    EACH(int64_t, 1, (int8_t)bits);
   case GRAD_ELEMENT_U16:
+    EACH(int64_t, 2, bits);
+  case GRAD_ELEMENT_I16:
+    EACH(int64_t, 2, (int16_t)bits);
   case GRAD_ELEMENT_U32:
-    EACH(int64_t, bits);
+    EACH(int64_t, 4, bits);
+  case GRAD_ELEMENT_I32:
+    EACH(int64_t, 4, (int32_t)bits);
   case GRAD_ELEMENT_U64:
     return convert_u64(big, n, from, to);
-  case GRAD_ELEMENT_I8:
-    EACH(int64_t, (int8_t)bits);
-  case GRAD_ELEMENT_I16:
-    EACH(int64_t, (int16_t)bits);
-  case GRAD_ELEMENT_I32:
-    EACH(int64_t, (int32_t)bits);
   case GRAD_ELEMENT_F16:
-    EACH(float, from_f16((uint16_t)bits));
+    EACH(float, 2, from_f16((uint16_t)bits));
   case GRAD_ELEMENT_BF16:
-    EACH(float, from_bf16((uint16_t)bits));
-  case GRAD_ELEMENT_I64:
+    EACH(float, 2, from_bf16((uint16_t)bits));
   case GRAD_ELEMENT_F32:
+    EACH(uint32_t, 4, bits);
+  case GRAD_ELEMENT_I64:
   case GRAD_ELEMENT_F64:
     break;
   }
-  if (!big) {
-    if (n > 0) memcpy(to, from, (size_t)n * size);
-    return true;
-  }
-  if (size == 4) {
-    EACH(uint32_t, bits);
-  }
-  EACH(uint64_t, bits);
+  EACH(uint64_t, 8, bits);
 }

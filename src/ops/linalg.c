@@ -88,25 +88,38 @@ grad_status grad__infer_like(grad_infer *a, int k, grad_dtype dtype, int tail, c
 
 /* --- evaluation */
 
-static grad_array packed(const grad_items *w, bool columns, void *data) {
-  const int64_t rows = w->item.shape[0];
-  grad_array a;
-  grad__array_wrap(&a, data, (grad_dtype)w->item.dtype, w->item.ndim, w->item.shape);
-  if (columns) {
-    a.strides[0] = 1;
-    a.strides[1] = rows;
+/* Copies between the present matrix and packed memory. Matrices of a few elements, of which a batch may hold very many,
+ * are copied here: grad__array_copy looks for the best way first. */
+static void copy_packed(const grad_items *w, bool columns, void *memory, bool load) {
+  enum { SMALL = 64 };
+  const int64_t rows = w->item.shape[0], cols = w->item.shape[1];
+  const int64_t row = columns ? 1 : cols, col = columns ? rows : 1;
+  if (rows * cols > SMALL) {
+    grad_array packed;
+    grad__array_wrap(&packed, memory, (grad_dtype)w->item.dtype, 2, w->item.shape);
+    packed.strides[0] = row;
+    packed.strides[1] = col;
+    grad__array_copy(load ? &packed : &w->item, load ? &w->item : &packed);
+    return;
   }
-  return a;
+  const size_t size = grad__dtype_size((grad_dtype)w->item.dtype);
+  for (int64_t i = 0; i < rows; i++) {
+    for (int64_t j = 0; j < cols; j++) {
+      char *const in = (char *)memory + (i * row + j * col) * (int64_t)size;
+      char *const out = (char *)w->item.data + (i * w->item.strides[0] + j * w->item.strides[1]) * (int64_t)size;
+      if (size == sizeof(double)) {
+        memcpy(load ? in : out, load ? out : in, sizeof(double));
+      } else {
+        memcpy(load ? in : out, load ? out : in, sizeof(float));
+      }
+    }
+  }
 }
 
-void grad__item_load(const grad_items *w, bool columns, void *to) {
-  const grad_array target = packed(w, columns, to);
-  grad__array_copy(&target, &w->item);
-}
+void grad__item_load(const grad_items *w, bool columns, void *to) { copy_packed(w, columns, to, true); }
 
 void grad__item_store(const grad_items *w, bool columns, const void *from) {
-  const grad_array source = packed(w, columns, (void *)(uintptr_t)from);
-  grad__array_copy(&w->item, &source);
+  copy_packed(w, columns, (void *)(uintptr_t)from, false);
 }
 
 bool grad__item_is_finite(const grad_items *w) {
