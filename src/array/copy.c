@@ -94,14 +94,26 @@ static int transposed_axis(const grad_array *to, const grad_array *from) {
   return -1;
 }
 
+/* Runs of a few elements cost more than steps: a narrow plane is copied column by column. */
+static plane turned_if_narrow(plane p) {
+  enum { NARROW = 8 };
+  if (p.cols >= NARROW || p.rows <= p.cols) return p;
+  return (plane){.rows = p.cols,
+                 .cols = p.rows,
+                 .to_row = p.to_col,
+                 .to_col = p.to_row,
+                 .from_row = p.from_col,
+                 .from_col = p.from_row};
+}
+
 static void copy_transposed(const grad_array *to, const grad_array *from, int axis, grad_copier copy) {
   const int last = to->ndim - 1;
-  const plane p = {.rows = to->shape[axis],
-                   .cols = to->shape[last],
-                   .to_row = to->strides[axis],
-                   .to_col = to->strides[last],
-                   .from_row = from->strides[axis],
-                   .from_col = from->strides[last]};
+  const plane p = turned_if_narrow((plane){.rows = to->shape[axis],
+                                           .cols = to->shape[last],
+                                           .to_row = to->strides[axis],
+                                           .to_col = to->strides[last],
+                                           .from_row = from->strides[axis],
+                                           .from_col = from->strides[last]});
   grad_array outer_to, outer_from;
   grad__view_drop(to, last, 0, &outer_to);
   grad__view_drop(&outer_to, axis, 0, &outer_to);
