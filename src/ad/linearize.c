@@ -59,14 +59,15 @@ static void find_residuals(split *c, const bool *wrt, int32_t nlin) {
     c->linear[v] = true;
     c->tangents_in[c->nin++] = v;
   }
-  grad__mark_linear(p, p->ninstrs, c->linear);
+  const int32_t ninstrs = p->ninstrs; /* zeros written out below come after */
+  grad__mark_linear(p, ninstrs, c->linear);
   for (int32_t i = 0; i < nlin; i++) {
     if (!grad__type_is_float(grad__type(src, src->outputs[i]))) continue;
     const grad_id v = grad__push_tangent_of(&c->s, src->outputs[i]);
     c->tangents_out[c->nout++] = v;
     if (c->s.tangent[src->outputs[i]] != GRAD_NONE) use_value(c, v);
   }
-  for (int32_t i = p->ninstrs - 1; i >= 0; i--) {
+  for (int32_t i = ninstrs - 1; i >= 0; i--) {
     const grad_instr *ins = &p->instrs[i];
     for (int32_t k = 0; c->live[i] && k < ins->nin; k++) use_value(c, ins->in[k]);
   }
