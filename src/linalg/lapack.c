@@ -63,7 +63,7 @@ static void find_symbols(void) {
   }
 }
 
-/* The library, and that extents and workspace fit its 32-bit integers. */
+/* The library, and that extents and workspace fit its 32-bit integers. Polls for an interrupt, for batches. */
 static grad_status ready(grad_ctx *ctx, int64_t largest, int64_t work) {
   if (largest > INT_MAX || work > INT_MAX) {
     return grad__fail(ctx, GRAD_EUNSUPPORTED, "a matrix with an extent of %" PRId64 " is too large to be factored",
@@ -72,7 +72,7 @@ static grad_status ready(grad_ctx *ctx, int64_t largest, int64_t work) {
   const grad_status status = grad__blas_library_load(ctx);
   if (status) return status;
   pthread_once(&once, find_symbols);
-  if (lapack.complete) return GRAD_OK;
+  if (lapack.complete) return grad__interrupted(ctx);
   return grad__fail(ctx, GRAD_EUNSUPPORTED, "the BLAS library that was found has no LAPACK: install OpenBLAS with it");
 }
 
