@@ -60,6 +60,6 @@ void grad__transform_check_function(lua_State *L, int arg);
 
 /* Pushes a function of one tensor that gives the sparse Jacobian, or Hessian, of the function at stack index
  * `function`. */
-void grad__sparse_push_closure(lua_State *L, int function, bool hessian, grad_jacobian_mode mode);
+void grad__sparse_push_closure(lua_State *L, int function, bool hessian);
 
 #endif

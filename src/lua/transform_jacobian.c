@@ -54,7 +54,7 @@ static int make_jacobian(lua_State *L) {
   grad__transform_check_function(L, 1);
   int mode = grad__option_choice(L, options, "mode", modes, 0);
   if (mode == 3) {
-    grad__sparse_push_closure(L, 1, false, GRAD_JACOBIAN_AUTO);
+    grad__sparse_push_closure(L, 1, false);
     return 1;
   }
   lua_pushvalue(L, 1);

@@ -1,4 +1,7 @@
-/* transform_sparse.c: sparse Jacobians and Hessians as objects: pattern and colouring once, values at any point. */
+/* transform_sparse.c: sparse Jacobians and Hessians as objects: pattern and colouring once, values at any point.
+ *
+ * The function is traced again at every update. While it does the same things, pattern, colours and plan are reused;
+ * when it takes another path, they are found anew. */
 #include <string.h>
 
 #include "fn/sparse.h"
@@ -6,28 +9,32 @@
 
 static const char name[] = "gradlua.sparse";
 
-/* The userdata; user values: 1 the list of the program's inputs (the first is the point), 2 the point's tensor or
- * number. */
+/* The userdata; its user value is the function. */
 typedef struct sparse {
   grad_sparse *s;
-  grad_program *p;
-  double *scalars;
-  int32_t nscalars;
-  grad_ctx *ctx;
+  grad_program *p; /* the trace that s was made from */
+  bool hessian;
+  grad_jacobian_mode mode; /* as asked for */
 } sparse;
-enum { UV_INPUTS = 1 };
+enum { UV_FUNCTION = 1 };
 
-static int sparse_gc(lua_State *L) {
-  sparse *s = lua_touserdata(L, 1);
-  if (!s->ctx) return 0;
+static void drop(sparse *s) {
   grad__sparse_free(s->s);
   grad__program_release(s->p);
-  grad__free(s->ctx, s->scalars, (size_t)s->nscalars * sizeof *s->scalars);
-  *s = (sparse){0};
+  s->s = NULL;
+  s->p = NULL;
+}
+
+static int sparse_gc(lua_State *L) {
+  drop(lua_touserdata(L, 1));
   return 0;
 }
 
-static sparse *check(lua_State *L) { return luaL_checkudata(L, 1, name); }
+static sparse *check(lua_State *L) {
+  sparse *s = luaL_checkudata(L, 1, name);
+  if (!s->s) grad__lua_error(L, "this sparse matrix has no values: its last update failed");
+  return s;
+}
 
 /* Pushes a userdata with the arrays of the inputs in the list at `list`; they must be concrete. */
 static const grad_array **push_arrays(lua_State *L, int list) {
@@ -44,60 +51,75 @@ static const grad_array **push_arrays(lua_State *L, int list) {
   return in;
 }
 
-static void copy_scalars(lua_State *L, sparse *s, const grad_trace *t) {
-  if (t->p->nscalars == 0) return;
-  size_t bytes = (size_t)t->p->nscalars * sizeof *s->scalars;
-  s->scalars = grad__alloc(s->ctx, bytes);
-  if (!s->scalars) grad__lua_check(L, s->ctx->status);
-  memcpy(s->scalars, t->scalars, bytes);
-  s->nscalars = t->p->nscalars;
+static void evaluate(lua_State *L, sparse *s, grad_trace *t, const grad_array *const *in) {
+  if (s->s && grad__program_equal(s->p, t->p)) {
+    grad__lua_check(L, grad__sparse_update(s->s, in, t->scalars));
+    return;
+  }
+  drop(s);
+  grad__program_retain(t->p);
+  s->p = t->p;
+  grad__lua_check(L, s->hessian ? grad__sparse_hessian(t->p, 0, in, t->scalars, &s->s)
+                                : grad__sparse_jacobian(t->p, 0, 0, s->mode, in, t->scalars, &s->s));
 }
 
-/* One tensor in, one out; upvalue 5 tells whether the Hessian is wanted, 6 the mode. */
+/* One tensor in, one out; upvalue 5 is the object, filled here. */
 static int finish(lua_State *L, int status, lua_KContext context) {
   (void)status;
   int n = (int)context;
-  bool hessian = lua_toboolean(L, lua_upvalueindex(GRAD_UP_OWN));
-  grad_jacobian_mode mode = (grad_jacobian_mode)lua_tointeger(L, lua_upvalueindex(GRAD_UP_OWN + 1));
+  sparse *s = lua_touserdata(L, lua_upvalueindex(GRAD_UP_OWN));
   grad_trace *t = lua_touserdata(L, n + GRAD_AT_TRACE);
-  if (grad__transform_nleaves(L, n) != 1) grad__lua_error(L, "the argument must be one tensor or number");
-  if (hessian)
+  if (s->hessian)
     grad__transform_scalar_output(L, n);
   else if (grad__transform_tree_output(L, n) != 1)
     grad__lua_error(L, "the function must return one tensor");
   grad__trace_end(t);
   grad__lua_check(L, t->p->status);
-  sparse *s = lua_newuserdatauv(L, sizeof *s, 1);
-  *s = (sparse){.ctx = grad__lua_ctx(L)};
-  luaL_setmetatable(L, name);
-  s->p = t->p;
-  grad__program_retain(s->p);
-  copy_scalars(L, s, t);
   grad__trace_push_inputs(L, t);
-  lua_pushvalue(L, -1);
-  lua_setiuservalue(L, -3, UV_INPUTS);
-  const grad_array **in = push_arrays(L, lua_gettop(L));
-  grad__lua_check(L, hessian ? grad__sparse_hessian(s->p, 0, in, s->scalars, &s->s)
-                             : grad__sparse_jacobian(s->p, 0, 0, mode, in, s->scalars, &s->s));
-  lua_settop(L, lua_gettop(L) - 2);
+  evaluate(L, s, t, push_arrays(L, lua_gettop(L)));
+  lua_pushvalue(L, lua_upvalueindex(GRAD_UP_OWN));
   return 1;
 }
 
 static int call(lua_State *L) { return grad__transform_call(L, lua_gettop(L), NULL, finish); }
 
-void grad__sparse_push_closure(lua_State *L, int function, bool hessian, grad_jacobian_mode mode) {
-  lua_pushvalue(L, function);
-  lua_createtable(L, 1, 0);
-  lua_pushinteger(L, 1);
-  lua_rawseti(L, -2, 1);
-  lua_pushboolean(L, hessian);
-  lua_pushinteger(L, mode);
-  grad__lua_push_function(L, call, grad__lua_fn(L), 4);
+static int return_one(lua_State *L, int status, lua_KContext context) {
+  (void)L, (void)status, (void)context;
+  return 1;
 }
 
-static int return_all(lua_State *L, int status, lua_KContext base) {
-  (void)status;
-  return lua_gettop(L) - (int)base;
+/* Evaluates the object on top of the stack at the point at stack index x; the object is the result. */
+static int run(lua_State *L, int x) {
+  int object = lua_gettop(L);
+  if (!grad__tensor_to(L, x) && lua_type(L, x) != LUA_TNUMBER) grad__arg_error(L, x, "x", "one tensor or number");
+  lua_getiuservalue(L, object, UV_FUNCTION);
+  lua_pushliteral(L, "all");
+  lua_pushvalue(L, object);
+  grad__lua_push_function(L, call, grad__lua_fn(L), 3);
+  lua_pushvalue(L, x);
+  lua_callk(L, 1, 1, 0, return_one);
+  return 1;
+}
+
+static void push_object(lua_State *L, int function, bool hessian, grad_jacobian_mode mode) {
+  sparse *s = lua_newuserdatauv(L, sizeof *s, UV_FUNCTION);
+  *s = (sparse){.hessian = hessian, .mode = mode};
+  luaL_setmetatable(L, name);
+  lua_pushvalue(L, function);
+  lua_setiuservalue(L, -2, UV_FUNCTION);
+}
+
+static int at_point(lua_State *L) {
+  lua_settop(L, 1);
+  push_object(L, lua_upvalueindex(GRAD_UP_FUNCTION), lua_toboolean(L, lua_upvalueindex(GRAD_UP_FUNCTION + 1)),
+              GRAD_JACOBIAN_AUTO);
+  return run(L, 1);
+}
+
+void grad__sparse_push_closure(lua_State *L, int function, bool hessian) {
+  lua_pushvalue(L, function);
+  lua_pushboolean(L, hessian);
+  grad__lua_push_function(L, at_point, grad__lua_fn(L), 2);
 }
 
 /* f, x, options */
@@ -106,11 +128,8 @@ static int make(lua_State *L, bool hessian) {
   int options = grad__options_at(L, 3);
   grad__transform_check_function(L, 1);
   int mode = hessian ? 0 : grad__option_choice(L, options, "mode", modes, 0);
-  grad__sparse_push_closure(L, 1, hessian, (grad_jacobian_mode)mode);
-  lua_pushvalue(L, 2);
-  int base = lua_gettop(L) - 2;
-  lua_callk(L, 1, 1, base, return_all);
-  return 1;
+  push_object(L, 1, hessian, (grad_jacobian_mode)mode);
+  return run(L, 2);
 }
 
 static int sparse_jacobian(lua_State *L) { return make(L, false); }
@@ -188,25 +207,10 @@ static int matmul(lua_State *L) {
 }
 
 static int update(lua_State *L) {
-  sparse *s = check(L);
-  const grad_type *type = grad__type(s->p, s->p->inputs[0]);
-  char a[160], b[160];
-  if (lua_type(L, 2) == LUA_TNUMBER) {
-    grad__tensor_push_number(L, lua_tonumber(L, 2));
-    lua_replace(L, 2);
-  }
-  const grad_tensor *x = grad__tensor_check_concrete(L, 2, "the point");
-  const grad_type given = {x->array.shape, x->array.dtype, x->array.ndim};
-  if (!grad__type_equal(type, &given))
-    grad__lua_error(L, "the point must be %s as before, got %s", grad__type_text(type, a, sizeof a),
-                    grad__type_text(&given, b, sizeof b));
+  luaL_checkudata(L, 1, name);
   lua_settop(L, 2);
-  lua_getiuservalue(L, 1, UV_INPUTS);
-  lua_pushvalue(L, 2);
-  lua_rawseti(L, 3, 1);
-  grad__lua_check(L, grad__sparse_update(s->s, push_arrays(L, 3), s->scalars));
-  lua_settop(L, 1);
-  return 1;
+  lua_pushvalue(L, 1);
+  return run(L, 2);
 }
 
 /* A picture of the pattern when it is small, and the numbers. */

@@ -35,7 +35,7 @@ describe("gl.sparse_jacobian", function()
   end)
 
   it("says what is wrong", function()
-    raises(function() S:update(gl.ones(4)) end, "f64 5", "f64 4")
+    raises(function() S:update({}) end, "one tensor")
     raises(function() gl.sparse_jacobian(function(p) return p[1] * p[2] end, { x, x }) end, "one tensor")
     raises(function() gl.grad(function(y) return gl.sparse_jacobian(function(z) return z * y end, x).values:sum() end)(x) end,
       "inside a transform")
@@ -43,6 +43,31 @@ describe("gl.sparse_jacobian", function()
 end)
 
 describe("gl.sparse_hessian", function()
+  it("follows the function to another path, another size, and another captured number", function()
+    local k = 1
+    local function g(y)
+      if y[1]:item() > 0 then return k * (y ^ 2):sum() end
+      return y:sum() ^ 2
+    end
+    local H = gl.sparse_hessian(g, gl.tensor { 1, 2, 3 })
+    near(2 * gl.eye(3), H:dense())
+    k = 5
+    near(10 * gl.eye(3), H:update(gl.tensor { 4, 2, 3 }):dense())
+    assert.are.equal(9, H:update(gl.tensor { -1, 2, 3 }).nnz)
+    near(gl.full({ 3, 3 }, 2), H:dense())
+    near(10 * gl.eye(2), H:update(gl.ones(2)):dense())
+  end)
+
+  it("follows positions, keeps dtypes, and takes functions that do not depend on x", function()
+    local p = gl.tensor({ 3, 1 }, { dtype = "i64" })
+    local S = gl.sparse_jacobian(function(y) return y[p] ^ 2 end, gl.tensor({ 1, 2, 3 }, { dtype = "f32" }))
+    assert.are.equal("f32", S.values:dtype())
+    near({ { 0, 0, 6 }, { 2, 0, 0 } }, S:dense():to("f64"))
+    S = gl.sparse_jacobian(function() return gl.ones(2) end, gl.ones(3))
+    assert.are.equal(0, S.nnz)
+    near(gl.zeros(2, 3), S:dense())
+  end)
+
   it("needs a handful of sweeps, whatever the size", function()
     local H = gl.sparse_hessian(rosenbrock, x)
     near(gl.hessian(rosenbrock)(x), H:dense())
