@@ -1,6 +1,7 @@
-/* reduce_kernels.h: reductions of contiguous elements, compiled once for each instruction set: the including file
- * defines REDUCER, the name of its table. Sixteen running results whatever the vector length, so that every level gives
- * the same bits; their combination is a fixed tree. NaN wins in max and min.
+/* reduce_kernels.h: reductions of contiguous elements, and their opposite, the repetition of one, compiled once for
+ * each instruction set: the including file defines REDUCER and REPEAT, the names of what it makes. Sixteen running
+ * results whatever the vector length, so that every level gives the same bits; their combination is a fixed tree. NaN
+ * wins in max and min.
  */
 #include <string.h>
 
@@ -91,3 +92,15 @@ const grad_reducer REDUCER[4][2] = {
     [GRAD_REDUCE_MIN] = ROW(min),
 };
 /* clang-format on */
+
+void REPEAT(int64_t n, int size, void *to, const void *from) {
+  if (size == 8) {
+    const uint64_t value = *(const uint64_t *)from;
+    for (int64_t i = 0; i < n; i++) ((uint64_t *)to)[i] = value;
+  } else if (size == 4) {
+    const uint32_t value = *(const uint32_t *)from;
+    for (int64_t i = 0; i < n; i++) ((uint32_t *)to)[i] = value;
+  } else {
+    memset(to, *(const uint8_t *)from, (size_t)n);
+  }
+}

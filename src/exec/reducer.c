@@ -3,11 +3,15 @@
 
 #include <math.h>
 
-extern const grad_reducer grad__reducers_baseline[4][2];
+#define DECLARE(level)                                                                                                 \
+  extern const grad_reducer grad__reducers_##level[4][2];                                                              \
+  void grad__repeat_##level(int64_t n, int size, void *to, const void *from);
+DECLARE(baseline)
 #if defined __x86_64__
-extern const grad_reducer grad__reducers_avx2[4][2];
-extern const grad_reducer grad__reducers_avx512[4][2];
+DECLARE(avx2)
+DECLARE(avx512)
 #endif
+#undef DECLARE
 
 grad_reducer grad__reducer(grad_simd simd, grad_reduction kind, grad_dtype dtype) {
   const int column = dtype == GRAD_F64;
@@ -17,6 +21,15 @@ grad_reducer grad__reducer(grad_simd simd, grad_reduction kind, grad_dtype dtype
 #endif
   (void)simd;
   return grad__reducers_baseline[kind][column];
+}
+
+grad_repeat_fn grad__repeater(grad_simd simd) {
+#if defined __x86_64__
+  if (simd == GRAD_SIMD_AVX512) return grad__repeat_avx512;
+  if (simd == GRAD_SIMD_AVX2) return grad__repeat_avx2;
+#endif
+  (void)simd;
+  return grad__repeat_baseline;
 }
 
 double grad__reduce_identity(grad_reduction kind) {

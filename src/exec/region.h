@@ -123,7 +123,7 @@ typedef struct grad_region {
   grad_micro *micros; /* in order, for every block */
   grad_micro *coded;  /* the same with machine code in them, run instead of micros; NULL: there is none */
   int32_t ncoded;
-  int32_t *moving;    /* the operands that are flat */
+  int32_t *moving; /* the operands that are flat */
   grad_region_reduction *reductions;
   int64_t register_bytes; /* of one register */
   int64_t scratch;        /* bytes into a thread's scratch: pointers, registers, reduction states */
@@ -155,6 +155,8 @@ typedef struct grad_reducer {
   grad_reduce_rows_fn rows; /* one result for each run of `extent` elements */
   grad_accumulate_fn accumulate;
 } grad_reducer;
+typedef void (*grad_repeat_fn)(int64_t n, int size, void *to, const void *from); /* one element n times */
+grad_repeat_fn grad__repeater(grad_simd simd);
 grad_reducer grad__reducer(grad_simd simd, grad_reduction kind, grad_dtype dtype);
 double grad__reduce_identity(grad_reduction kind);
 double grad__reduce_combine(grad_reduction kind, double a, double b);

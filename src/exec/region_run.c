@@ -202,6 +202,15 @@ static void advance(const chunk_run *c, int64_t pos, int64_t n) {
   }
 }
 
+static void load_block(const chunk_run *c, const grad_load *load, int64_t pos, int64_t n, char *to) {
+  const char *from = memory_at(c, load->place);
+  if (load->layout.naxes == 0) {
+    grad__repeater(c->run->ctx->simd)(n, load->size, to, from);
+  } else {
+    grad__layout_gather(&load->layout, load->size, from, is_local(load->place) ? pos - c->origin : pos, n, to);
+  }
+}
+
 static void run_micros(const chunk_run *c, const grad_micro *micros, int32_t count, int64_t pos, int64_t n) {
   char *const *ptr = c->ptr;
   for (const grad_micro *m = micros, *end = micros + count; m < end; m++) {
@@ -213,13 +222,9 @@ static void run_micros(const chunk_run *c, const grad_micro *micros, int32_t cou
     case GRAD_MICRO_CONVERT:
       m->do_.convert(n, ptr[m->out], 1, in[0], 1);
       break;
-    case GRAD_MICRO_LOAD: {
-      const grad_load *load = m->do_.load;
-      const int64_t from = is_local(load->place) ? pos - c->origin : pos;
-      const int64_t copies = load->most > 0 && load->most < n ? load->most : n;
-      grad__layout_gather(&load->layout, load->size, memory_at(c, load->place), from, copies, ptr[m->out]);
+    case GRAD_MICRO_LOAD:
+      load_block(c, m->do_.load, pos, n, ptr[m->out]);
       break;
-    }
     case GRAD_MICRO_REDUCE:
       reduce_block(c, m->do_.reduction, in[0], pos, n);
       break;

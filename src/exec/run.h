@@ -73,7 +73,7 @@ struct grad_plan {
   grad_subplan *subplans;
   grad_shared_room nested; /* the subplans' workspace */
   grad_shared_room *lent;  /* the workspace is not this plan's own but the parent's `nested`; NULL otherwise */
-  grad_code code; /* of the regions */
+  grad_code code;          /* of the regions */
   grad_plan_info info;
   bool running;
 };
