@@ -8,7 +8,7 @@ package.path = folder .. "/?.lua;" .. package.path
 local json = require "cjson.safe"
 local gl = require "gradlua"
 
-json.encode_number_precision(17)
+json.encode_number_precision(14)
 json.encode_sparse_array(true)
 
 local multithreaded = false
