@@ -64,7 +64,7 @@ static double largest_entry(const grad_array *n) {
 
 /* Gaps up to this count as 0: what rounding makes of equal values. */
 static double least_gap(const grad_array *w) {
-  return 16 * largest_value(w) * (double)w->shape[0] * (w->dtype == GRAD_F64 ? 0x1p-52 : 0x1p-23);
+  return 16 * (double)w->shape[0] * (w->dtype == GRAD_F64 ? 0x1p-52 : 0x1p-23) * largest_value(w);
 }
 
 /* Tangents and cotangents up to this fraction of the largest count as 0. */

@@ -36,21 +36,21 @@ static int64_t triangular_scratch(const grad_program *p, const grad_instr *ins) 
 
 static double diagonal(const grad_array *t, int64_t i) { return grad__array_get(t, (int64_t[]){i, i}); }
 
-/* The smallest magnitude on the diagonal that is told from 0. A matrix found by QR has an entry of the size of rounding
- * errors where it should have a 0. */
-static double threshold(const grad_array *t, grad_triangular_purpose purpose) {
-  if (purpose == GRAD_TRIANGULAR_SOLVE) return 0;
+/* Is entry i of the diagonal told from 0? In an r found by QR, a column that depends on those before it has an entry of
+ * the size of rounding errors there; it is measured by its column, so that the scales of columns do not matter. */
+static bool is_zero(const grad_array *t, int64_t i, grad_triangular_purpose purpose) {
+  const double entry = fabs(diagonal(t, i));
+  if (purpose == GRAD_TRIANGULAR_SOLVE || entry == 0) return entry == 0;
   double largest = 0;
-  const int64_t n = t->shape[0];
-  for (int64_t i = 0; i < n * n; i++) largest = fmax(largest, fabs(grad__array_get(t, (int64_t[]){i / n, i % n})));
-  return 16 * largest * (double)n * (t->dtype == GRAD_F64 ? 0x1p-52 : 0x1p-23);
+  for (int64_t k = 0; k <= i; k++) largest = fmax(largest, fabs(grad__array_get(t, (int64_t[]){k, i})));
+  const double rounding = 16 * (double)t->shape[0] * (t->dtype == GRAD_F64 ? 0x1p-52 : 0x1p-23);
+  return isfinite(largest) && entry <= rounding * largest;
 }
 
 static grad_status check_regular(grad_ctx *ctx, const grad_items *t, grad_triangular_purpose purpose) {
   char text[GRAD_ITEM_TEXT];
-  const double least = threshold(&t->item, purpose);
   int64_t i = 0;
-  while (i < t->item.shape[0] && !(fabs(diagonal(&t->item, i)) <= least)) i++;
+  while (i < t->item.shape[0] && !is_zero(&t->item, i, purpose)) i++;
   if (i == t->item.shape[0]) return GRAD_OK;
   const char *const item = grad__item_text(t, text, sizeof text);
   switch (purpose) {
