@@ -11,15 +11,17 @@ local function run(arguments)
   return text
 end
 
---- Runs a script of examples/basics in this process, quietly; gives the figures that it returns.
-local function basic(name)
+--- Runs an example in this process, quietly; gives the figures that it returns.
+local function figures_of(name)
   local print_before, arg_before = print, arg
-  _G.print, _G.arg = function() end, { [0] = "examples/basics/" .. name .. ".lua" }
+  _G.print, _G.arg = function() end, { [0] = "examples/" .. name .. ".lua" }
   local ok, figures = pcall(dofile, _G.arg[0])
   _G.print, _G.arg = print_before, arg_before
   assert.is_true(ok, tostring(figures))
   return figures
 end
+
+local function basic(name) return figures_of("basics/" .. name) end
 
 local function at_most(limit, value)
   assert.is_true(value <= limit, ("%g is more than %g"):format(value, limit))
@@ -108,5 +110,48 @@ describe("basics", function()
     local r = basic "gradient_check"
     assert.is_true(r.right)
     assert.is_false(r.wrong)
+  end)
+end)
+
+describe("understanding", function()
+  it("the Hessian's eigenvalues classify critical points", function()
+    local r = figures_of "understanding/critical_points"
+    assert.are.same({ "minimum", "saddle", "saddle", "maximum", "not critical" }, r.kinds)
+    assert.are.equal("degenerate", r.degenerate)
+  end)
+
+  it("a function with partial derivatives and no derivative is told", function()
+    local r = figures_of "understanding/partials_without_derivative"
+    assert.are.equal(0, r.partials)
+    at_most(1e-6, math.abs(r.diagonal - 0.5))
+    assert.is_false(r.at_origin)
+    assert.is_true(r.elsewhere)
+  end)
+
+  it("a deep sigmoid network's gradient vanishes, and three cures keep it", function()
+    local r = figures_of "understanding/vanishing_gradients"
+    at_most(1e-6, r.sigmoid)
+    assert.are.equal("vanishing", r.verdict)
+    assert.is_true(r.relu > 1e-2 and r.residual > 1e-3 and r.exploding > 1e-3)
+  end)
+
+  it("a Newton step needs no matrix", function()
+    local r = figures_of "understanding/newton_step"
+    at_most(1e-10, r.difference)
+    at_most(50, r.products)
+    at_most(1e-12, r.gradient)
+  end)
+
+  it("a fixed point is differentiable without its iterations", function()
+    local r = figures_of "understanding/fixed_point_sensitivity"
+    at_most(1e-9, r.residual)
+    at_most(1e-9, r.implicit)
+    at_most(1e-9, r.unrolled)
+  end)
+
+  it("the rates of a differential equation are found from data", function()
+    local r = figures_of "understanding/ode_fit"
+    at_most(0.05, r.error)
+    at_most(0.01 * r.start, r.misfit)
   end)
 end)
