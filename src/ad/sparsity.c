@@ -304,6 +304,31 @@ static grad_status scatter(pass *s, const grad_instr *ins, const index_sets **ou
   return status ? status : send(s, s->sets[ins->in[0]], n, target, grad__type_numel(result), out);
 }
 
+/* --- ops that say themselves what each element depends on */
+
+typedef struct asking {
+  grad_sparsity a; /* first: the op hands it back */
+  pass *s;
+} asking;
+
+static grad_status add_dependence(grad_sparsity *a, int32_t input, int64_t element) {
+  pass *s = ((asking *)a)->s;
+  return row_add(s, s->sets[a->ins->in[input]], element);
+}
+
+static grad_status ask(pass *s, const grad_instr *ins, const index_sets **out) {
+  const int64_t n = numel(s, ins->out);
+  if (!build_start(s, n)) return s->ctx->status;
+  asking q = {.a = {.p = s->p, .ins = ins, .add = add_dependence}, .s = s};
+  for (int64_t i = 0; i < n; i++) {
+    q.a.element = i;
+    grad_status status = ins->op->dependence(&q.a);
+    if (status) return status;
+    row_end(s);
+  }
+  return build_end(s, false, out);
+}
+
 /* --- the pass */
 
 static bool has_sets(const pass *s, const grad_instr *ins) {
@@ -325,6 +350,8 @@ static grad_status sets_of(pass *s, const grad_instr *ins, const index_sets **ou
     return map(s, ins, out);
   case GRAD_SPARSITY_REDUCE:
     return reduce(s, ins, out);
+  case GRAD_SPARSITY_CUSTOM:
+    return ask(s, ins, out);
   default:
     return dense(s, ins, out);
   }

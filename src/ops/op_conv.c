@@ -253,6 +253,83 @@ static grad_status conv_eval(const grad_eval *a) { return each_group(a, conv_gro
 static grad_status conv_input_eval(const grad_eval *a) { return each_group(a, conv_input_group); }
 static grad_status conv_weight_eval(const grad_eval *a) { return each_group(a, conv_weight_group); }
 
+/* --- dependence: an element of the factor left out, on those of the two others in the same terms of the sum */
+
+/* A term: image, output channel, channel within its group, kernel element, window. */
+typedef struct place {
+  int64_t n, o, c, k[2], t[2];
+} place;
+
+/* Adds the elements of the two inputs that meet in a term; nothing when it reaches outside the image. */
+static grad_status add_term(grad_sparsity *a, const roles *r, const int64_t *const *shape, const grad_window *w,
+                            const place *at) {
+  const int64_t outputs = shape[W][0] / a->ins->params[GROUPS], channel = at->o / outputs * shape[W][1] + at->c;
+  int64_t pixel[2];
+  for (int i = 0; i < 2; i++) {
+    pixel[i] = at->t[i] * w->stride[i] - w->padding[i] + at->k[i] * w->dilation[i];
+    if (pixel[i] < 0 || pixel[i] >= shape[X][2 + i]) return GRAD_OK;
+  }
+  const int64_t element[] = {
+      [X] = ((at->n * shape[X][1] + channel) * shape[X][2] + pixel[0]) * shape[X][3] + pixel[1],
+      [W] = ((at->o * shape[W][1] + at->c) * shape[W][2] + at->k[0]) * shape[W][3] + at->k[1],
+      [Y] = ((at->n * shape[Y][1] + at->o) * shape[Y][2] + at->t[0]) * shape[Y][3] + at->t[1],
+  };
+  const grad_status status = a->add(a, 0, element[r->in[0]]);
+  return status == GRAD_OK ? a->add(a, 1, element[r->in[1]]) : status;
+}
+
+static grad_status output_dependence(grad_sparsity *a, const roles *r, const int64_t *const *shape,
+                                     const grad_window *w, const int64_t *index) {
+  grad_status status = GRAD_OK;
+  place at = {.n = index[0], .o = index[1], .t = {index[2], index[3]}};
+  for (at.c = 0; at.c < shape[W][1]; at.c++)
+    for (at.k[0] = 0; at.k[0] < w->kernel[0]; at.k[0]++)
+      for (at.k[1] = 0; at.k[1] < w->kernel[1] && status == GRAD_OK; at.k[1]++) status = add_term(a, r, shape, w, &at);
+  return status;
+}
+
+static grad_status input_dependence(grad_sparsity *a, const roles *r, const int64_t *const *shape, const grad_window *w,
+                                    const int64_t *index) {
+  const int64_t outputs = shape[W][0] / a->ins->params[GROUPS], first = index[1] / shape[W][1] * outputs;
+  grad_status status = GRAD_OK;
+  place at = {.n = index[0], .c = index[1] % shape[W][1]};
+  for (at.o = first; at.o < first + outputs; at.o++)
+    for (at.k[0] = 0; at.k[0] < w->kernel[0]; at.k[0]++)
+      for (at.k[1] = 0; at.k[1] < w->kernel[1] && status == GRAD_OK; at.k[1]++) {
+        for (int i = 0; i < 2; i++) at.t[i] = grad__window_holding(w, i, at.k[i], index[2 + i]);
+        if (at.t[0] >= 0 && at.t[1] >= 0) status = add_term(a, r, shape, w, &at);
+      }
+  return status;
+}
+
+static grad_status weight_dependence(grad_sparsity *a, const roles *r, const int64_t *const *shape,
+                                     const grad_window *w, const int64_t *index) {
+  grad_status status = GRAD_OK;
+  place at = {.o = index[0], .c = index[1], .k = {index[2], index[3]}};
+  for (at.n = 0; at.n < shape[X][0]; at.n++)
+    for (at.t[0] = 0; at.t[0] < w->out[0]; at.t[0]++)
+      for (at.t[1] = 0; at.t[1] < w->out[1] && status == GRAD_OK; at.t[1]++) status = add_term(a, r, shape, w, &at);
+  return status;
+}
+
+static grad_status conv_dependence(grad_sparsity *a) {
+  const roles r = roles_of(a->ins->op);
+  const int64_t *shape[3];
+  shape[r.in[0]] = grad__type(a->p, a->ins->in[0])->shape;
+  shape[r.in[1]] = grad__type(a->p, a->ins->in[1])->shape;
+  shape[r.out] = grad__type(a->p, a->ins->out)->shape;
+  grad_window w = grad__window_of(a->ins->params);
+  const grad_status status = grad__window_fit(a->p->ctx, "conv", &w, shape[X] + 2);
+  if (status != GRAD_OK) return status;
+  int64_t index[4], rest = a->element;
+  for (int i = 3; i >= 0; i--) {
+    index[i] = rest % shape[r.out][i];
+    rest /= shape[r.out][i];
+  }
+  if (r.out == Y) return output_dependence(a, &r, shape, &w, index);
+  return r.out == X ? input_dependence(a, &r, shape, &w, index) : weight_dependence(a, &r, shape, &w, index);
+}
+
 /* --- rules, one of each for all three ops */
 
 /* The op that leaves out factor r, on the other two; extents: those of r's last two axes. */
@@ -323,7 +400,8 @@ static void conv_batch(grad_batch *a) {
       .nin = 2,                                                                                                        \
       .nout = 1,                                                                                                       \
       .row = -1,                                                                                                       \
-      .sparsity = GRAD_SPARSITY_DENSE,                                                                                 \
+      .sparsity = GRAD_SPARSITY_CUSTOM,                                                                                \
+      .dependence = conv_dependence,                                                                                   \
       .doc = DOC,                                                                                                      \
       .infer = NAME##_infer,                                                                                           \
       .eval = NAME##_eval,                                                                                             \

@@ -159,6 +159,18 @@ static double matmul_flops(const grad_program *p, const grad_instr *ins) {
   return 2 * (double)grad__type_numel(grad__type(p, ins->out)) * (double)extents_of_instr(p, ins).k;
 }
 
+static grad_status matmul_dependence(grad_sparsity *a) {
+  const extents e = extents_of_instr(a->p, a->ins);
+  const bool ta = a->ins->params[0], tb = a->ins->params[1];
+  const int64_t matrix = a->element / (e.m * e.n), i = a->element / e.n % e.m, j = a->element % e.n;
+  grad_status status = GRAD_OK;
+  for (int64_t l = 0; l < e.k && status == GRAD_OK; l++) {
+    status = a->add(a, 0, matrix * e.m * e.k + (ta ? l * e.m + i : i * e.k + l));
+    if (status == GRAD_OK) status = a->add(a, 1, matrix * e.k * e.n + (tb ? j * e.k + l : l * e.n + j));
+  }
+  return status;
+}
+
 static void matmul_jvp(grad_jvp *a) {
   const bool ta = a->ins->params[0], tb = a->ins->params[1];
   a->dy[0] = grad__add_tangents(a->p, grad__matmul(a->p, a->dx[0], a->x[1], ta, tb),
@@ -208,7 +220,8 @@ const grad_op grad__op_matmul = {
     .nin = 2,
     .nout = 1,
     .row = -1,
-    .sparsity = GRAD_SPARSITY_DENSE,
+    .sparsity = GRAD_SPARSITY_CUSTOM,
+    .dependence = matmul_dependence,
     .doc = "matrix product over the last two axes",
     .infer = matmul_infer,
     .eval = matmul_eval,

@@ -141,6 +141,20 @@ static grad_status fold_eval(const grad_eval *a) {
   return GRAD_OK;
 }
 
+/* An element of the plane, on the windows that hold it. */
+static grad_status fold_dependence(grad_sparsity *a) {
+  grad_window w = grad__window_of(a->ins->params);
+  grad_status status = grad__window_fit(a->p->ctx, "fold_windows", &w, a->ins->params + GRAD_WINDOW_PARAMS);
+  const int64_t plane = w.in[0] * w.in[1], row = a->element % plane / w.in[1], column = a->element % w.in[1];
+  const int64_t places = w.out[0] * w.out[1], first = a->element / plane * w.kernel[0] * w.kernel[1] * places;
+  for (int64_t i = 0; i < w.kernel[0]; i++)
+    for (int64_t k = 0; k < w.kernel[1] && status == GRAD_OK; k++) {
+      const int64_t t = grad__window_holding(&w, 0, i, row), u = grad__window_holding(&w, 1, k, column);
+      if (t >= 0 && u >= 0) status = a->add(a, 0, first + ((i * w.kernel[1] + k) * w.out[0] + t) * w.out[1] + u);
+    }
+  return status;
+}
+
 static void fold_transpose(grad_transpose *a) {
   a->cx[0] = grad__emit1(a->p, &grad__op_windows, a->cy[0], GRAD_WINDOW_PARAMS, a->ins->params);
 }
@@ -149,7 +163,8 @@ const grad_op grad__op_fold_windows = {.name = "fold_windows",
                                        .nin = 1,
                                        .nout = 1,
                                        .row = -1,
-                                       .sparsity = GRAD_SPARSITY_DENSE,
+                                       .sparsity = GRAD_SPARSITY_CUSTOM,
+                                       .dependence = fold_dependence,
                                        .flags = GRAD_OP_LINEAR,
                                        .doc = "windows added up where they came from: the transpose of windows",
                                        .infer = fold_infer,
@@ -185,6 +200,20 @@ static grad_id windows_of(grad_program *p, grad_id x, const int64_t *params) {
   return grad__emit1(p, &grad__op_windows, x, GRAD_WINDOW_PARAMS, params);
 }
 
+/* A window's largest, on all of the window. */
+static grad_status max_pool_dependence(grad_sparsity *a) {
+  const grad_type *x = grad__type(a->p, a->ins->in[0]);
+  grad_window w = grad__window_of(a->ins->params);
+  grad_status status = grad__window_fit(a->p->ctx, "max_pool2d", &w, x->shape + x->ndim - 2);
+  const int64_t places = w.out[0] * w.out[1], t = a->element % places / w.out[1], u = a->element % w.out[1];
+  for (int64_t i = 0; i < w.kernel[0]; i++)
+    for (int64_t k = 0; k < w.kernel[1] && status == GRAD_OK; k++) {
+      const int64_t row = t * w.stride[0] + i * w.dilation[0], column = u * w.stride[1] + k * w.dilation[1];
+      status = a->add(a, 0, (a->element / places * w.in[0] + row) * w.in[1] + column);
+    }
+  return status;
+}
+
 static void max_pool_jvp(grad_jvp *a) {
   if (a->y[0] == GRAD_NONE) return;
   const uint32_t axes = 3u << (grad__ndim(a->p, a->y[0]) - 2);
@@ -201,7 +230,8 @@ const grad_op grad__op_max_pool = {.name = "max_pool",
                                    .nin = 1,
                                    .nout = 1,
                                    .row = -1,
-                                   .sparsity = GRAD_SPARSITY_DENSE,
+                                   .sparsity = GRAD_SPARSITY_CUSTOM,
+                                   .dependence = max_pool_dependence,
                                    .doc = "largest value of each window; equal elements share the derivative",
                                    .infer = max_pool_infer,
                                    .eval = max_pool_eval,

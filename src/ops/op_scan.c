@@ -88,6 +88,13 @@ static line_fn pick(const grad_eval *a, line_fn f64, line_fn f32, line_fn i64) {
   return a->out[0]->dtype == GRAD_F64 ? f64 : a->out[0]->dtype == GRAD_F32 ? f32 : i64;
 }
 
+/* On what stands before it, itself included; reversed, after it. */
+static grad_status scan_dependence(grad_sparsity *a) {
+  const grad_line line = grad__line_through(grad__type(a->p, a->ins->in[0]), (int)a->ins->params[0], a->element);
+  const bool reverse = a->ins->nparams > 1 && a->ins->params[1];
+  return grad__depend_on_line(a, &line, reverse ? line.place : 0, reverse ? line.extent : line.place + 1);
+}
+
 /* --- cumsum */
 
 static grad_status cumsum_eval(const grad_eval *a) {
@@ -104,7 +111,8 @@ const grad_op grad__op_cumsum = {.name = "cumsum",
                                  .nin = 1,
                                  .nout = 1,
                                  .row = -1,
-                                 .sparsity = GRAD_SPARSITY_DENSE,
+                                 .sparsity = GRAD_SPARSITY_CUSTOM,
+                                 .dependence = scan_dependence,
                                  .flags = GRAD_OP_LINEAR,
                                  .doc = "running sum along an axis",
                                  .infer = infer_scan,
@@ -162,7 +170,8 @@ const grad_op grad__op_recurrence = {.name = "recurrence",
                                      .nin = 2,
                                      .nout = 1,
                                      .row = -1,
-                                     .sparsity = GRAD_SPARSITY_DENSE,
+                                     .sparsity = GRAD_SPARSITY_CUSTOM,
+                                     .dependence = scan_dependence,
                                      .doc = "y[k] = a[k] * y[k - 1] + b[k] along an axis",
                                      .infer = infer_scan,
                                      .eval = recurrence_eval,
@@ -199,7 +208,8 @@ const grad_op grad__op_cumprod = {.name = "cumprod",
                                   .nin = 1,
                                   .nout = 1,
                                   .row = -1,
-                                  .sparsity = GRAD_SPARSITY_DENSE,
+                                  .sparsity = GRAD_SPARSITY_CUSTOM,
+                                  .dependence = scan_dependence,
                                   .doc =
                                       "running product along an axis; its derivative is right where factors are zero",
                                   .infer = infer_scan,

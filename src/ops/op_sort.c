@@ -142,6 +142,19 @@ static double sort_flops(const grad_program *p, const grad_instr *ins) {
   return (double)grad__type_numel(x) * levels;
 }
 
+/* The line of the input that the element of the output was taken from; which of its elements it is depends on values.
+ */
+static grad_status order_dependence(grad_sparsity *a) {
+  const grad_type *x = grad__type(a->p, a->ins->in[0]), *y = grad__type(a->p, a->ins->out);
+  const int axis = (int)a->ins->params[0];
+  int64_t after = 1;
+  for (int i = axis + 1; i < x->ndim; i++) after *= x->shape[i];
+  const int64_t kept = y->ndim == x->ndim ? y->shape[axis] : 1;
+  const int64_t before = a->element / (after * kept), offset = a->element % after;
+  const grad_line line = grad__line_through(x, axis, before * x->shape[axis] * after + offset);
+  return grad__depend_on_line(a, &line, 0, line.extent);
+}
+
 /* --- sort */
 
 static grad_status sort_infer(grad_infer *a) {
@@ -200,7 +213,8 @@ const grad_op grad__op_sort = {
     .nin = 1,
     .nout = 2,
     .row = -1,
-    .sparsity = GRAD_SPARSITY_DENSE,
+    .sparsity = GRAD_SPARSITY_CUSTOM,
+    .dependence = order_dependence,
     .doc = "values in order along an axis, stable, and where each came from; NaN counts as largest",
     .infer = sort_infer,
     .eval = sort_eval,
@@ -282,7 +296,8 @@ const grad_op grad__op_kth = {.name = "kth",
                               .nin = 1,
                               .nout = 1,
                               .row = -1,
-                              .sparsity = GRAD_SPARSITY_DENSE,
+                              .sparsity = GRAD_SPARSITY_CUSTOM,
+                              .dependence = order_dependence,
                               .doc = "k-th smallest element along an axis; equal elements share the derivative",
                               .infer = kth_infer,
                               .eval = kth_eval,

@@ -53,3 +53,18 @@ void grad__batch_with(grad_batch *a, const int64_t *params) {
 }
 
 void grad__batch_same(grad_batch *a) { grad__batch_with(a, a->ins->params); }
+
+grad_line grad__line_through(const grad_type *t, int axis, int64_t element) {
+  grad_line line = {.extent = t->shape[axis], .step = 1};
+  for (int i = axis + 1; i < t->ndim; i++) line.step *= t->shape[i];
+  line.place = element / line.step % line.extent;
+  line.start = element - line.place * line.step;
+  return line;
+}
+
+grad_status grad__depend_on_line(grad_sparsity *a, const grad_line *line, int64_t from, int64_t to) {
+  grad_status status = GRAD_OK;
+  for (int32_t k = 0; k < a->ins->nin; k++)
+    for (int64_t i = from; i < to && status == GRAD_OK; i++) status = a->add(a, k, line->start + i * line->step);
+  return status;
+}

@@ -23,6 +23,15 @@ void grad__batch_with(grad_batch *a, const int64_t *params);
 /* The same for an op whose params do not mention axes. */
 void grad__batch_same(grad_batch *a);
 
+/* The line along an axis through an element (in row order), and dependence on a piece of it, positions from..to - 1, in
+ * every input. */
+typedef struct grad_line {
+  int64_t extent, step; /* of the axis, in elements */
+  int64_t start, place; /* first element of the line; the position of the element along it */
+} grad_line;
+grad_line grad__line_through(const grad_type *t, int axis, int64_t element);
+grad_status grad__depend_on_line(grad_sparsity *a, const grad_line *line, int64_t from, int64_t to);
+
 static inline uint32_t grad__all_axes(int ndim) { return (1u << ndim) - 1; }
 static inline int grad__ndim(const grad_program *p, grad_id v) { return p->types[v].ndim; }
 static inline int64_t grad__extent(const grad_program *p, grad_id v, int axis) { return p->types[v].shape[axis]; }

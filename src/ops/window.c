@@ -45,6 +45,11 @@ grad_status grad__window_fit(grad_ctx *ctx, const char *what, grad_window *w, co
   return GRAD_OK;
 }
 
+int64_t grad__window_holding(const grad_window *w, int i, int64_t k, int64_t at) {
+  const int64_t from = at + w->padding[i] - k * w->dilation[i], t = from / w->stride[i];
+  return from >= 0 && from % w->stride[i] == 0 && t < w->out[i] ? t : -1;
+}
+
 /* The windows along axis i whose element k lies inside the plane: from..to - 1; element k of window t is at[0] + t *
  * stride. */
 typedef struct inside {

@@ -20,6 +20,9 @@ grad_window grad__window_of(const int64_t *params);
 /* Sets `in` and counts the windows; fails when the geometry is not possible. what: name of the op, for the message. */
 grad_status grad__window_fit(grad_ctx *ctx, const char *what, grad_window *w, const int64_t *in);
 
+/* The window along axis i (0: rows, 1: columns) whose element k is element `at` of the plane; -1: there is none. */
+int64_t grad__window_holding(const grad_window *w, int i, int64_t k, int64_t at);
+
 /* One plane with its steps in elements. unfold: to kernel x out, row-major; also of i64, as it only moves elements.
  * fold: its transpose, adds to a row-major plane. max: to out, row-major; NaN wins. f64 and f32. */
 void grad__window_unfold(const grad_window *w, grad_dtype dtype, const void *plane, const int64_t *step, void *cols);

@@ -102,8 +102,15 @@ typedef struct grad_batch {
   bool *out_batched;
 } grad_batch;
 
-/* Dependence of output elements on input elements, for GRAD_SPARSITY_CUSTOM; see ad/sparsity.h. */
+/* Dependence of output elements on input elements, for GRAD_SPARSITY_CUSTOM: the slot calls `add` for every input element
+ * (positions in row order) on which element `element` of output 0 depends, and stops when that fails. */
 typedef struct grad_sparsity grad_sparsity;
+struct grad_sparsity {
+  const grad_program *p;
+  const grad_instr *ins;
+  int64_t element;
+  grad_status (*add)(grad_sparsity *a, int32_t input, int64_t element);
+};
 
 struct grad_op {
   const char *name;

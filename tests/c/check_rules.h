@@ -5,6 +5,7 @@
  *   reverse   <J v, w> = <v, J' w>
  *   second    both again on the program that computes the gradient
  *   vmap      against a loop, for each input batched alone and for all, on the function and on its gradient
+ *   sparsity  every entry of the Jacobian that is not zero is in the pattern; with `tight` no other is
  *
  * Types are written as a letter (f: f64, i: i64 positions 0 and 1, b: bool) and a digit for each extent: "f34" is a
  * 3 x 4 matrix, "f" a number.
@@ -12,6 +13,7 @@
 #ifndef CHECK_RULES_H
 #define CHECK_RULES_H
 
+#include "ad/sparsity.h"
 #include "check_program.h"
 
 typedef struct rules_case {
@@ -224,7 +226,53 @@ static inline void rules_f32(grad_ctx *ctx, const rules_case *c, grad_program *p
   grad__program_release(q);
 }
 
-static inline void check_rules(grad_ctx *ctx, const rules_case *c) {
+static inline bool rules_in_pattern(const grad_pattern *pattern, int64_t row, int64_t column) {
+  for (int64_t i = pattern->indptr[row]; i < pattern->indptr[row + 1]; i++)
+    if (pattern->col[i] == column) return true;
+  return false;
+}
+
+/* Columns of the Jacobian in input k, one tangent after the other, against the pattern; returns how many are not zero.
+ */
+static inline int64_t rules_columns(grad_ctx *ctx, grad_program *j, int32_t k, const grad_pattern *pattern,
+                                    uint64_t *state) {
+  check_arrays in = {0}, out = {0};
+  rules_inputs(ctx, j, &in, state);
+  grad_array *tangent = &in.a[in.n - 1];
+  int64_t found = 0;
+  for (int64_t c = 0; c < grad__array_numel(&in.a[k]); c++) {
+    for (int64_t e = 0; e < grad__array_numel(tangent); e++) check_set(tangent, e, e == c);
+    if (!rules_run(j, &in, &out)) break;
+    for (int64_t r = 0; r < grad__array_numel(&out.a[1]); r++) {
+      if (check_get(&out.a[1], r) == 0) continue;
+      found++;
+      check(rules_in_pattern(pattern, r, c));
+    }
+    check_release(&out);
+  }
+  check_release(&in);
+  return found;
+}
+
+static inline void rules_sparsity(grad_ctx *ctx, const rules_case *c, grad_program *p, bool tight, uint64_t *state) {
+  for (int32_t k = 0; k < p->ninputs; k++) {
+    bool wrt[RULES_MOST] = {false};
+    grad_pattern pattern;
+    grad_program *j = NULL;
+    wrt[k] = true;
+    if (!rules_is_float(p, p->inputs[k])) continue;
+    if (!check(grad__ad_sparsity(p, k, 0, NULL, NULL, &pattern) == GRAD_OK)) continue;
+    if (check(grad__ad_jvp(p, wrt, &j) == GRAD_OK)) {
+      const int64_t found = rules_columns(ctx, j, k, &pattern, state);
+      if (tight && !check(found == pattern.nnz))
+        fprintf(stderr, "  %s: %d entries, of which %d are not zero\n", c->name, (int)pattern.nnz, (int)found);
+    }
+    grad__program_release(j);
+    grad__pattern_clear(&pattern);
+  }
+}
+
+static inline void check_rules(grad_ctx *ctx, const rules_case *c, bool tight) {
   uint64_t state = 1000;
   grad_program *p = rules_program(ctx, c, GRAD_F64), *g = NULL;
   if (!check(p != NULL)) return;
@@ -232,6 +280,7 @@ static inline void check_rules(grad_ctx *ctx, const rules_case *c) {
   rules_f32(ctx, c, p, &state);
   rules_batches(ctx, c->name, p, &state);
   if (rules_is_float(p, p->outputs[0])) {
+    rules_sparsity(ctx, c, p, tight, &state);
     rules_derivative(ctx, c->name, p, &state);
     bool wrt[RULES_MOST];
     rules_wrt(p, wrt);
