@@ -299,12 +299,24 @@ static void add_stacks_transpose(grad_transpose *a) {
   }
 }
 
+/* A stack without the batch axis gets it behind its rows' axis, by a scan: nothing else may touch a dynamic extent. */
+static grad_id spread_stack(grad_batch *a, int i) {
+  if (a->batched[i]) return a->x[i];
+  const grad_type *t = &a->xt[i];
+  const grad_type row = {t->shape + 1, t->dtype, (uint8_t)(t->ndim - 1)};
+  int64_t shape[GRAD_MAX_AXES] = {a->size};
+  for (int k = 0; k < row.ndim; k++) shape[k + 1] = row.shape[k];
+  grad_program *body = NULL;
+  if (!grad__program_try(a->p, grad__program_new(a->p->ctx, &body))) return GRAD_NONE;
+  grad__program_output(body, grad__broadcast(body, grad__program_input_like(body, &row), row.ndim + 1, shape));
+  const grad_loop loop = {.body = body, .nxs = 1, .xs = &a->x[i], .length = GRAD_DYNAMIC};
+  const grad_id out = grad__emit_loop(a->p, &loop, NULL);
+  grad__program_release(body);
+  return out;
+}
+
 static void add_stacks_batch(grad_batch *a) {
-  if (a->batched[0] && a->batched[1]) {
-    a->y[0] = grad__add_stacks(a->p, a->x[0], a->x[1]);
-  } else {
-    grad__program_fail(a->p, GRAD_EUNSUPPORTED, "vmap: a stack of a while_loop shared by the batch cannot be added to");
-  }
+  a->y[0] = grad__add_stacks(a->p, spread_stack(a, 0), spread_stack(a, 1));
 }
 
 const grad_op grad__op_add_stacks = {
