@@ -85,6 +85,13 @@ function M.kind(name, what, value, kinds)
   M.fail(name, "%s must be a %s, not %s", what, kinds, type(value))
 end
 
+--- Raises unless `value` can be called: a function, a jitted one, a table with __call.
+function M.callable(name, what, value)
+  local meta = type(value) ~= "function" and getmetatable(value)
+  if type(value) == "function" or (type(meta) == "table" and meta.__call) then return value end
+  M.fail(name, "%s must be a function, not %s", what, type(value))
+end
+
 --- Raises unless `value` is an integer of at least `least`.
 function M.integer(name, what, value, least)
   local n = math.tointeger(value)

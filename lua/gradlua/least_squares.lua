@@ -19,8 +19,8 @@ local function on_vector(name, r, space)
 end
 
 --- The Jacobian, in full or, where the residual's structure is sparse, by a few products (coloured columns).
-local function jacobian_of(residual, sparse)
-  if not sparse then return gl.jacobian(residual) end
+local function jacobian_of(residual, sparse, staged)
+  if not sparse then return staged(gl.jacobian(residual)) end
   local S
   return function(x)
     if S then
@@ -45,15 +45,16 @@ end
 ---@return table
 function M.least_squares(r, x0, options)
   local name = "least_squares"
-  check.kind(name, "r", r, "function")
+  check.callable(name, "r", r)
   check.kind(name, "options", options, "table or nil")
   local given = {}
   for key, value in pairs(options or {}) do given[key] = value end
   local sparse = given.sparse
   given.sparse = nil
   local space = variables.layout(name, x0)
-  local residual = on_vector(name, r, space)
-  local callbacks = { residual = residual, residual_jacobian = jacobian_of(residual, sparse),
+  local staged = variables.staging(r)
+  local residual = staged(on_vector(name, r, space))
+  local callbacks = { residual = residual, residual_jacobian = jacobian_of(on_vector(name, r, space), sparse, staged),
     residuals = residual(space.start):numel() }
   local minimizer = minimize.solver(name, space, callbacks, given)
   local result = minimizer:run()

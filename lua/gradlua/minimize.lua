@@ -107,15 +107,16 @@ end
 ---@return gradlua.Minimizer
 function M.minimizer(f, x0, options)
   local name = "minimize"
-  check.kind(name, "f", f, "function")
+  check.callable(name, "f", f)
   check.kind(name, "options", options, "table or nil")
   options = options or {}
   local space = variables.layout(name, x0)
   local function on_vector(vector) return (f(space.unpack(vector))) end
-  local callbacks = { f = on_vector, f_gradient = gl.value_and_grad(on_vector) }
+  local staged = variables.staging(f)
+  local callbacks = { f = staged(on_vector), f_gradient = staged(gl.value_and_grad(on_vector)) }
   local method = options.method
-  if uses_hessian[method] then callbacks.hessian = gl.hessian(on_vector) end
-  if uses_products[method] then callbacks.hvp = gl.hvp(on_vector) end
+  if uses_hessian[method] then callbacks.hessian = staged(gl.hessian(on_vector)) end
+  if uses_products[method] then callbacks.hvp = staged(gl.hvp(on_vector)) end
   return M.solver(name, space, callbacks, options)
 end
 

@@ -56,7 +56,7 @@ local function newton_step(F, x)
 end
 
 local function solve(name, f, x0, is_fixed_point, ...)
-  check.kind(name, "the function", f, "function")
+  check.callable(name, "the function", f)
   local args, options = split_options(...)
   local start = concrete(name, x0)
   local space = variables.layout(name, start)

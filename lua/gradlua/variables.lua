@@ -66,4 +66,13 @@ function M.layout(name, x0)
   return self
 end
 
+--- What to put around derivatives of f: gl.jit where f is jitted itself, for then its trace may be kept; else nothing.
+function M.staging(f)
+  if type(f) ~= "userdata" then return function(g) return g end end
+  return function(g)
+    local jitted = gl.jit(g)
+    return function(...) return jitted(...) end
+  end
+end
+
 return M

@@ -32,7 +32,7 @@ LBFGS.__index = LBFGS
 --- may be another one (another batch) than last time. Gives the loss, and the result of gl.minimize.
 ---@param loss fun(params: any): any
 function LBFGS:step(loss)
-  check.kind("optim.lbfgs:step", "loss", loss, "function")
+  check.callable("optim.lbfgs:step", "loss", loss)
   local result = minimize.minimize(loss, self.params, { method = "lbfgs", memory = self.memory, tol = self.tol,
     f_tol = self.f_tol, max_iter = self.max_iter, line_search = self.line_search, initial_step = self.initial_step })
   assign("optim.lbfgs:step", self.params, result.x)
@@ -152,7 +152,7 @@ function M.natural(params, options)
   local who = "optim.natural"
   local o = check.options(who, options, { model = check.none, distribution = "gaussian", lr = 1, damping = 1e-3,
     cg_iter = 100, cg_tol = 1e-8 })
-  check.kind(who, "model", o.model, "function")
+  check.callable(who, "model", o.model)
   check_params(who, params)
   local metric = metrics[o.distribution]
   if not metric then
