@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "lua/debug.h"
 #include "lua/trace.h"
 
 static const char meta_key;
@@ -16,11 +17,23 @@ static int derived_free(lua_State *L) {
   return 0;
 }
 
+/* The recorded function itself, before its derivative: so that a message tells which of the two went wrong. */
+static void debug_value(lua_State *L, grad_trace *t) {
+  bool concrete = t->p->status == GRAD_OK;
+  for (int32_t i = 0; i < t->ninputs; i++) concrete = concrete && t->inputs[i].kind == GRAD_BOUND_ARRAY;
+  if (!concrete) return;
+  const grad_array **in = lua_newuserdatauv(L, ((size_t)t->ninputs + 1) * sizeof *in, 0);
+  for (int32_t i = 0; i < t->ninputs; i++) in[i] = &t->inputs[i].array;
+  grad__debug_run(L, t->p, in, t->scalars, "in the value");
+  lua_pop(L, 1);
+}
+
 grad_derived *grad__derived_push(lua_State *L, grad_trace *t, const grad_recipe *recipe) {
   grad_derived *d = lua_newuserdatauv(L, sizeof *d, 0);
   memset(d, 0, sizeof *d);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_key);
   lua_setmetatable(L, -2);
+  if (grad__lua(L)->debug) debug_value(L, t);
   grad__trace_end(t);
   grad__lua_check(L, t->p->status);
   if (t->p->nscalars > 0) {
@@ -129,6 +142,7 @@ static void run(lua_State *L, const grad_derived *d, int part, const grad_progra
   const grad_array **in = (const grad_array **)(wrapped + n);
   read_inputs(L, p, inputs, in, wrapped, (double *)(in + n));
   make_outputs(L, p, out);
+  if (grad__lua(L)->debug) grad__debug_run(L, (grad_program *)p, in, d->scalars, "in the derivative");
   grad__lua_check(L, grad__cached_run(d->entry, part, in, d->scalars, out));
   adopt_dynamic(L, p, out);
   lua_remove(L, -2);

@@ -44,6 +44,7 @@ typedef struct grad_lua {
   const void *meta_light, *meta_owner; /* identities of the two metatables of tensors */
   int ref_light, ref_owner, ref_methods, ref_module;
   size_t uncharged;         /* bytes of storage made since the collector was last told */
+  bool debug;               /* gl.debug: values are checked, every instruction knows its line */
   volatile int interrupted; /* set by gradlua_interrupt_flag's user, polled by the core */
   uint64_t serial;          /* of the newest trace ever made */
   grad_trace **traces;      /* live traces by slot; NULL: free slot */
@@ -85,6 +86,8 @@ __attribute__((format(printf, 2, 3), noreturn))
 void grad__lua_error(lua_State *L, const char *format, ...);
 /* Raises when status is not GRAD_OK, with the context's message. */
 void grad__lua_check(lua_State *L, grad_status status);
+/* Fills source, short_src and currentline of the user's frame; false when there is none. */
+bool grad__lua_user_frame(lua_State *L, lua_Debug *ar);
 /* Pushes "file:line" of the user ("" when there is none). */
 void grad__lua_push_where(lua_State *L);
 
@@ -141,8 +144,8 @@ typedef struct grad_tensor {
   grad_array array;
   uint64_t serial; /* 0: concrete */
   int32_t slot;    /* of the trace in grad_lua.traces */
-  grad_id id;
-  bool weak; /* traced, and made of plain numbers only: it takes the dtype of the tensors it meets, as they do */
+  grad_id id;      /* concrete: how many traces had been begun when the tensor, or what it is a view of, was made */
+  bool weak;       /* traced, and made of plain numbers only: it takes the dtype of the tensors it meets, as they do */
 } grad_tensor;
 
 static inline bool grad__tensor_is_traced(const grad_tensor *t) { return t->serial != 0; }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fn/cache.h"
+#include "lua/debug.h"
 #include "lua/trace.h"
 #include "ops/ops.h"
 
@@ -93,6 +94,7 @@ static grad_call *begin(lua_State *L, grad_trace *trace) {
   if (c->trace) {
     c->p = c->trace->p;
     c->p->status = GRAD_OK; /* an earlier failure has been raised */
+    grad__trace_mark_line(L, c->trace);
   } else
     grad__lua_check(L, grad__program_new(c->g->ctx, &c->p));
   return c;
@@ -235,6 +237,7 @@ static void run(grad_call *c, grad_array *out) {
   const grad_array *few[8], **in = few;
   if (c->nin > 8) in = lua_newuserdatauv(c->L, (size_t)c->nin * sizeof *in, 0);
   for (int32_t i = 0; i < c->nin; i++) in[i] = c->in[i].array;
+  if (c->g->debug) grad__debug_run(c->L, c->p, in, c->scalars, "in the value");
   if (!is_worth_a_plan(c))
     grad__lua_check(c->L, grad__direct_run(c->p, in, c->scalars, out));
   else

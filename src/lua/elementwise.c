@@ -159,6 +159,8 @@ static void record(lua_State *L, const grad_op *op, int nin, const operand *x, g
   bool weak = true;
   grad_dtype around = dtype_around(op, nin, x);
   t->p->status = GRAD_OK;
+  t->p->where = 0;
+  if (grad__lua(L)->debug) grad__trace_mark_line(L, t);
   for (int k = 0; k < nin; k++) {
     in[k] = lift(L, t, k, x[k].tensor, around);
     weak = weak && (!x[k].tensor || is_weak(x[k].tensor));
@@ -230,7 +232,7 @@ static void call_elementwise(lua_State *L, const elementwise *e) {
   operand x[MAX_OPERANDS];
   int nin = e->op->nin;
   const operands all = read_operands(L, nin, x);
-  if (all.simple) {
+  if (all.simple && !(grad__lua(L)->debug && !all.plain)) {
     if (all.plain ? run_numbers(L, e, nin, x) : run_square(L, e, x) || run_direct(L, e, nin, x)) return;
   } else if (all.newest) {
     record(L, e->op, nin, x, all.newest);

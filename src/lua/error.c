@@ -9,7 +9,7 @@
 /* The modules that are compiled in have chunk names "=[gradlua.NAME]" (modules.c). */
 static bool is_own_source(const char *source) { return strncmp(source, "=[gradlua", 9) == 0; }
 
-static bool find_user_frame(lua_State *L, lua_Debug *ar) {
+bool grad__lua_user_frame(lua_State *L, lua_Debug *ar) {
   for (int level = 1; lua_getstack(L, level, ar); level++) {
     lua_getinfo(L, "Sl", ar);
     if (ar->currentline > 0 && !is_own_source(ar->source)) return true;
@@ -19,7 +19,7 @@ static bool find_user_frame(lua_State *L, lua_Debug *ar) {
 
 void grad__lua_push_where(lua_State *L) {
   lua_Debug ar;
-  if (find_user_frame(L, &ar))
+  if (grad__lua_user_frame(L, &ar))
     lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
   else
     lua_pushliteral(L, "");

@@ -424,8 +424,8 @@ static const grad_fn rows[] = {
     GRAD_FN_END,
 };
 
+static const grad_fn call_row = {.name = "jit", .call = call}; /* the name in errors */
 static const grad_fn methods[] = {
-    {.name = "__call", .call = call},
     {.name = "__tostring", .call = to_text},
     {.name = "stats",
      .signature = "-> table",
@@ -437,5 +437,7 @@ static const grad_fn methods[] = {
 void grad__open_jit(lua_State *L) {
   grad__lua_register(L, rows);
   grad__lua_metatable(L, name, methods);
+  grad__lua_push_function(L, call, &call_row, 0);
+  lua_setfield(L, -2, "__call");
   lua_pop(L, 1);
 }

@@ -32,6 +32,21 @@ grad_tensor *grad__tensor_check_concrete(lua_State *L, int arg, const char *what
   return t;
 }
 
+/* A change would happen once, while the function is recorded, and not when it runs. A concrete tensor's id is the
+ * number of traces begun before it was made: one that was made since then is the function's own. */
+static void check_staged_change(lua_State *L, const grad_tensor *t) {
+  const grad_lua *g = grad__lua(L);
+  for (int i = 0; i < g->ntraces && g->live_traces; i++) {
+    const grad_trace *trace = g->traces[i];
+    if (!trace || !trace->staged_by || trace->thread != L || (uint64_t)(uint32_t)t->id >= (uint32_t)trace->serial)
+      continue;
+    grad__lua_error(L,
+                    "a tensor from outside cannot be changed in place inside gl.%s: it would happen once, while the "
+                    "function is recorded; return the new value instead",
+                    trace->staged_by);
+  }
+}
+
 static bool has_repeats(const grad_array *a) {
   for (int i = 0; i < a->ndim; i++)
     if (a->strides[i] == 0 && a->shape[i] > 1) return true;
@@ -45,6 +60,7 @@ grad_tensor *grad__tensor_check_writable(lua_State *L, int arg, const char *what
                        "or x:put(index, value)");
   if (t->array.storage && t->array.storage->readonly) grad__lua_error(L, "%s is read-only: change a clone()", what);
   if (has_repeats(&t->array)) grad__lua_error(L, "%s repeats its elements (expand): change a clone()", what);
+  check_staged_change(L, t);
   grad__trace_preserve(L, &t->array);
   return t;
 }
@@ -57,6 +73,7 @@ static void set_meta(lua_State *L, int ref) {
 grad_array *grad__tensor_push_empty(lua_State *L) {
   grad_tensor *t = lua_newuserdatauv(L, sizeof *t, 0);
   memset(t, 0, sizeof *t);
+  t->id = (grad_id)grad__lua(L)->serial;
   set_meta(L, grad__lua(L)->ref_owner);
   return &t->array;
 }
@@ -68,6 +85,7 @@ void grad__tensor_made(lua_State *L, const grad_array *array) {
 static grad_array *new_inline(lua_State *L, size_t bytes, grad_dtype dtype, int ndim, const int64_t *shape) {
   grad_tensor *t = lua_newuserdatauv(L, PAYLOAD_OFFSET + bytes, 0);
   t->serial = 0;
+  t->id = (grad_id)grad__lua(L)->serial;
   grad__array_wrap(&t->array, (char *)t + PAYLOAD_OFFSET, dtype, ndim, shape);
   set_meta(L, grad__lua(L)->ref_light);
   return &t->array;
@@ -114,10 +132,12 @@ void grad__tensor_push_view(lua_State *L, int owner, const grad_array *view) {
     *to = *view;
     to->storage = from->array.storage;
     grad__array_retain(to);
+    ((grad_tensor *)lua_touserdata(L, -1))->id = from->id;
     return;
   }
   grad_tensor *t = lua_newuserdatauv(L, sizeof *t, 1);
   t->serial = 0;
+  t->id = from->id;
   t->array = *view;
   t->array.storage = NULL;
   if (lua_getiuservalue(L, owner, 1) != LUA_TUSERDATA) {

@@ -2,6 +2,7 @@
 #include "lua/trace.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lua/random.h"
@@ -195,6 +196,21 @@ grad_id grad__trace_lift(lua_State *L, grad_trace *t, int index, grad_dtype numb
   }
   if (x->serial == t->serial) return x->id;
   return capture(L, t, x, index);
+}
+
+/* --- lines */
+
+void grad__trace_mark_line(lua_State *L, grad_trace *t) {
+  lua_Debug ar;
+  if (!grad__lua_user_frame(L, &ar)) return;
+  if (ar.source != t->where_source || ar.currentline != t->where_line) {
+    char text[LUA_IDSIZE + 24];
+    snprintf(text, sizeof text, "%s:%d", ar.short_src, ar.currentline);
+    t->where = grad__program_add_where(t->p, text);
+    t->where_source = ar.source;
+    t->where_line = ar.currentline;
+  }
+  t->p->where = t->where;
 }
 
 /* --- traced tensors */

@@ -48,6 +48,9 @@ struct grad_trace {
   int32_t ninputs, inputs_cap;
   double *scalars; /* p->nscalars numbers */
   int32_t scalars_cap;
+  const char *where_source; /* the line that was marked last: its chunk, number, and index in the program */
+  int where_line;
+  int32_t where;
   grad_array *known; /* values evaluated so far, by id; for numbers asked for while tracing */
   int32_t nknown;
 };
@@ -67,6 +70,10 @@ grad_id grad__trace_number(lua_State *L, grad_trace *t, double value, grad_dtype
 
 /* Appends numbers to the trace's, for a program that is about to be inlined with fresh scalars. */
 void grad__trace_add_scalars(lua_State *L, grad_trace *t, int32_t n, const double *scalars);
+
+/* Instructions recorded from now on are of the line that runs now. It costs about as much as recording an elementwise
+ * instruction, so these have no line unless gl.debug is on: they hardly ever fail when a program runs. */
+void grad__trace_mark_line(lua_State *L, grad_trace *t);
 
 /* Pushes what input i stands for, as a tensor (nil for an open one). */
 void grad__trace_push_input(lua_State *L, const grad_trace *t, int32_t i);

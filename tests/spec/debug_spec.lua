@@ -1,0 +1,78 @@
+-- gl.debug and gl.explain; lines in errors of staged programs; what may not change while a function is recorded.
+
+local gl = require "gradlua"
+local support = require "tests.spec.support"
+local near, raises = support.near, support.raises
+
+local function here() return debug.getinfo(2, "l").currentline end
+
+describe("gl.debug", function()
+  before_each(function() gl.debug(true) end)
+  after_each(function() gl.debug(false) warn("@off") end)
+
+  it("names the operation that first gave NaN or Inf, and its line", function()
+    raises(function() gl.tensor({ 1, -1 }):log() end, "log gave NaN at element 2", "f64 2", "in the value")
+    local line
+    local f = gl.grad(function(x)
+      local y = x - 1
+      line = here() + 1
+      return gl.log(y):sum()
+    end)
+    raises(function() f(gl.tensor { 1, 2 }) end, "log gave -Inf at element 1", "debug_spec.lua:" .. line, "in the value")
+  end)
+
+  it("tells value from derivative", function()
+    raises(function() gl.grad(function(x) return gl.sqrt(x):sum() end)(gl.tensor { 0, 1 }) end, "in the derivative")
+  end)
+
+  it("lets finite values pass, NaN that came in too", function()
+    near({ 2, 4 }, gl.grad(function(x) return (x ^ 2):sum() end)(gl.tensor { 1, 2 }))
+    near({ 0 / 0 }, gl.tensor { 0 / 0 } + 1)
+    near({ 0, 0.5 }, gl.grad(function(x) return gl.where(x:gt(0), gl.log(x), 0):sum() end)(gl.tensor { 0, 2 }))
+    assert.is_true(gl.debug(true))
+  end)
+end)
+
+describe("gl.explain", function()
+  it("shows program, costs and plan", function()
+    local e = gl.explain(function(x, y) return (x * y):sum() end, gl.ones(300), gl.ones(300))
+    assert.is_truthy(e.program:find("mul", 1, true))
+    assert.is_truthy(e.plan:find("sum", 1, true))
+    assert.are.equal(600.0, e.flops)
+    assert.are.equal(2, e.instructions)
+    assert.is_truthy(tostring(e):find("costs:", 1, true))
+    raises(function() gl.explain(function() end, 1) end, "returned nothing")
+  end)
+end)
+
+describe("a failure inside a staged program", function()
+  it("names the line of the instruction, at every call", function()
+    local line
+    local f = gl.grad(function(A)
+      line = here() + 1
+      return gl.cholesky(A * 1):sum()
+    end)
+    for _ = 1, 3 do
+      raises(function() f(-gl.eye(2)) end, "grad:", "positive definite", "debug_spec.lua:" .. line)
+    end
+    local g = gl.jit(function(x, i)
+      line = here() + 1
+      return x:gather(1, i)
+    end)
+    for _ = 1, 3 do
+      raises(function() g(gl.ones(3), gl.tensor({ 5 }, { dtype = "i64" })) end, "position 5", "debug_spec.lua:" .. line)
+    end
+  end)
+end)
+
+describe("recording", function()
+  it("refuses to change tensors from outside, but not its own", function()
+    local outside = gl.ones(2)
+    raises(function() gl.jit(function(x) outside:add_(1) return x end)(1) end, "from outside", "gl.jit")
+    raises(function() gl.vmap(function(x) outside[1] = 2 return x end)(gl.ones(3)) end, "from outside", "gl.vmap")
+    raises(function() gl.jit(function(x) outside[{ { 1, 2 } }]:zero_() return x end)(1) end, "from outside")
+    near({ 1, 1 }, outside)
+    near({ 10, 0 }, gl.jit(function(x) local c = gl.zeros(2) c[1] = 5 return x * c end)(2))
+    near(2, gl.grad(function(x) outside:add_(1) return x * outside[1] end)(1))
+  end)
+end)
