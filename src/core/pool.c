@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <time.h>
 
 typedef struct job {
   grad_pool_fn fn;
@@ -27,16 +28,24 @@ struct grad_pool {
   pthread_cond_t wake, idle;
   job *job; /* NULL: nothing to do */
   bool stop;
+  double debt; /* seconds lost by waiting for workers, less what they saved and what was paid back; see share */
   int nworkers;
   worker workers[GRAD_POOL_MAX];
 };
 
-static void work_on(job *j, int index) {
-  for (;;) {
+/* Returns how many chunks it did. */
+static int64_t work_on(job *j, int index) {
+  for (int64_t done = 0;; done++) {
     int64_t chunk = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed);
-    if (chunk >= j->nchunks) return;
+    if (chunk >= j->nchunks) return done;
     j->fn(j->ud, chunk, index);
   }
+}
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static bool has_chunks(job *j) { return j && atomic_load_explicit(&j->next, memory_order_relaxed) < j->nchunks; }
@@ -103,22 +112,42 @@ static grad_pool *pool_of(grad_ctx *ctx) {
   return pool;
 }
 
+/* On a busy machine a worker may lose the processor in the middle of a chunk, and the caller then waits for a whole
+ * time slice of somebody else. What such waits cost is kept as a debt, and while there is one the caller works alone,
+ * which pays it back slowly: sharing loses a small part of the time at most, however busy the machine is. */
+static const double credit = 2e-3, repayment = 1.0 / 16; /* seconds; part of the time worked alone */
+
+static void share(grad_pool *pool, job *j) {
+  const double asked = now();
+  pthread_mutex_lock(&pool->mutex);
+  pool->job = j;
+  for (int i = 0; i < pool->nworkers && i < j->nchunks - 1; i++) pthread_cond_signal(&pool->wake);
+  pthread_mutex_unlock(&pool->mutex);
+  const double begun = now();
+  const int64_t mine = work_on(j, 0);
+  const double done = now();
+  pthread_mutex_lock(&pool->mutex);
+  pool->job = NULL;
+  while (j->active > 0) pthread_cond_wait(&pool->idle, &pool->mutex);
+  pthread_mutex_unlock(&pool->mutex);
+  const double lost = begun - asked + now() - done;
+  const double saved = (done - begun) * (double)(j->nchunks - mine) / (double)(mine > 0 ? mine : 1);
+  pool->debt += lost - saved;
+  if (pool->debt < -credit) pool->debt = -credit;
+}
+
 void grad__pool_run(grad_ctx *ctx, int64_t nchunks, grad_pool_fn fn, void *ud) {
   job j = {.fn = fn, .ud = ud, .nchunks = nchunks};
   grad_pool *pool = ctx->threads > 1 && nchunks > 1 ? pool_of(ctx) : NULL;
   if (!pool || pool->nworkers == 0) {
     work_on(&j, 0);
-    return;
+  } else if (pool->debt > 0) {
+    const double begun = now();
+    work_on(&j, 0);
+    pool->debt -= repayment * (now() - begun);
+  } else {
+    share(pool, &j);
   }
-  pthread_mutex_lock(&pool->mutex);
-  pool->job = &j;
-  for (int i = 0; i < pool->nworkers && i < nchunks - 1; i++) pthread_cond_signal(&pool->wake);
-  pthread_mutex_unlock(&pool->mutex);
-  work_on(&j, 0);
-  pthread_mutex_lock(&pool->mutex);
-  pool->job = NULL;
-  while (j.active > 0) pthread_cond_wait(&pool->idle, &pool->mutex);
-  pthread_mutex_unlock(&pool->mutex);
 }
 
 void grad_ctx_set_threads(grad_ctx *ctx, int threads) {
