@@ -151,6 +151,50 @@ describe("gradients that do not fit", function()
   end)
 end)
 
+describe("the pure form", function()
+  local function loss(p) return (p.w[1]:square() * gl.tensor { 1, 3 }):sum() + (p.b - 1) ^ 4 end
+  local function start() return { w = { gl.tensor { 1, -2 } }, b = gl.tensor(3) } end
+
+  local variants = {
+    { "sgd", {} }, { "sgd", { momentum = 0.9, dampening = 0.3 } }, { "sgd", { momentum = 0.9, nesterov = true } },
+    { "sgd", { weight_decay = 0.1, maximize = true } }, { "sgd", { clip_norm = 0.5 } }, { "sgd", { clip_value = 0.5 } },
+    { "adam", {} }, { "adam", { amsgrad = true, weight_decay = 0.1 } }, { "adamw", {} }, { "amsgrad", {} }, { "nadam", {} },
+    { "radam", { betas = { 0.9, 0.9 } } }, { "radam", {} }, { "adamax", {} }, { "rmsprop", {} },
+    { "rmsprop", { centered = true, momentum = 0.5 } }, { "adagrad", { lr_decay = 0.1, initial_accumulator_value = 0.2 } },
+    { "adadelta", {} }, { "lion", { weight_decay = 0.1 } }, { "adam", { groups = { { match = "b", lr = 0.5 } } } },
+  }
+
+  it("takes the steps of the one in place, staged or not", function()
+    for _, variant in ipairs(variants) do
+      local name, options = variant[1], { lr = 0.01 }
+      for key, value in pairs(variant[2]) do options[key] = value end
+      local in_place, pure, staged = start(), start(), start()
+      local opt = optim[name](in_place, options)
+      local init, update = opt:pure()
+      local gradient = gl.grad(loss)
+      local step = gl.jit(function(p, s) return update(gradient(p), s, p) end)
+      local state, staged_state = init(pure), init(staged)
+      for _ = 1, 8 do
+        opt:step(gradient(in_place))
+        pure, state = update(gradient(pure), state, pure)
+        staged, staged_state = step(staged, staged_state)
+      end
+      for _, p in ipairs { pure, staged } do
+        assert.is_true((p.w[1] - in_place.w[1]):abs():max():item() < 1e-12, name)
+        near(in_place.b:item(), p.b:item(), 1e-12)
+      end
+    end
+  end)
+
+  it("keeps the dtype, takes a rate, and says where there is none", function()
+    local init, update = optim.adam(gl.ones(2, { dtype = "f32" }), { lr = 0.1 }):pure()
+    local p = update(gl.ones(2, { dtype = "f32" }), init(gl.ones(2, { dtype = "f32" })), gl.ones(2, { dtype = "f32" }), 0.5)
+    assert.are.equal("f32", p:dtype())
+    near(0.5, p[1]:item(), 1e-5)
+    assert.has_error(function() optim.rprop(gl.ones(1)):pure() end)
+  end)
+end)
+
 describe("a state", function()
   local function run(opt, w, first, last)
     for t = first, last do opt:step(w * 2 + math.sin(t)) end

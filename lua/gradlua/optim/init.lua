@@ -216,6 +216,12 @@ local function structure(self, f)
   return root or {}
 end
 
+--- Pure functions for gl.jit: init(params) -> state, and update(grads, state, params [, lr]) -> params, state.
+---@return function init, function update
+function Optimizer:pure()
+  return require("gradlua.optim.pure").pure(self, follow)
+end
+
 --- The running average of the parameters (option ema), in their structure.
 function Optimizer:averaged()
   if not self.ema then check.fail("optim." .. self.name .. ":averaged", "the option ema was not given") end

@@ -46,4 +46,20 @@ for _, dtype in ipairs { "f32", "f64" } do
     end
   end)
 end
+add("MLP 784-128-10, batch 64, f32, step with Adam, jit", function()
+  local p, x, y, loss = network({ 784, 128, 10 }, 64, "f32")
+  local init, update = gl.optim.adam(p, { lr = 1e-9 }):pure()
+  local f = gl.value_and_grad(loss)
+  local step = gl.jit(function(q, state, images, targets)
+    local value, gradients = f(q, images, targets)
+    local new, new_state = update(gradients, state, q)
+    return value, new, new_state
+  end)
+  local state = init(p)
+  return function()
+    local value
+    value, p, state = step(p, state, x, y)
+    return value
+  end
+end)
 return cases
