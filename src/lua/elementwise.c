@@ -243,7 +243,10 @@ static void call_elementwise(lua_State *L, const elementwise *e) {
 
 static int elementwise_call(lua_State *L) {
   const elementwise *e = (const elementwise *)grad__lua_fn(L);
-  lua_settop(L, e->op->nin);
+  int nin = e->op->nin, n = lua_gettop(L);
+  if (n > nin && !(n == 2 && lua_rawequal(L, 1, 2))) /* Lua passes the operand of a unary operator twice */
+    grad__lua_error(L, "takes %d argument%s, got %d", nin, nin == 1 ? "" : "s", n);
+  lua_settop(L, nin);
   call_elementwise(L, e);
   return 1;
 }

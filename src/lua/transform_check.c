@@ -1,11 +1,14 @@
 /* transform_check.c: gl.gradcheck and gl.stop_gradient. */
 #include "lua/transform.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "fn/fn.h"
 #include "lua/call.h"
 #include "ops/ops.h"
+
+static const char report_name[] = "gradlua.gradcheck";
 
 static void set_number(lua_State *L, const char *name, double value) {
   lua_pushnumber(L, value);
@@ -22,7 +25,7 @@ static void set_boolean(lua_State *L, const char *name, bool value) {
   lua_setfield(L, -2, name);
 }
 
-/* The report: its metatable (upvalue of gradcheck) prints it. */
+/* The report: a table whose metatable prints it. */
 static void push_report(lua_State *L, const grad_check_report *r, int order) {
   lua_newtable(L);
   set_boolean(L, "ok", r->ok);
@@ -47,6 +50,56 @@ static void push_report(lua_State *L, const grad_check_report *r, int order) {
     lua_rawseti(L, -2, i + 1);
   }
   lua_setfield(L, -2, "worst");
+  luaL_setmetatable(L, report_name);
+}
+
+static double number_field(lua_State *L, int table, const char *name) {
+  lua_getfield(L, table, name);
+  double value = lua_isboolean(L, -1) ? lua_toboolean(L, -1) : lua_tonumber(L, -1);
+  lua_pop(L, 1);
+  return value;
+}
+
+static void add_worst(lua_State *L, luaL_Buffer *b, int worst, lua_Integer i) {
+  char line[160];
+  lua_rawgeti(L, worst, i);
+  int e = lua_gettop(L);
+  snprintf(line, sizeof line, "\n%6.0f %8.0f %6.0f %9.0f  %-+22.15g %-+22.15g %9.2g%s", number_field(L, e, "output"),
+           number_field(L, e, "position"), number_field(L, e, "input"), number_field(L, e, "direction"),
+           number_field(L, e, "analytic"), number_field(L, e, "numeric"), number_field(L, e, "error"),
+           number_field(L, e, "error") > 1 ? "  <- bad" : "");
+  lua_pop(L, 1);
+  luaL_addstring(b, line);
+}
+
+/* The verdict in a sentence, then the worst entries. */
+static int report_text(lua_State *L) {
+  char line[256];
+  lua_settop(L, 1);
+  lua_getfield(L, 1, "worst");
+  lua_Integer n = (lua_Integer)lua_rawlen(L, 2);
+  luaL_Buffer b;
+  luaL_buffinit(L, &b);
+  bool ok = number_field(L, 1, "ok") != 0;
+  snprintf(line, sizeof line, "gradcheck %s: %.0f of %.0f entries differ from central differences",
+           ok ? "passed" : "FAILED", number_field(L, 1, "failed"), number_field(L, 1, "checked"));
+  luaL_addstring(&b, line);
+  snprintf(line, sizeof line, "\n<J v, w> = %.15g (forward), <v, J' w> = %.15g (reverse)%s%s",
+           number_field(L, 1, "forward"), number_field(L, 1, "reverse"),
+           number_field(L, 1, "dual_ok") != 0 ? "" : ": they differ",
+           number_field(L, 1, "finite") != 0 ? "" : "\nvalue or derivatives are not finite");
+  luaL_addstring(&b, line);
+  if (n > 0)
+    luaL_addstring(&b, "\noutput  element  input  direction  analytic               numeric                    error");
+  luaL_pushresult(&b);
+  for (lua_Integer i = 1; i <= n; i++) {
+    luaL_Buffer row;
+    luaL_buffinit(L, &row);
+    add_worst(L, &row, 2, i);
+    luaL_pushresult(&row);
+    lua_concat(L, 2);
+  }
+  return 1;
 }
 
 static int check_finish(lua_State *L, int status, lua_KContext context) {
@@ -136,4 +189,9 @@ static const grad_fn rows[] = {
     GRAD_FN_END,
 };
 
-void grad__open_transform_check(lua_State *L) { grad__lua_register(L, rows); }
+void grad__open_transform_check(lua_State *L) {
+  static const grad_fn methods[] = {{.name = "__tostring", .call = report_text}, GRAD_FN_END};
+  grad__lua_register(L, rows);
+  grad__lua_metatable(L, report_name, methods);
+  lua_pop(L, 1);
+}

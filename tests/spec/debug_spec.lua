@@ -18,6 +18,7 @@ describe("gl.debug", function()
       line = here() + 1
       return gl.log(y):sum()
     end)
+    pcall(f, gl.tensor { 1, 2 })
     raises(function() f(gl.tensor { 1, 2 }) end, "log gave -Inf at element 1", "debug_spec.lua:" .. line, "in the value")
   end)
 
@@ -52,6 +53,7 @@ describe("a failure inside a staged program", function()
       line = here() + 1
       return gl.cholesky(A * 1):sum()
     end)
+    pcall(f, -gl.eye(2))
     for _ = 1, 3 do
       raises(function() f(-gl.eye(2)) end, "grad:", "positive definite", "debug_spec.lua:" .. line)
     end
@@ -59,6 +61,7 @@ describe("a failure inside a staged program", function()
       line = here() + 1
       return x:gather(1, i)
     end)
+    pcall(g, gl.ones(3), gl.tensor({ 5 }, { dtype = "i64" }))
     for _ = 1, 3 do
       raises(function() g(gl.ones(3), gl.tensor({ 5 }, { dtype = "i64" })) end, "position 5", "debug_spec.lua:" .. line)
     end

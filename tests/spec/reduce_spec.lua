@@ -64,6 +64,8 @@ describe("reductions", function()
     raises(function() x:sum(1, { keepdims = true }) end, "did you mean \"keepdim\"")
     raises(function() x:sum { keepdim = 1 } end, "keepdim", "boolean")
     raises(function() gl.sum("x") end, "tensor")
+    raises(function() x:sum(1, 2) end, "at most 2 arguments")
+    raises(function() x:sin(2) end, "takes 1 argument")
   end)
 end)
 
