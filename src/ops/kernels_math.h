@@ -74,13 +74,6 @@ static inline vec v_hypot(vec a, vec b) { return SLEEF(hypot, u05)(a, b); }
 
 /* --- SLEEF, mended at the ends of its range */
 
-/* Close to the largest number SLEEF's log1p overflows; there log(1 + a) is log(a). */
-static inline vec v_log1p(vec a) {
-  const vec y = SLEEF(log1p, u10)(a);
-  const mask large = v_lt(V(PICK(0x1p60, 0x1p30)), a);
-  return m_any(large) ? v_select(large, v_log(a), y) : y;
-}
-
 /* e^a / 2 for a above k, where e^a itself overflows: e^(a - k) e^k / 2. The constants happen to be within 0.2 ulp. */
 static inline vec half_exp_large(vec a) {
   const real k = PICK(709, 88), half_exp_k = PICK(4.109203730777486e+307, 8.2581813e+37);
@@ -200,6 +193,53 @@ static inline vec v_erfc(vec a) {
 
 #endif
 
+/* --- log(1 + a): twice as fast as SLEEF's, within 1 ulp */
+
+typedef PASTE_REAL(uint, , 64_t, 32_t) lane_bits;
+typedef lane_bits bits_vec __attribute__((vector_size(VECTOR_BYTES)));
+
+/* log(1 + f) + k ln(2) for 1 + f between sqrt(1/2) and sqrt(2): with s = f / (2 + f) it is 2 s + s R(s^2), R by
+ * Chebyshev approximation, written so that f is the last term added (the form is that of fdlibm). `low` is added with
+ * the small terms. */
+static inline vec log_of_parts(vec f, vec k, vec low) {
+  static const double series64[] = {0.14617807153417324964, 0.15331611722055007885, 0.18182892432536871201,
+                                    0.22222211089379496214, 0.28571428626253837606, 0.39999999999898890514,
+                                    0.66666666666666697077};
+  static const double series32[] = {0.29580985929974422621, 0.39988757716604847003, 0.66666685095429068746};
+  const double *const series = IS_F64 ? series64 : series32;
+  const int count = IS_F64 ? 7 : 3;
+  const real ln2_high = PICK(6.93147180369123816490e-01, 6.9313812256e-01);
+  const real ln2_low = PICK(1.90821492927058770002e-10, 9.0580006145e-06);
+  const vec s = f / (V(2) + f), w = s * s, half = V(0.5) * f * f;
+  vec sum = V(series[0]);
+  for (int i = 1; i < count; i++) sum = sum * w + V(series[i]);
+  return k * ln2_high + (f - (half - (s * (half + sum * w) + (k * ln2_low + low))));
+}
+
+/* 1 + a = 2^k (1 + f), but f is a itself where k would be 0: there nothing is rounded. What rounding 1 + a loses is
+ * divided by 1 + f well enough with a few terms of a series. */
+static inline vec v_log1p(vec a) {
+  const vec u = V(1) + a, root = V(M_SQRT1_2);
+  const int digits = PICK_INT(52, 23);
+  const bits_vec over = (bits_vec)((ivec)u - (ivec)root) + ((bits_vec){0} + ((lane_bits)1 << (REAL_BITS - 2)));
+  const ivec exponent = (ivec)(over >> digits) - (PICK_INT(1, 1) << (REAL_BITS - 2 - digits));
+  const vec shift = V(PICK(0x1.8p52, 0x1.8p23)), k = (vec)(exponent + (ivec)shift) - shift;
+  const mask whole = v_eq(k, V(0)), large = v_lt(V(1), a), exact = m_or(whole, v_lt(V(64), k));
+  const vec f = v_select(whole, a, (vec)((ivec)u - (exponent << digits)) - V(1));
+  const vec lost = v_select(large, V(1) - (u - a), a - (u - V(1)));
+  const vec inverse = V(1) - f * (V(1) - f * (V(1) - f));
+  const vec scale = (vec)((PICK_INT(1023, 127) - exponent) << digits);
+  vec y = log_of_parts(f, k, v_select(exact, V(0), lost * scale * inverse));
+  y = v_select(v_lt(a, V(INFINITY)), y, a); /* and NaN */
+  return v_select(v_lt(V(-1), a), y, v_select(v_eq(a, V(-1)), V(-INFINITY), V(NAN)));
+}
+
+/* log(1 + z) for z in [0, 1]: 1 + z is at most twice as large as it may be, so f is exact. */
+static inline vec log1p_unit(vec z) {
+  const mask upper = v_lt(V(M_SQRT2 - 1), z);
+  return log_of_parts(v_select(upper, V(0.5) * (z - V(1)), z), v_keep(upper, V(1)), V(0));
+}
+
 /* --- functions of e^x as quotients: twice as fast as SLEEF's, within 1 ulp. They need a fused multiply-add */
 
 #if HAVE_FMA
@@ -273,13 +313,13 @@ static inline vec v_sigmoid(vec a) {
   return v_select(v_lt(a, V(0)), z, V(1)) / (V(1) + z);
 }
 
-static inline vec v_softplus(vec a) { return v_max(a, V(0)) + SLEEF(log1p, u10)(v_exp(-v_abs(a))); }
+static inline vec v_softplus(vec a) { return v_max(a, V(0)) + log1p_unit(v_exp(-v_abs(a))); }
 
 static inline vec v_softsign(vec a) { return v_select(v_isinf(a), v_with_sign_of(V(1), a), a / (V(1) + v_abs(a))); }
 
 static inline vec v_logaddexp(vec a, vec b) {
   const vec gap = v_select(v_eq(a, b), V(0), v_abs(a - b));
-  return v_max(a, b) + SLEEF(log1p, u10)(v_exp(-gap));
+  return v_max(a, b) + log1p_unit(v_exp(-gap));
 }
 
 /* --- gamma functions: recurrence up to 10, then the asymptotic series (Abramowitz and Stegun 6.3.5, 6.3.18, 6.4.6,
