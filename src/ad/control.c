@@ -55,19 +55,6 @@ grad_status grad__close_scalars(const grad_program *p, int32_t *numbers, grad_dt
   return GRAD_OK;
 }
 
-grad_id grad__program_input_like(grad_program *p, const grad_type *type) {
-  return grad__program_input(p, (grad_dtype)type->dtype, type->ndim, type->shape);
-}
-
-grad_status grad__program_like(const grad_program *p, grad_program **out) {
-  grad_program *q = NULL;
-  grad_status status = grad__program_new(p->ctx, &q);
-  if (status) return status;
-  for (int32_t i = 0; i < p->ninputs; i++) grad__program_input_like(q, grad__type(p, p->inputs[i]));
-  *out = q;
-  return GRAD_OK;
-}
-
 grad_id grad__or_zeros(grad_program *p, grad_id v, const grad_type *type) {
   return v != GRAD_NONE ? v : grad__zeros_of(p, type);
 }

@@ -72,10 +72,6 @@ grad_id grad__newton(grad_program *p, grad_program *residual, grad_id x0, int32_
 
 /* --- shared by these ops (control.c) */
 
-/* An empty program with inputs of the same types; an input of a type. */
-grad_status grad__program_like(const grad_program *p, grad_program **out);
-grad_id grad__program_input_like(grad_program *p, const grad_type *type);
-
 /* For infer: outputs [from, from + n) of a nested program are the op's outputs; `rows`: stacked along a new first axis
  * of that extent (NULL: not stacked). */
 grad_status grad__infer_like_outputs(grad_infer *a, const grad_program *sub, int32_t from, int32_t n,

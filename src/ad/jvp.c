@@ -32,7 +32,7 @@ grad_status grad__push_start(grad_push *s, const grad_program *src) {
   if (status) return status;
   for (int32_t i = 0; i < src->ninputs; i++) {
     const grad_type *t = grad__type(src, src->inputs[i]);
-    s->primal[src->inputs[i]] = grad__program_input(s->p, (grad_dtype)t->dtype, t->ndim, t->shape);
+    s->primal[src->inputs[i]] = grad__program_input_like(s->p, t);
   }
   return s->p->status;
 }
@@ -54,7 +54,7 @@ void grad__push_tangents(grad_push *s, const bool *wrt) {
                          i + 1, grad__type_text(t, text, sizeof text));
       return;
     }
-    s->tangent[v] = grad__program_input(s->p, (grad_dtype)t->dtype, t->ndim, t->shape);
+    s->tangent[v] = grad__program_input_like(s->p, t);
   }
 }
 

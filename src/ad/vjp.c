@@ -68,7 +68,7 @@ grad_status grad__ad_vjp(const grad_program *p, const bool *wrt, int ncot, grad_
   for (int i = 0; i < ncot && !status; i++) {
     const grad_type *t = grad__type(p, p->outputs[i]);
     if (!grad__type_is_float(t)) continue;
-    const grad_id c = grad__program_input(r.s.p, (grad_dtype)t->dtype, t->ndim, t->shape);
+    const grad_id c = grad__program_input_like(r.s.p, t);
     r.inputs[r.ninputs++] = c;
     seed(&r, i, c);
   }

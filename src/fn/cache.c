@@ -84,16 +84,11 @@ static bool same_recipe(const grad_recipe *a, const grad_recipe *b, const grad_p
          same_flags(a->wrt, b->wrt, p->ninputs) && same_flags(a->of, b->of, p->noutputs);
 }
 
-static uint64_t mix(uint64_t hash, uint64_t word) {
-  hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
-  return hash ^ hash >> 29;
-}
-
 static uint64_t recipe_hash(const grad_program *p, const grad_recipe *r) {
-  uint64_t hash = mix(grad__program_hash(p), (uint64_t)r->kind << 32 | (uint64_t)r->mode);
-  hash = mix(mix(hash, (uint64_t)r->count), (uint64_t)r->size);
-  for (int32_t i = 0; r->wrt && i < p->ninputs; i++) hash = mix(hash, r->wrt[i]);
-  for (int32_t i = 0; r->of && i < p->noutputs; i++) hash = mix(hash, r->of[i]);
+  uint64_t hash = grad__hash_mix(grad__program_hash(p), (uint64_t)r->kind << 32 | (uint64_t)r->mode);
+  hash = grad__hash_mix(grad__hash_mix(hash, (uint64_t)r->count), (uint64_t)r->size);
+  for (int32_t i = 0; r->wrt && i < p->ninputs; i++) hash = grad__hash_mix(hash, r->wrt[i]);
+  for (int32_t i = 0; r->of && i < p->noutputs; i++) hash = grad__hash_mix(hash, r->of[i]);
   return hash;
 }
 

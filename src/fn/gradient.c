@@ -10,20 +10,6 @@ void grad__fn_inline(grad_program *dst, const grad_program *src, const grad_id *
   if (dst->nscalars < nscalars) dst->nscalars = nscalars;
 }
 
-grad_status grad__fn_like(const grad_program *p, grad_program **out) {
-  if (p->status) return p->status;
-  grad_program *q;
-  grad_status status = grad__program_new(p->ctx, &q);
-  if (status) return status;
-  for (int32_t i = 0; i < p->ninputs; i++) {
-    const grad_type *t = grad__type(p, p->inputs[i]);
-    grad__program_input(q, (grad_dtype)t->dtype, t->ndim, t->shape);
-  }
-  q->nscalars = p->nscalars;
-  *out = q;
-  return GRAD_OK;
-}
-
 grad_status grad__fn_select(const grad_program *p, int32_t n, const int32_t *which, grad_program **out) {
   grad_arena temporary;
   grad__arena_init(&temporary, p->ctx);

@@ -20,7 +20,7 @@ typedef struct sweep {
 static grad_status sweep_start(sweep *s, const grad_program *src, const bool *wrt, const bool *of) {
   *s = (sweep){.src = src, .wrt = wrt};
   grad__arena_init(&s->temporary, src->ctx);
-  grad_status status = grad__fn_like(src, &s->p);
+  grad_status status = grad__program_like(src, &s->p);
   if (status) return status;
   s->nwrt = grad__fn_count(wrt, src->ninputs);
   s->nof = grad__fn_count(of, src->noutputs);

@@ -8,9 +8,6 @@
 /* grad__fn_inline: as grad__inline, for programs of which number k is the same number k. */
 void grad__fn_inline(grad_program *dst, const grad_program *src, const grad_id *inputs, grad_id *outputs);
 
-/* grad__fn_like: an empty program with the inputs and scalars of p. */
-grad_status grad__fn_like(const grad_program *p, grad_program **out);
-
 /* grad__fn_select: p with just these of its outputs, in this order. */
 grad_status grad__fn_select(const grad_program *p, int32_t n, const int32_t *which, grad_program **out);
 

@@ -198,7 +198,7 @@ static grad_status derive(job *j, grad_program **primal, grad_program **linear) 
 static grad_status assemble(job *j, const grad_program *primal, const grad_program *wide) {
   const grad_program *f = j->f;
   grad_program *q = NULL;
-  grad_status status = grad__fn_like(f, &q);
+  grad_status status = grad__program_like(f, &q);
   if (status) return status;
   const grad_array *seeds = &j->s->state->seeds;
   const grad_id seed = grad__program_input(q, (grad_dtype)seeds->dtype, seeds->ndim, seeds->shape);

@@ -63,11 +63,11 @@ typedef struct grad_eval {
   void *call_ud;
 } grad_eval;
 
-/* Forward rule. p is the program being built; x, y the primal inputs and outputs in p; dx the tangents (GRAD_NONE: zero).
- * Sets dy[k] (preset GRAD_NONE: zero). What it emits must be linear in dx, and every instruction that depends on dx must
- * be one that has a transpose for those inputs; when `joint`, only forward mode is wanted, and instructions may compute
- * values and tangents together. A rule that computes an output along may put it into y[k]: the instruction it stands for
- * is then dropped when nothing else needs it. */
+/* Forward rule. p is the program being built; x, y the primal inputs and outputs in p; dx the tangents (GRAD_NONE:
+ * zero). Sets dy[k] (preset GRAD_NONE: zero). What it emits must be linear in dx, and every instruction that depends on
+ * dx must be one that has a transpose for those inputs; when `joint`, only forward mode is wanted, and instructions may
+ * compute values and tangents together. A rule that computes an output along may put it into y[k]: the instruction it
+ * stands for is then dropped when nothing else needs it. */
 typedef struct grad_jvp {
   grad_program *p;
   const grad_instr *ins; /* params and subs; its ids belong to another program */
@@ -102,8 +102,8 @@ typedef struct grad_batch {
   bool *out_batched;
 } grad_batch;
 
-/* Dependence of output elements on input elements, for GRAD_SPARSITY_CUSTOM: the slot calls `add` for every input element
- * (positions in row order) on which element `element` of output 0 depends, and stops when that fails. */
+/* Dependence of output elements on input elements, for GRAD_SPARSITY_CUSTOM: the slot calls `add` for every input
+ * element (positions in row order) on which element `element` of output 0 depends, and stops when that fails. */
 typedef struct grad_sparsity grad_sparsity;
 struct grad_sparsity {
   const grad_program *p;

@@ -162,22 +162,17 @@ static const int64_t *intern_shape(grad_program *p, int ndim, const int64_t *sha
 
 /* --- hash */
 
-static inline uint64_t mix(uint64_t hash, uint64_t word) {
-  hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
-  return hash ^ hash >> 29;
-}
-
 static uint64_t hash_instr(const grad_instr *ins) {
-  uint64_t hash = mix((uint64_t)ins->nin << 32 | (uint32_t)ins->nparams, (uint64_t)(uintptr_t)ins->op);
-  for (int32_t i = 0; i < ins->nin; i++) hash = mix(hash, (uint64_t)ins->in[i]);
-  for (int32_t i = 0; i < ins->nparams; i++) hash = mix(hash, (uint64_t)ins->params[i]);
-  for (int32_t i = 0; i < ins->nsubs; i++) hash = mix(hash, grad__program_hash(ins->subs[i]));
+  uint64_t hash = grad__hash_mix((uint64_t)ins->nin << 32 | (uint32_t)ins->nparams, (uint64_t)(uintptr_t)ins->op);
+  for (int32_t i = 0; i < ins->nin; i++) hash = grad__hash_mix(hash, (uint64_t)ins->in[i]);
+  for (int32_t i = 0; i < ins->nparams; i++) hash = grad__hash_mix(hash, (uint64_t)ins->params[i]);
+  for (int32_t i = 0; i < ins->nsubs; i++) hash = grad__hash_mix(hash, grad__program_hash(ins->subs[i]));
   return hash;
 }
 
 uint64_t grad__program_hash(const grad_program *p) {
-  uint64_t hash = mix(p->hash, (uint64_t)p->noutputs << 32 | (uint32_t)p->nscalars);
-  for (int32_t i = 0; i < p->noutputs; i++) hash = mix(hash, (uint64_t)p->outputs[i]);
+  uint64_t hash = grad__hash_mix(p->hash, (uint64_t)p->noutputs << 32 | (uint32_t)p->nscalars);
+  for (int32_t i = 0; i < p->noutputs; i++) hash = grad__hash_mix(hash, (uint64_t)p->outputs[i]);
   return hash;
 }
 
@@ -272,9 +267,13 @@ grad_id grad__program_input(grad_program *p, grad_dtype dtype, int ndim, const i
   const int64_t *kept = intern_shape(p, ndim, shape, 0, NULL);
   if (!kept) return stick(p, p->ctx->status);
   if (!push_id(p, &p->inputs, &p->ninputs, &p->inputs_cap, p->nvalues)) return GRAD_NONE;
-  p->hash = mix(p->hash, (uint64_t)dtype << 8 | (uint64_t)ndim);
-  for (int i = 0; i < ndim; i++) p->hash = mix(p->hash, (uint64_t)shape[i]);
+  p->hash = grad__hash_mix(p->hash, (uint64_t)dtype << 8 | (uint64_t)ndim);
+  for (int i = 0; i < ndim; i++) p->hash = grad__hash_mix(p->hash, (uint64_t)shape[i]);
   return add_value(p, (grad_type){kept, (uint8_t)dtype, (uint8_t)ndim}, -p->ninputs);
+}
+
+grad_id grad__program_input_like(grad_program *p, const grad_type *type) {
+  return grad__program_input(p, (grad_dtype)type->dtype, type->ndim, type->shape);
 }
 
 void grad__program_output(grad_program *p, grad_id value) {
@@ -417,7 +416,7 @@ static grad_id emit(grad_program *p, grad_instr *ins, const grad_type *types) {
   }
   const grad_id v = types ? append(p, ins, types) : infer_and_append(p, ins);
   if (v == GRAD_NONE) return v;
-  p->hash = mix(p->hash, hash);
+  p->hash = grad__hash_mix(p->hash, hash);
   if (slot) {
     *slot = table_entry(hash, p->ninstrs - 1);
     p->table_used++;

@@ -65,6 +65,7 @@ void grad__program_retain(grad_program *p);
 void grad__program_release(grad_program *p); /* NULL is fine */
 
 grad_id grad__program_input(grad_program *p, grad_dtype dtype, int ndim, const int64_t *shape);
+grad_id grad__program_input_like(grad_program *p, const grad_type *type);
 void grad__program_output(grad_program *p, grad_id value);
 
 /* grad__emit: applies op; infers the types; shares an equal instruction. Returns the first output's id (the others
@@ -114,6 +115,12 @@ static inline double grad__unbits(int64_t x) {
   return u.d;
 }
 
+/* One step of the hash that programs and what is derived from them are found by. */
+static inline uint64_t grad__hash_mix(uint64_t hash, uint64_t word) {
+  hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
+  return hash ^ hash >> 29;
+}
+
 /* Structural equality (same instructions in the same order, same inputs and outputs; lines do not count) and a hash of
  * all of it, outputs included. */
 bool grad__program_equal(const grad_program *a, const grad_program *b);
@@ -133,6 +140,8 @@ void grad__inline_instr(grad_program *dst, const grad_program *src, const grad_i
  * grad__ids_new: n entries of GRAD_NONE; never NULL for n = 0. */
 int32_t *grad__wheres_map(grad_program *dst, const grad_program *src, grad_arena *arena);
 grad_id *grad__ids_new(grad_arena *arena, int32_t n);
+/* grad__program_like: an empty program with inputs of the same types, and the scalars. */
+grad_status grad__program_like(const grad_program *p, grad_program **out);
 /* grad__program_finish: how every pass ends: hands over p when it is sound (in debug builds: verified), else releases
  * it and gives its status. */
 grad_status grad__program_finish(grad_program *p, grad_program **out);

@@ -17,6 +17,17 @@ int32_t *grad__wheres_map(grad_program *dst, const grad_program *src, grad_arena
   return map;
 }
 
+grad_status grad__program_like(const grad_program *p, grad_program **out) {
+  if (p->status) return p->status;
+  grad_program *q = NULL;
+  const grad_status status = grad__program_new(p->ctx, &q);
+  if (status) return status;
+  for (int32_t i = 0; i < p->ninputs; i++) grad__program_input_like(q, grad__type(p, p->inputs[i]));
+  q->nscalars = p->nscalars;
+  *out = q;
+  return GRAD_OK;
+}
+
 grad_status grad__program_finish(grad_program *p, grad_program **out) {
   grad_status status = p->status;
 #ifdef GRAD_DEBUG
