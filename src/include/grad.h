@@ -45,6 +45,7 @@ extern "C" {
   XX(EIO, "input or output failed")                               \
   XX(EFORMAT, "malformed data")                                   \
   XX(ECALLBACK, "a callback failed")                              \
+  XX(ESCRIPT, "the script raised an error")                       \
   XX(EINTERNAL, "internal error: please report it")
 
 typedef enum grad_status {

@@ -24,6 +24,79 @@ GRAD_API grad_ctx *gradlua_context(lua_State *L);
  * with the Lua error "interrupted!"; it is cleared then. NULL before luaopen_gradlua_core. Valid until lua_close. */
 GRAD_API volatile int *gradlua_interrupt_flag(lua_State *L);
 
+/* --- a whole toolkit for a host that has no lua_State of its own
+ *
+ * A gradlua is one Lua state with its context. It shares nothing with another: each thread may have its own, one is used by
+ * one thread at a time (gradlua_stop excepted). Calls give a status; gradlua_message tells what happened, with the script's
+ * traceback. No call exits, prints or raises. */
+
+typedef struct gradlua gradlua;
+
+/* The standard library that scripts see. SAFE is without io, os, debug and package, loads no bytecode and no files, and
+ * refuses finalizers, which Lua runs where no limit can stop them. */
+typedef enum gradlua_libraries { GRADLUA_LIBRARIES_SAFE, GRADLUA_LIBRARIES_ALL } gradlua_libraries;
+
+/* What gl.data, gl.save, gl.load and the like may touch. */
+typedef enum gradlua_files { GRADLUA_FILES_NONE, GRADLUA_FILES_ALL } gradlua_files;
+
+typedef struct gradlua_config {
+  size_t size; /* sizeof(gradlua_config): lets later versions add fields */
+  grad_alloc_fn alloc; /* for Lua, tensors and plans; NULL: the C library's */
+  void *alloc_ud;
+  size_t byte_limit; /* of all of them together; 0: none */
+  grad_interrupt_fn interrupt; /* polled while a script or a kernel runs; not 0 stops the call with GRAD_EINTERRUPT */
+  void *interrupt_ud;
+  double max_seconds;       /* of one call from the host; 0: none */
+  int64_t max_instructions; /* of Lua in one call, to the nearest thousand; 0: none. Kernels do not count. */
+  int threads;              /* as in grad_config */
+  gradlua_libraries libraries;
+  gradlua_files files;
+} gradlua_config;
+
+/* gradlua_new: a state with the toolkit loaded as global `gl`. config NULL: no limits, safe libraries, no files.
+ * Errors: ENOMEM. */
+GRAD_API grad_status gradlua_new(const gradlua_config *config, gradlua **out);
+/* gradlua_free: arrays and functions made with it must have been freed before. */
+GRAD_API void gradlua_free(gradlua *g);
+
+GRAD_API lua_State *gradlua_state(gradlua *g);
+GRAD_API grad_ctx *gradlua_core(gradlua *g); /* for arrays that are lent to scripts, and functions */
+GRAD_API const char *gradlua_message(const gradlua *g);
+GRAD_API size_t gradlua_bytes(const gradlua *g); /* in use now, Lua and core together */
+
+/* gradlua_stop: from any thread or signal handler: the call that runs, or the next one, ends with GRAD_EINTERRUPT. What
+ * was stopped cannot go on by catching the error: pcall sees it again at its next instruction. */
+GRAD_API void gradlua_stop(gradlua *g);
+
+/* gradlua_run, gradlua_run_file: run a chunk of Lua text. What it returns first becomes the global `name` (NULL: dropped).
+ * Errors: ESCRIPT, EINTERRUPT (a limit; the message says which), ENOMEM, EIO. */
+GRAD_API grad_status gradlua_run(gradlua *g, const char *text, size_t size, const char *chunk, const char *name);
+GRAD_API grad_status gradlua_run_file(gradlua *g, const char *path, const char *name);
+
+/* gradlua_lend: the array (made in gradlua_core) becomes the global tensor `name`, without a copy. A read-only array
+ * cannot be changed by the script. The script may keep it: its memory is released when the last user is gone. */
+GRAD_API grad_status gradlua_lend(gradlua *g, const char *name, const grad_array *array);
+
+/* gradlua_call: calls the function that `name` names ("loss", or "model.loss" for a field) with the arrays as tensors, not
+ * copied; copies the results, tensors or numbers, into out. Errors: as gradlua_run; ESHAPE, EDTYPE for results that do
+ * not fit. */
+GRAD_API grad_status gradlua_call(gradlua *g, const char *name, int nin, const grad_array *const *in, int nout,
+                                  grad_array *const *out);
+
+typedef enum gradlua_derivative {
+  GRADLUA_VALUE,    /* the results */
+  GRADLUA_GRADIENT, /* the results, then the gradient of the first, a number, in each wrt argument */
+  GRADLUA_HVP,      /* further inputs: v for each wrt argument; further outputs: the Hessian of the first result times v */
+  GRADLUA_JACOBIAN  /* the results, then for each of them a block for each wrt argument */
+} gradlua_derivative;
+
+/* gradlua_compile: records the function once for arguments of the types of `like` and makes it, with a derivative, a
+ * function of the core (grad_run, grad_run_raw): it runs without Lua, and allocates nothing from its second run on. wrt has
+ * a flag for each argument (NULL: every float one). Tensors and numbers that the Lua function captured stay as they are
+ * now. Errors: as gradlua_call; ESCRIPT when the function reads a value while it is recorded or draws random numbers. */
+GRAD_API grad_status gradlua_compile(gradlua *g, const char *name, gradlua_derivative derivative, int nin,
+                                     const grad_array *const *like, const uint8_t *wrt, grad_function **out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -50,7 +50,11 @@ static void job_check(lua_State *L, job *j, grad_status status) {
   grad__lua_check(L, status);
 }
 
+/* A host may keep scripts from files (gradlua_config.files). */
 static const char *path_arg(lua_State *L) {
+  lua_getfield(L, LUA_REGISTRYINDEX, "gradlua.files");
+  if (lua_toboolean(L, -1)) grad__lua_error(L, "the host gives scripts no access to files");
+  lua_pop(L, 1);
   if (lua_type(L, 1) != LUA_TSTRING) grad__arg_error(L, 1, "path", "a string");
   return lua_tostring(L, 1);
 }

@@ -10,10 +10,49 @@ static const gradlua_module *find(const char *name) {
   return NULL;
 }
 
+/* `require` for our own modules where the host has no package library: what is loaded, else what is preloaded. */
+static int require_preloaded(lua_State *L) {
+  const char *name = luaL_checkstring(L, 1);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, name) != LUA_TNIL) return 1;
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  if (lua_getfield(L, -1, name) == LUA_TNIL) return luaL_error(L, "module '%s' is not compiled in", name);
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 1);
+  if (lua_isnil(L, -1)) return 1;
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  lua_pushvalue(L, -2);
+  lua_setfield(L, -2, name);
+  lua_pop(L, 1);
+  return 1;
+}
+
+/* Gives the chunk on top globals with a `require`, when there is none. */
+static void lend_require(lua_State *L) {
+  static const char key[] = "gradlua.globals";
+  if (lua_getglobal(L, "require") == LUA_TNIL) {
+    if (lua_getfield(L, LUA_REGISTRYINDEX, key) == LUA_TNIL) {
+      lua_pop(L, 1);
+      lua_createtable(L, 0, 1);
+      lua_pushcfunction(L, require_preloaded);
+      lua_setfield(L, -2, "require");
+      lua_createtable(L, 0, 1);
+      lua_pushglobaltable(L);
+      lua_setfield(L, -2, "__index");
+      lua_setmetatable(L, -2);
+      lua_pushvalue(L, -1);
+      lua_setfield(L, LUA_REGISTRYINDEX, key);
+    }
+    lua_setupvalue(L, -3, 1);
+  }
+  lua_pop(L, 1);
+}
+
 static void push_chunk(lua_State *L, const gradlua_module *module) {
   const char *chunk_name = lua_pushfstring(L, "=[%s]", module->name);
   if (luaL_loadbufferx(L, module->source, module->size, chunk_name, "t") != LUA_OK) lua_error(L);
   lua_remove(L, -2);
+  lend_require(L);
 }
 
 /* A preload function: upvalue 1 is the table's entry. Called with the module's name. */

@@ -1,0 +1,42 @@
+/* host.h: what the files of the embedding share. */
+#ifndef GRAD_LUA_HOST_H
+#define GRAD_LUA_HOST_H
+
+#include <stdbool.h>
+
+#include "include/gradlua.h"
+
+enum { GRADLUA_MESSAGE = 4096 };
+
+struct gradlua {
+  lua_State *L;
+  gradlua_config config;
+  grad_alloc_fn alloc;
+  size_t used;
+  volatile int stop;    /* asked for by gradlua_stop */
+  bool running;         /* a call from the host is under way */
+  const char *ended;    /* why the call that runs must end; NULL while it may go on */
+  int64_t instructions; /* left in this call */
+  double deadline;      /* monotonic seconds; 0: none */
+  char message[GRADLUA_MESSAGE];
+};
+
+/* --- host_limits.c */
+/* Allocator of the Lua state, and so of its context. ud: the gradlua. */
+void *gradlua__host_alloc(void *ud, void *block, size_t old_size, size_t new_size);
+/* Polled by the core, from worker threads too. ud: the gradlua. */
+int gradlua__host_interrupt(void *ud);
+/* Makes the limits hold in the state: the hook of the main thread, inherited by every coroutine. */
+void gradlua__limits_install(gradlua *g);
+void gradlua__limits_begin(gradlua *g);
+/* Why the call that runs must end; NULL while it may go on. */
+const char *gradlua__limits_reason(const gradlua *g);
+
+/* --- host_sandbox.c: opens the standard library as the configuration says; called from Lua. */
+void gradlua__libraries_open(lua_State *L, gradlua_libraries libraries);
+
+/* --- host.c: calls the C function with `ud` as its light userdata argument, protected, within the limits. What goes
+ * wrong becomes a status and the message. */
+grad_status gradlua__protected(gradlua *g, lua_CFunction f, void *ud);
+
+#endif
