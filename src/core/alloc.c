@@ -2,6 +2,9 @@
 #include "core/ctx.h"
 
 #include <stdint.h>
+#if defined __linux__
+#include <sys/mman.h>
+#endif
 
 enum { ALIGNMENT = 64 };
 
@@ -37,6 +40,20 @@ void grad__free(grad_ctx *ctx, void *block, size_t bytes) {
   ctx->used -= bytes;
 }
 
+/* Large blocks ask the kernel for large pages: the first touch of an array of 100 MB otherwise costs 25,000 page faults,
+ * more time than many a pass over it. As NumPy does; what the kernel makes of it is its own affair. */
+static void prefer_large_pages(char *block, size_t bytes) {
+#if defined __linux__ && defined MADV_HUGEPAGE
+  enum { LARGE = 4 << 20, PAGE = 4096 };
+  if (bytes < LARGE) return;
+  const size_t before = (PAGE - (uintptr_t)block % PAGE) % PAGE;
+  madvise(block + before, (bytes - before) / PAGE * PAGE, MADV_HUGEPAGE);
+#else
+  (void)block;
+  (void)bytes;
+#endif
+}
+
 void *grad__alloc_aligned(grad_ctx *ctx, size_t bytes) {
   if (bytes == 0) return NULL;
   if (bytes > SIZE_MAX - aligned_extra) {
@@ -48,6 +65,7 @@ void *grad__alloc_aligned(grad_ctx *ctx, size_t bytes) {
   const size_t past = ((uintptr_t)raw + aligned_extra) % ALIGNMENT;
   void **const block = (void **)(void *)(raw + aligned_extra - past);
   block[-1] = raw;
+  prefer_large_pages((char *)block, bytes);
   return block;
 }
 
