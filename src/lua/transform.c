@@ -191,10 +191,16 @@ static lua_Integer field(lua_State *L, int table, const char *name) {
 /* --- results */
 
 void grad__transform_match_leaf(lua_State *L, int leaf) {
-  const grad_tensor *x = grad__tensor_to(L, -1);
-  if (lua_type(L, leaf) != LUA_TNUMBER || !x || grad__tensor_is_traced(x) || x->array.ndim != 0) return;
-  grad__tensor_push_element(L, &x->array, NULL);
-  lua_remove(L, -2);
+  grad_tensor *x = grad__tensor_to(L, -1);
+  const grad_tensor *from = grad__tensor_to(L, leaf);
+  bool number = from ? grad__tensor_is_traced(from) && from->weak : lua_type(L, leaf) == LUA_TNUMBER;
+  if (!number || !x || x->array.ndim != 0) return;
+  if (grad__tensor_is_traced(x)) {
+    x->weak = true;
+  } else if (!from) {
+    grad__tensor_push_element(L, &x->array, NULL);
+    lua_remove(L, -2);
+  }
 }
 
 void grad__transform_push_value(lua_State *L, int n, int outputs, lua_Integer k) {
@@ -257,10 +263,18 @@ void grad__transform_check_function(lua_State *L, int arg) {
   grad__arg_error(L, arg, "the first argument", "a function");
 }
 
-void grad__transform_push_closure(lua_State *L, lua_CFunction f, int arg) {
+void grad__argnum_push(lua_State *L, int arg) {
+  if (!lua_isnoneornil(L, arg)) grad__arg_integer(L, arg, "argnum");
+  grad__argnums_push(L, arg);
+}
+
+void grad__transform_push_closure(lua_State *L, lua_CFunction f, bool several) {
   grad__transform_check_function(L, 1);
-  if (lua_gettop(L) < arg) lua_settop(L, arg);
+  lua_settop(L, 2);
   lua_pushvalue(L, 1);
-  grad__argnums_push(L, arg ? arg : lua_gettop(L) + 1);
+  if (several)
+    grad__argnums_push(L, 2);
+  else
+    grad__argnum_push(L, 2);
   grad__lua_push_function(L, f, grad__lua_fn(L), 2);
 }

@@ -23,6 +23,8 @@ enum {
 /* The chosen arguments: pushes a list of positions from 1 for `argnums` at stack index `arg`: nil (1), a number, a
  * list, "all" (the string stays). Checks what can be known now. */
 void grad__argnums_push(lua_State *L, int arg);
+/* The same for transforms of one argument. */
+void grad__argnum_push(lua_State *L, int arg);
 
 /* Called with the n arguments on the stack: begins a trace, makes the leaves of the chosen arguments its first inputs
  * and calls the function; then `k` is called as a continuation with n as its context (directly when nothing yields).
@@ -51,11 +53,12 @@ void grad__transform_push_value(lua_State *L, int n, int outputs, lua_Integer k)
 /* For each chosen argument pushes a value of its structure with leaves outputs[first], ...; numbers stay numbers.
  * Returns how many were pushed. */
 int grad__transform_push_like_arguments(lua_State *L, int n, int outputs, lua_Integer first);
-/* Replaces the value on top by a number when `leaf` (stack index) is a number and the value a concrete 0-d tensor. */
+/* Replaces the value on top, a 0-d tensor, by what goes with `leaf` (stack index) when that is a number: a number, or a
+ * traced value that takes the dtype of what it meets. */
 void grad__transform_match_leaf(lua_State *L, int leaf);
 
-/* Pushes a transform's closure: function at stack 1, argnums at stack `arg` (0: the first argument). */
-void grad__transform_push_closure(lua_State *L, lua_CFunction f, int arg);
+/* Pushes a transform's closure: function at stack 1, argnums (or argnum) at stack 2. */
+void grad__transform_push_closure(lua_State *L, lua_CFunction f, bool several);
 void grad__transform_check_function(lua_State *L, int arg);
 
 /* Pushes a function of one tensor that gives the sparse Jacobian, or Hessian, of the function at stack index

@@ -39,12 +39,12 @@ static int call_value_and_grad(lua_State *L) {
 }
 
 static int make_grad(lua_State *L) {
-  grad__transform_push_closure(L, call_grad, 2);
+  grad__transform_push_closure(L, call_grad, true);
   return 1;
 }
 
 static int make_value_and_grad(lua_State *L) {
-  grad__transform_push_closure(L, call_value_and_grad, 2);
+  grad__transform_push_closure(L, call_value_and_grad, true);
   return 1;
 }
 

@@ -59,7 +59,7 @@ static int make_jacobian(lua_State *L) {
   }
   lua_pushvalue(L, 1);
   grad__option_push(L, options, "argnum");
-  grad__argnums_push(L, lua_gettop(L));
+  grad__argnum_push(L, lua_gettop(L));
   lua_remove(L, -2);
   lua_pushinteger(L, mode);
   grad__lua_push_function(L, jacobian_call, grad__lua_fn(L), 3);
@@ -91,7 +91,7 @@ static int hessian_finish(lua_State *L, int status, lua_KContext context) {
 static int hessian_call(lua_State *L) { return grad__transform_call(L, lua_gettop(L), NULL, hessian_finish); }
 
 static int make_hessian(lua_State *L) {
-  grad__transform_push_closure(L, hessian_call, 2);
+  grad__transform_push_closure(L, hessian_call, false);
   return 1;
 }
 
@@ -110,7 +110,7 @@ static int hessian_diag_finish(lua_State *L, int status, lua_KContext context) {
 static int hessian_diag_call(lua_State *L) { return grad__transform_call(L, lua_gettop(L), NULL, hessian_diag_finish); }
 
 static int make_hessian_diag(lua_State *L) {
-  grad__transform_push_closure(L, hessian_diag_call, 2);
+  grad__transform_push_closure(L, hessian_diag_call, false);
   return 1;
 }
 

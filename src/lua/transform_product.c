@@ -289,7 +289,7 @@ static int hvp_call(lua_State *L) {
 }
 
 static int make_hvp(lua_State *L) {
-  grad__transform_push_closure(L, hvp_call, 2);
+  grad__transform_push_closure(L, hvp_call, false);
   return 1;
 }
 

@@ -177,7 +177,8 @@ static int make_vmap(lua_State *L) {
 static const grad_fn rows[] = {
     {.name = "vmap",
      .signature = "f [, {in_axes = 1, out_axes = 1}] -> function",
-     .doc = "f for many examples at once, along an axis of the arguments; false: an argument all examples share",
+     .doc = "f for many examples at once, along an axis of the arguments; false: an argument all examples share. "
+            "Random draws inside are the same for all",
      .call = make_vmap},
     GRAD_FN_END,
 };
