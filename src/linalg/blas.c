@@ -4,6 +4,7 @@
 #include "core/pool.h"
 #include "linalg/blas_library.h"
 #include "linalg/small_gemm.h"
+#include "linalg/tall_gemv.h"
 #include "linalg/tiles.h"
 
 #include <inttypes.h>
@@ -166,6 +167,9 @@ grad_status grad__gemv(grad_ctx *ctx, grad_dtype dtype, bool ta, int64_t m, int6
   if (nx == 0 || (incx == 1 && grad__small_gemm_fits(ny, 1, nx))) { /* BLAS does not apply beta when nx is 0 */
     grad__small_gemm(dtype, ta, false, ny, 1, nx, alpha, a, lda, x, 1, beta, y, incy);
     return GRAD_OK;
+  }
+  if (grad__tall_gemv_fits(m, n, incx, incy) && alpha == 1 && beta == 0) {
+    return grad__tall_gemv(ctx, dtype, ta, m, n, a, lda, x, y);
   }
   const grad_status status = ready(ctx, 5, (int64_t[]){m, n, lda, incx, incy});
   if (status) return status;
