@@ -34,7 +34,7 @@ static problem make(grad_dtype dtype, bool ta, int64_t m, int64_t n, int64_t gap
   p.y = malloc((size_t)ny * 8);
   p.z = malloc((size_t)ny * 8);
   p.want = calloc((size_t)ny, sizeof *p.want);
-  for (int64_t i = 0; i < m * p.lda; i++) set(dtype, p.a, i, i % p.lda < n ? sin((double)i) : NAN);
+  for (int64_t i = 0; i < m * p.lda; i++) set(dtype, p.a, i, i % p.lda < n ? sin((double)i) : (double)NAN);
   for (int64_t i = 0; i < nx; i++) set(dtype, p.x, i, cos(3 * (double)i));
   if (odd != 0) set(dtype, p.a, m / 2 * p.lda + n - 1, odd);
   for (int64_t i = 0; i < m; i++) {
@@ -87,9 +87,9 @@ int main(void) {
         }
       }
     }
-    test_problem(ctx, make(GRAD_F64, false, 70, 30, 1, NAN));
-    test_problem(ctx, make(GRAD_F64, true, 70, 30, 1, INFINITY));
-    test_problem(ctx, make(GRAD_F32, false, 70, 9, 0, -INFINITY));
+    test_problem(ctx, make(GRAD_F64, false, 70, 30, 1, (double)NAN));
+    test_problem(ctx, make(GRAD_F64, true, 70, 30, 1, (double)INFINITY));
+    test_problem(ctx, make(GRAD_F32, false, 70, 9, 0, -(double)INFINITY));
   }
   grad_ctx_free(ctx);
   return check_done();
