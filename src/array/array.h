@@ -64,7 +64,8 @@ void grad__array_release(grad_array *a); /* drops the reference (if storage) and
  * headers are identical. i64 from float truncates; bool is value != 0. */
 void grad__array_copy(const grad_array *to, const grad_array *from);
 /* The inner loop of it: n elements, steps counted in elements; the memory must not overlap. */
-typedef void (*grad_copier)(int64_t n, void *restrict to, int64_t to_step, const void *restrict from, int64_t from_step);
+typedef void (*grad_copier)(int64_t n, void *restrict to, int64_t to_step, const void *restrict from,
+                            int64_t from_step);
 grad_copier grad__array_copier(grad_dtype to, grad_dtype from);
 void grad__array_fill(const grad_array *to, double value);
 double grad__array_get(const grad_array *a, const int64_t *index); /* as double; for printing and item() */
@@ -82,12 +83,12 @@ void grad__view_drop(const grad_array *a, int axis, int64_t index, grad_array *o
  * up to four arrays of one shape are merged where every one allows. */
 typedef struct grad_walk {
   int narrays, ndim;
-  int64_t inner;                        /* elements in a run */
-  int64_t step[4];                      /* element step of each array inside a run */
+  int64_t inner;   /* elements in a run */
+  int64_t step[4]; /* element step of each array inside a run */
   int64_t shape[GRAD_MAX_AXES], strides[4][GRAD_MAX_AXES], index[GRAD_MAX_AXES];
-  char *at[4];                          /* start of the current run of each array */
+  char *at[4]; /* start of the current run of each array */
   size_t size[4];
-  bool done;                            /* true at once when there are no elements */
+  bool done; /* true at once when there are no elements */
 } grad_walk;
 void grad__walk_start(grad_walk *w, int narrays, const grad_array *const *arrays);
 void grad__walk_next(grad_walk *w);

@@ -40,8 +40,8 @@ void grad__free(grad_ctx *ctx, void *block, size_t bytes) {
   ctx->used -= bytes;
 }
 
-/* Large blocks ask the kernel for large pages: the first touch of an array of 100 MB otherwise costs 25,000 page faults,
- * more time than many a pass over it. As NumPy does; what the kernel makes of it is its own affair. */
+/* Large blocks ask the kernel for large pages: the first touch of an array of 100 MB otherwise costs 25,000 page
+ * faults, more time than many a pass over it. As NumPy does; what the kernel makes of it is its own affair. */
 static void prefer_large_pages(char *block, size_t bytes) {
 #if defined __linux__ && defined MADV_HUGEPAGE
   enum { LARGE = 4 << 20, PAGE = 4096 };
