@@ -26,16 +26,29 @@ describe("gradlua.so", function()
 end)
 
 describe("cmake --install", function()
-  it("gives a command that runs from anywhere, the module, the headers and the library", function()
-    local target = os.tmpname()
-    os.remove(target)
-    local log = output(("cmake --install %s --prefix %s"):format(folder, target))
+  local target = os.tmpname()
+  os.remove(target)
+  local log
+
+  setup(function() log = output(("cmake --install %s --prefix %s"):format(folder, target)) end)
+  teardown(function() os.execute("rm -rf " .. target) end)
+
+  it("gives a command that runs from anywhere, the module, headers and libraries", function()
     local text = output(([[cd / && %s/bin/gradlua -e "%s"]]):format(target, script))
     local files = output(("cd %s && find . -type f | sort"):format(target))
-    os.execute("rm -rf " .. target)
     assert.are.equal("6.0\tfunction\ttable", text:match("^6.0\tfunction\ttable") or log .. text)
-    for _, name in ipairs { "/gradlua.so\n", "/include/grad.h\n", "/include/gradlua.h\n", "/libgrad.a\n" } do
+    for _, name in ipairs { "/gradlua.so\n", "/include/grad.h\n", "/include/gradlua.h\n", "/libgrad.a\n", "/grad.pc\n" } do
       assert.is_truthy(files:find(name, 1, true), name .. files)
     end
+  end)
+
+  it("lets hosts in C find the package, with Lua and without", function()
+    local build = target .. "/embed"
+    local made = output(("cmake -S examples/embed -B %s -DCMAKE_PREFIX_PATH=%s && cmake --build %s"):format(build, target, build))
+    local core = output(build .. "/core_only; echo exit $?")
+    assert.is_truthy(core:find("exit 0", 1, true), made .. core)
+    local host = output(build .. "/host examples/embed/model.lua; echo exit $?")
+    assert.is_truthy(host:find("status: converged", 1, true), host)
+    assert.is_truthy(host:find("exit 0", 1, true), host)
   end)
 end)
