@@ -1,80 +1,65 @@
-/* host.c: a C program that calibrates a model written in Lua on arrays of its own, with a limit on memory and on time.
+/* host.c: a C program whose model is written in Lua: it limits memory and time, lends its arrays, has the script fit the
+ * model, and takes the script's loss as a compiled function with its gradient.
  *   host model.lua */
-#include <lauxlib.h>
-#include <lualib.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
 #include "gradlua.h"
 
 enum { N = 200 };
 
-/* Lua's allocator with a limit; the toolkit's tensors and plans go through it too. */
-typedef struct memory {
-  size_t used, limit;
-} memory;
-
-static void *limited(void *ud, void *block, size_t old_size, size_t new_size) {
-  memory *m = ud;
-  if (!block) old_size = 0;
-  if (new_size == 0) {
-    m->used -= old_size;
-    free(block);
-    return NULL;
-  }
-  if (new_size > old_size && m->used + (new_size - old_size) > m->limit) return NULL;
-  void *grown = realloc(block, new_size);
-  if (grown) m->used = m->used - old_size + new_size;
-  return grown;
+/* An array of the host's, n entries, or a number when n is 0; not copied. */
+static grad_status lend(gradlua *g, double *data, int64_t n, grad_array **out) {
+  return grad_array_borrow(gradlua_core(g), data, GRAD_F64, n > 0, &n, NULL, 0, NULL, NULL, out);
 }
 
-static int expired(lua_State *L) {
-  const clock_t end = (clock_t)lua_tointeger(L, lua_upvalueindex(1));
-  lua_pushboolean(L, clock() > end);
-  return 1;
+/* The script's loss as a function of the core: no Lua runs when it is called. */
+static grad_status gradient_at(gradlua *g, grad_array *const *like, double *p, double *value, double *gradient) {
+  grad_function *loss = NULL;
+  const grad_array *in[] = {like[0], like[1], like[2]};
+  const uint8_t wrt[] = {1, 0, 0};
+  grad_status status = gradlua_compile(g, "model.misfit", GRADLUA_GRADIENT, 3, in, wrt, &loss);
+  for (int step = 0; step < 1000 && status == GRAD_OK; step++)
+    status = grad_run_raw(loss, (const void *[]){p, grad_array_data(like[1]), grad_array_data(like[2])},
+                          (void *[]){value, gradient});
+  grad_function_free(loss);
+  return status;
 }
 
-typedef struct task {
-  const char *path;
-  double *times, *values;
-  double fitted[3];
-} task;
-
-/* Runs protected: whatever the script does comes back as a status and a message. */
-static int calibrate(lua_State *L) {
-  task *t = lua_touserdata(L, 1);
-  luaL_openlibs(L);
-  luaL_requiref(L, "gradlua", luaopen_gradlua, 0);
-  if (luaL_dofile(L, t->path) != LUA_OK) return lua_error(L);
-  lua_getfield(L, -1, "calibrate");
-  gradlua_push_borrowed(L, t->times, GRAD_F64, 1, (const int64_t[]){N}, NULL, NULL);
-  gradlua_push_borrowed(L, t->values, GRAD_F64, 1, (const int64_t[]){N}, NULL, NULL);
-  lua_pushinteger(L, (lua_Integer)(clock() + 2 * CLOCKS_PER_SEC));
-  lua_pushcclosure(L, expired, 1);
-  lua_call(L, 3, 4);
-  for (int i = 0; i < 3; i++) t->fitted[i] = lua_tonumber(L, i - 4);
-  printf("status: %s\n", lua_tostring(L, -1));
-  return 0;
-}
-
-int main(int argc, char **argv) {
+static grad_status work(gradlua *g, const char *path, double *p, double *value, double *gradient) {
   static double times[N], values[N];
   for (int i = 0; i < N; i++) {
     times[i] = 0.05 * i;
     values[i] = 2.5 * exp(-0.8 * times[i]) + 0.3 + 0.01 * sin(37.0 * i);
   }
-  task t = {.path = argc > 1 ? argv[1] : "model.lua", .times = times, .values = values};
-  memory m = {.limit = 16 << 20};
-  lua_State *L = lua_newstate(limited, &m);
-  if (!L) return 1;
-  lua_pushcfunction(L, calibrate);
-  lua_pushlightuserdata(L, &t);
-  const int status = lua_pcall(L, 1, 0, 0);
-  if (status != LUA_OK) fprintf(stderr, "%s\n", lua_tostring(L, -1));
-  printf("scale %.3f, rate %.3f, offset %.3f; %zu KiB in use\n", t.fitted[0], t.fitted[1], t.fitted[2], m.used >> 10);
-  lua_close(L);
-  if (m.used != 0) fprintf(stderr, "%zu bytes were lost\n", m.used);
-  return status != LUA_OK || m.used != 0 || fabs(t.fitted[1] - 0.8) > 0.02;
+  grad_array *parameters = NULL, *data[2] = {NULL, NULL}, *fitted[3] = {NULL, NULL, NULL};
+  grad_status status = gradlua_run_file(g, path, "model");
+  if (status == GRAD_OK) status = lend(g, times, N, &data[0]);
+  if (status == GRAD_OK) status = lend(g, values, N, &data[1]);
+  if (status == GRAD_OK) status = lend(g, p, 3, &parameters);
+  for (int i = 0; i < 3 && status == GRAD_OK; i++) status = lend(g, p + i, 0, &fitted[i]);
+  const grad_array *in[] = {data[0], data[1]};
+  if (status == GRAD_OK) status = gradlua_call(g, "model.calibrate", 2, in, 3, fitted);
+  grad_array *const like[] = {parameters, data[0], data[1]};
+  if (status == GRAD_OK) status = gradient_at(g, like, p, value, gradient);
+  for (int i = 0; i < 3; i++) grad_array_free(fitted[i]);
+  grad_array_free(parameters);
+  grad_array_free(data[0]);
+  grad_array_free(data[1]);
+  return status;
+}
+
+int main(int argc, char **argv) {
+  const gradlua_config config = {
+      .size = sizeof config, .byte_limit = 16 << 20, .max_seconds = 2, .libraries = GRADLUA_LIBRARIES_SAFE};
+  gradlua *g;
+  if (gradlua_new(&config, &g) != GRAD_OK) return 1;
+  double p[3] = {0}, value = 0, gradient[3] = {0};
+  const grad_status status = work(g, argc > 1 ? argv[1] : "model.lua", p, &value, gradient);
+  if (status != GRAD_OK) fprintf(stderr, "%s: %s\n", grad_status_name(status), gradlua_message(g));
+  const double slope = fmax(fmax(fabs(gradient[0]), fabs(gradient[1])), fabs(gradient[2]));
+  printf("scale %.3f, rate %.3f, offset %.3f; misfit %.2e with gradient %.1e; %zu KiB in use\n", p[0], p[1], p[2], value,
+         slope, gradlua_bytes(g) >> 10);
+  gradlua_free(g);
+  return status != GRAD_OK || fabs(p[1] - 0.8) > 0.02 || slope > 1e-5;
 }
