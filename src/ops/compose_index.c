@@ -55,15 +55,8 @@ static grad_id cut_to_index(grad_program *p, const char *name, grad_id x, grad_i
       grad__shape_text(t.ndim, t.shape, data, sizeof data), axis + 1);
 }
 
-static bool axis_exists(grad_program *p, const char *name, grad_id x, int axis) {
-  if (axis >= 0 && axis < grad__ndim(p, x)) return true;
-  grad__program_fail(p, GRAD_EVALUE, "%s: axis %d does not exist in an array with %d axes", name, axis + 1,
-                     grad__ndim(p, x));
-  return false;
-}
-
 grad_id grad__gather(grad_program *p, grad_id x, int axis, grad_id index) {
-  if (x == GRAD_NONE || index == GRAD_NONE || !axis_exists(p, "gather", x, axis)) return GRAD_NONE;
+  if (x == GRAD_NONE || index == GRAD_NONE || !grad__axis_exists(p, "gather", x, axis)) return GRAD_NONE;
   x = axis_to_end(p, cut_to_index(p, "gather", x, index, axis), axis);
   if (x == GRAD_NONE) return x;
   const int last = grad__ndim(p, x) - 1;
@@ -89,7 +82,7 @@ static grad_id source_piece(grad_program *p, grad_id source, grad_id index) {
 
 grad_id grad__scatter_add(grad_program *p, grad_id x, int axis, grad_id index, grad_id source) {
   if (x == GRAD_NONE || index == GRAD_NONE || source == GRAD_NONE) return GRAD_NONE;
-  if (!axis_exists(p, "scatter_add", x, axis)) return GRAD_NONE;
+  if (!grad__axis_exists(p, "scatter_add", x, axis)) return GRAD_NONE;
   const grad_type t = *grad__type(p, x);
   const grad_id covered = cut_to_index(p, "scatter_add", x, index, axis);
   if (grad__ndim(p, source) == 0) source = grad__broadcast(p, source, t.ndim, grad__shape(p, index));
@@ -123,7 +116,8 @@ static grad_id along_axis(grad_program *p, grad_id m, const grad_type *x, int ax
 
 /* Each place takes the last value that is meant for it, or keeps what it has. */
 grad_id grad__put_index(grad_program *p, grad_id x, grad_id index, int axis, grad_id value) {
-  if (x == GRAD_NONE || index == GRAD_NONE || value == GRAD_NONE || !axis_exists(p, "put", x, axis)) return GRAD_NONE;
+  if (x == GRAD_NONE || index == GRAD_NONE || value == GRAD_NONE || !grad__axis_exists(p, "put", x, axis))
+    return GRAD_NONE;
   const grad_type t = *grad__type(p, x), positions = *grad__type(p, index);
   int64_t shape[GRAD_MAX_AXES];
   int ndim;

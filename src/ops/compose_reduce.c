@@ -4,11 +4,6 @@
 #include "ops/compose.h"
 #include "ops/structured.h"
 
-static grad_id as_float(grad_program *p, grad_id x) {
-  if (x == GRAD_NONE || grad__dtype_is_float((grad_dtype)grad__type(p, x)->dtype)) return x;
-  return grad__convert(p, x, GRAD_F64);
-}
-
 /* Number of elements that the axes of the mask hold. */
 static double count_of(const grad_program *p, grad_id x, uint32_t axes) {
   const grad_type *t = grad__type(p, x);
@@ -47,14 +42,14 @@ grad_id grad__all(grad_program *p, grad_id x, uint32_t axes, bool keepdim) {
 /* --- moments */
 
 grad_id grad__mean(grad_program *p, grad_id x, uint32_t axes, bool keepdim) {
-  x = as_float(p, x);
+  x = grad__as_float(p, x);
   if (x == GRAD_NONE) return x;
   const double n = count_of(p, x, axes);
   return with_number(p, &grad__op_div, grad__sum(p, x, axes, keepdim), n);
 }
 
 grad_id grad__var(grad_program *p, grad_id x, uint32_t axes, bool keepdim, double correction) {
-  x = as_float(p, x);
+  x = grad__as_float(p, x);
   if (x == GRAD_NONE) return x;
   const double n = count_of(p, x, axes);
   const grad_id deviation = grad__sub(p, x, grad__mean(p, x, axes, true));
@@ -89,7 +84,7 @@ static grad_id scaled_norm(grad_program *p, grad_id x, uint32_t axes, bool keepd
 }
 
 grad_id grad__norm(grad_program *p, grad_id x, uint32_t axes, bool keepdim, double order) {
-  x = as_float(p, x);
+  x = grad__as_float(p, x);
   if (x == GRAD_NONE) return x;
   if (!(order >= 0) && !isinf(order))
     return grad__program_fail(p, GRAD_EVALUE, "norm: p must be at least 0 or infinite, got %g", order);
@@ -116,7 +111,7 @@ static grad_id shifted(grad_program *p, grad_id x, uint32_t axes, grad_id *shift
 }
 
 grad_id grad__logsumexp(grad_program *p, grad_id x, uint32_t axes, bool keepdim) {
-  x = as_float(p, x);
+  x = grad__as_float(p, x);
   if (x == GRAD_NONE) return x;
   if (count_of(p, x, axes) == 0) return grad__op1(p, &grad__op_log, grad__sum(p, x, axes, keepdim));
   grad_id shift;
@@ -125,27 +120,19 @@ grad_id grad__logsumexp(grad_program *p, grad_id x, uint32_t axes, bool keepdim)
   return drop_axes(p, grad__add(p, logs, shift), axes, keepdim);
 }
 
-/* The mask of one axis; 0, after a failure, when there is no such axis. */
-static uint32_t axis_mask(grad_program *p, const char *name, grad_id x, int axis) {
-  if (axis >= 0 && axis < grad__ndim(p, x)) return 1u << axis;
-  grad__program_fail(p, GRAD_EVALUE, "%s: axis %d does not exist in an array with %d axes", name, axis + 1,
-                     grad__ndim(p, x));
-  return 0;
-}
-
 grad_id grad__softmax(grad_program *p, grad_id x, int axis) {
-  x = as_float(p, x);
-  const uint32_t axes = x == GRAD_NONE ? 0 : axis_mask(p, "softmax", x, axis);
-  if (axes == 0) return GRAD_NONE;
+  x = grad__as_float(p, x);
+  if (x == GRAD_NONE || !grad__axis_exists(p, "softmax", x, axis)) return GRAD_NONE;
+  const uint32_t axes = 1u << axis;
   if (grad__extent(p, x, axis) == 0) return x;
   const grad_id exps = grad__op1(p, &grad__op_exp, shifted(p, x, axes, NULL));
   return grad__div(p, exps, grad__sum(p, exps, axes, true));
 }
 
 grad_id grad__log_softmax(grad_program *p, grad_id x, int axis) {
-  x = as_float(p, x);
-  const uint32_t axes = x == GRAD_NONE ? 0 : axis_mask(p, "log_softmax", x, axis);
-  if (axes == 0) return GRAD_NONE;
+  x = grad__as_float(p, x);
+  if (x == GRAD_NONE || !grad__axis_exists(p, "log_softmax", x, axis)) return GRAD_NONE;
+  const uint32_t axes = 1u << axis;
   if (grad__extent(p, x, axis) == 0) return x;
   const grad_id logits = shifted(p, x, axes, NULL);
   const grad_id sum = grad__sum(p, grad__op1(p, &grad__op_exp, logits), axes, true);
@@ -159,7 +146,7 @@ static grad_id kth(grad_program *p, grad_id x, int axis, int64_t k) {
 }
 
 grad_id grad__median(grad_program *p, grad_id x, uint32_t axes, bool keepdim) {
-  x = as_float(p, x);
+  x = grad__as_float(p, x);
   if (x == GRAD_NONE) return x;
   const grad_type t = *grad__type(p, x);
   const grad_id line = grad__merge_axes(p, x, axes);

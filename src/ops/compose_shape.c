@@ -4,13 +4,6 @@
 #include "ops/compose.h"
 #include "ops/structured.h"
 
-static bool axis_exists(grad_program *p, const char *name, grad_id x, int axis) {
-  if (axis >= 0 && axis < grad__ndim(p, x)) return true;
-  grad__program_fail(p, GRAD_EVALUE, "%s: axis %d does not exist in an array with %d axes", name, axis + 1,
-                     grad__ndim(p, x));
-  return false;
-}
-
 grad_id grad__flip(grad_program *p, grad_id x, uint32_t axes) {
   if (x == GRAD_NONE) return x;
   const grad_type *t = grad__type(p, x);
@@ -24,7 +17,7 @@ grad_id grad__flip(grad_program *p, grad_id x, uint32_t axes) {
 }
 
 grad_id grad__roll(grad_program *p, grad_id x, int64_t shift, int axis) {
-  if (x == GRAD_NONE || !axis_exists(p, "roll", x, axis)) return GRAD_NONE;
+  if (x == GRAD_NONE || !grad__axis_exists(p, "roll", x, axis)) return GRAD_NONE;
   const int64_t n = grad__extent(p, x, axis);
   if (n == 0) return x;
   const int64_t by = (shift % n + n) % n;
@@ -59,7 +52,7 @@ static grad_id repeat_axis(grad_program *p, grad_id x, int64_t n, int axis, bool
 }
 
 grad_id grad__repeat_interleave(grad_program *p, grad_id x, int64_t n, int axis) {
-  if (x == GRAD_NONE || !axis_exists(p, "repeat_interleave", x, axis)) return GRAD_NONE;
+  if (x == GRAD_NONE || !grad__axis_exists(p, "repeat_interleave", x, axis)) return GRAD_NONE;
   return repeat_axis(p, x, n, axis, true);
 }
 
@@ -99,7 +92,7 @@ grad_id grad__stack(grad_program *p, int n, const grad_id *parts, int axis) {
 
 void grad__split(grad_program *p, grad_id x, int n, const int64_t *sizes, int axis, grad_id *parts) {
   for (int i = 0; i < n; i++) parts[i] = GRAD_NONE;
-  if (x == GRAD_NONE || !axis_exists(p, "split", x, axis)) return;
+  if (x == GRAD_NONE || !grad__axis_exists(p, "split", x, axis)) return;
   const int64_t extent = grad__extent(p, x, axis);
   int64_t at = 0;
   bool fits = true;
@@ -115,7 +108,7 @@ void grad__split(grad_program *p, grad_id x, int n, const int64_t *sizes, int ax
 
 void grad__chunk(grad_program *p, grad_id x, int64_t n, int axis, int *count, grad_id *parts) {
   *count = 0;
-  if (x == GRAD_NONE || !axis_exists(p, "chunk", x, axis)) return;
+  if (x == GRAD_NONE || !grad__axis_exists(p, "chunk", x, axis)) return;
   if (n < 1) {
     grad__program_fail(p, GRAD_EVALUE, "chunk: %lld parts asked for; at least 1", (long long)n);
     return;

@@ -263,14 +263,9 @@ static bool pool_params(grad_program *p, const char *name, grad_id x, const grad
   return true;
 }
 
-static grad_id as_float(grad_program *p, grad_id x) {
-  return x == GRAD_NONE ? x
-                        : grad__convert(p, x, grad__operand_dtype(&grad__op_div, (grad_dtype)grad__type(p, x)->dtype));
-}
-
 grad_id grad__max_pool2d(grad_program *p, grad_id x, const grad_pool2d *pool) {
   int64_t params[GRAD_WINDOW_PARAMS];
-  x = as_float(p, x);
+  x = grad__as_float(p, x);
   if (x == GRAD_NONE || !pool_params(p, "max_pool2d", x, pool, false, params)) return GRAD_NONE;
   int64_t around[GRAD_MAX_AXES] = {0};
   memcpy(around + grad__ndim(p, x) - 2, pool->padding, sizeof pool->padding);
@@ -280,7 +275,7 @@ grad_id grad__max_pool2d(grad_program *p, grad_id x, const grad_pool2d *pool) {
 
 grad_id grad__avg_pool2d(grad_program *p, grad_id x, const grad_pool2d *pool) {
   int64_t params[GRAD_WINDOW_PARAMS];
-  x = as_float(p, x);
+  x = grad__as_float(p, x);
   if (x == GRAD_NONE || !pool_params(p, "avg_pool2d", x, pool, true, params)) return GRAD_NONE;
   const uint32_t axes = 3u << (grad__ndim(p, x) - 2);
   return grad__mean(p, windows_of(p, x, params), axes, false);

@@ -51,7 +51,7 @@ static grad_status each_stream(const grad_eval *a, int64_t offset,
   return GRAD_OK;
 }
 
-enum { PER_BLOCK = 2 }; /* floats drawn from one block */
+enum { PER_BLOCK = 2 }; /* elements drawn from one block; of a permutation one */
 
 static grad_status float_infer(grad_infer *a) {
   if (!grad__dtype_is_float((grad_dtype)a->params[0]))
@@ -141,22 +141,22 @@ static uint64_t product_high(uint64_t a, uint64_t b, uint64_t *low) {
   return a1 * b1 + (mid >> 32) + (cross >> 32);
 }
 
-/* Unbiased in [0, range), range 0 standing for 2^64: Lemire 2019, "Fast random integer generation in an interval".
- * A draw that would bring bias is drawn again from the same block of another stream. */
-static uint64_t below(stream s, uint64_t range) {
+/* Unbiased in [0, range), range 0 standing for 2^64, from words 2 part and 2 part + 1 of the block: Lemire 2019, "Fast
+ * random integer generation in an interval". A draw that would bring bias is drawn again from the same place of another
+ * stream. */
+static uint64_t below(stream s, const uint32_t *words, int part, uint64_t range) {
   const uint64_t next_stream = UINT64_C(0x9E3779B97F4A7C15);
-  const uint64_t biased = range ? (0 - range) % range : 0;
-  for (uint64_t key = s.key;; key += next_stream) {
-    uint32_t words[4];
-    grad__rng_block(key, s.counter, words);
-    for (int k = 0; k < 4; k += 2) {
-      const uint64_t word = word64(words + k);
-      if (range == 0) return word;
-      uint64_t low;
-      const uint64_t high = product_high(word, range, &low);
-      if (low >= biased) return high;
-    }
+  uint64_t low, word = word64(words + 2 * part);
+  if (range == 0) return word;
+  uint64_t high = product_high(word, range, &low);
+  if (low >= range) return high; /* far from any bias: no division */
+  for (const uint64_t biased = (0 - range) % range; low < biased;) {
+    uint32_t again[4];
+    grad__rng_block(s.key += next_stream, s.counter, again);
+    word = word64(again + 2 * part);
+    high = product_high(word, range, &low);
   }
+  return high;
 }
 
 static grad_status integers_infer(grad_infer *a) {
@@ -168,7 +168,12 @@ static grad_status integers_infer(grad_infer *a) {
 
 static void integers_draw(const grad_eval *a, stream s, int64_t n, char *out) {
   const uint64_t low = (uint64_t)a->ins->params[0], range = (uint64_t)a->ins->params[1] - low + 1;
-  for (int64_t i = 0; i < n; i++, s.counter++) ((int64_t *)(void *)out)[i] = (int64_t)(low + below(s, range));
+  for (int64_t i = 0; i < n; i += PER_BLOCK, s.counter++) {
+    uint32_t words[4];
+    grad__rng_block(s.key, s.counter, words);
+    for (int k = 0; k < PER_BLOCK && i + k < n; k++)
+      ((int64_t *)(void *)out)[i + k] = (int64_t)(low + below(s, words, k, range));
+  }
 }
 
 static grad_status integers_eval(const grad_eval *a) { return each_stream(a, a->ins->params[2], integers_draw); }
@@ -193,7 +198,9 @@ static void permutation_draw(const grad_eval *a, stream s, int64_t n, char *out)
   int64_t *y = (int64_t *)(void *)out;
   for (int64_t i = 0; i < n; i++) y[i] = i;
   for (int64_t i = n - 1; i > 0; i--, s.counter++) {
-    const uint64_t j = below(s, (uint64_t)i + 1);
+    uint32_t words[4];
+    grad__rng_block(s.key, s.counter, words);
+    const uint64_t j = below(s, words, 0, (uint64_t)i + 1);
     const int64_t moved = y[i];
     y[i] = y[j];
     y[j] = moved;
@@ -216,8 +223,7 @@ const grad_op grad__op_random_permutation = {.name = "random_permutation",
 /* --- builders */
 
 int64_t grad__random_blocks(const grad_op *op, int64_t numel) {
-  const bool floats = op == &grad__op_random_uniform || op == &grad__op_random_normal;
-  return floats ? numel / PER_BLOCK + numel % PER_BLOCK : numel;
+  return op == &grad__op_random_permutation ? numel : numel / PER_BLOCK + numel % PER_BLOCK;
 }
 
 /* `head` params, then the extents. */

@@ -68,3 +68,15 @@ grad_status grad__depend_on_line(grad_sparsity *a, const grad_line *line, int64_
     for (int64_t i = from; i < to && status == GRAD_OK; i++) status = a->add(a, k, line->start + i * line->step);
   return status;
 }
+
+bool grad__axis_exists(grad_program *p, const char *name, grad_id x, int axis) {
+  const int ndim = grad__ndim(p, x);
+  if (axis >= 0 && axis < ndim) return true;
+  grad__program_fail(p, GRAD_EVALUE, "%s: axis %d does not exist in an array with %d axes", name, axis + 1, ndim);
+  return false;
+}
+
+grad_id grad__as_float(grad_program *p, grad_id x) {
+  if (x == GRAD_NONE || grad__dtype_is_float((grad_dtype)grad__type(p, x)->dtype)) return x;
+  return grad__convert(p, x, GRAD_F64);
+}

@@ -46,6 +46,12 @@ grad_id grad__unslice(grad_program *p, grad_id a, int ndim, const int64_t *full,
 /* One axis of grad__slice; the others stay whole. */
 grad_id grad__slice_axis(grad_program *p, grad_id a, int axis, int64_t start, int64_t count, int64_t step);
 
+/* Is there such an axis? Otherwise the program fails: "NAME: axis 3 does not exist ...". x must be a value. */
+bool grad__axis_exists(grad_program *p, const char *name, grad_id x, int axis);
+
+/* x itself when it is f32 or f64, else converted to f64. */
+grad_id grad__as_float(grad_program *p, grad_id x);
+
 /* v, which lacks the axes of the mask, repeated along them: the shape of t again. */
 grad_id grad__spread(grad_program *p, grad_id v, const grad_type *t, uint32_t axes);
 

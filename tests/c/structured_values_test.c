@@ -446,7 +446,7 @@ static void test_draws(grad_ctx *ctx) {
   check_release(&b);
   check_release(&a);
   check(grad__random_blocks(&grad__op_random_uniform, 5) == 3 &&
-        grad__random_blocks(&grad__op_random_integers, 5) == 5);
+        grad__random_blocks(&grad__op_random_permutation, 5) == 5);
 
   draw(ctx, normal, 7, 0, &a);
   check(fabs(moment(&a.a[0], 1)) < 0.03 && fabs(moment(&a.a[0], 2) - 1) < 0.04 && fabs(moment(&a.a[0], 4) - 3) < 0.3);
