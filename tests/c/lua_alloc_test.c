@@ -40,6 +40,18 @@ static const struct {
                   "local g = gl.grad(f)({ w = x, b = 2.0 })\n"
                   "return gl.hvp(function(v) return (v:exp() * v):sum() end)(x, x):sum():item() + g.b"},
     {"control flow", "return gl.grad(function(v) local y = v while y:item() < 10 do y = y * y end return y end)(1.5)"},
+    {"batches", "local g = gl.vmap(gl.grad(function(v) return (v:sin() * v[1]):sum() end))(x:reshape(20, 20))\n"
+                "local value, pullback = gl.vjp(function(v) return { a = v * 2, b = v:sum() } end, x)\n"
+                "return g:sum():item() + pullback({ a = value.a, b = 1 }):sum():item()"},
+    {"recording once", "local k, f = 2, nil\n"
+                       "f = gl.jit(function(v, s) return (v * s * k + gl.rand(400)):sum() end)\n"
+                       "return f(x, 1):item() + f(x, 2):item() + f:stats().hits"},
+    {"staged loops", "return gl.jit(gl.grad(function(v)\n"
+                     "  local s = gl.fori(3, function(i, s) return s * v + i end, v)\n"
+                     "  return gl.cond(s:gt(0), function() return s end, function() return -s end)\n"
+                     "end))(1.5)"},
+    {"sparse matrices", "local S = gl.sparse_jacobian(function(v) return v[{ {1, 399} }] * v[{ {2, 400} }] end, x)\n"
+                        "return S:update(x * 2):matmul(x):sum():item() + S.nnz"},
     {"a training step", "local loss, grads = step(params, inputs, labels)\n"
                         "optimizer:step(grads)\n"
                         "return loss:item()"},

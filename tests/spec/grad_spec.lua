@@ -108,9 +108,10 @@ describe("gl.grad", function()
       pcall(function() return x + gl.zeros(3) + gl.zeros(2) end)
       return 5 * x
     end)(1))
-    local abandoned = coroutine.wrap(function() gl.grad(function(x) coroutine.yield() return x end)(1) end)
-    abandoned()
-    abandoned = nil
+    do
+      local abandoned = coroutine.wrap(function() gl.grad(function(x) coroutine.yield() return x end)(1) end)
+      abandoned()
+    end
     collectgarbage()
     near(2, gl.grad(function(x) return 2 * x end)(1))
   end)
