@@ -163,6 +163,38 @@ GRAD_API grad_id grad_concat(grad_program *p, int n, const grad_id *parts, int a
 GRAD_API grad_id grad_take(grad_program *p, grad_id x, grad_id positions, int axis); /* i64 positions, from 0 */
 GRAD_API grad_id grad_convert(grad_program *p, grad_id x, grad_dtype dtype);
 
+/* --- operations of the host: C functions used like any other operation, with derivative rules of their own */
+
+/* Types of arguments and results. */
+typedef struct grad_host_type {
+  grad_dtype dtype;
+  int ndim;
+  int64_t shape[GRAD_MAX_AXES];
+} grad_host_type;
+
+/* Arrays are row-major; outputs are there to be filled, inputs only to be read. A status other than GRAD_OK fails what
+ * called. Callbacks run on the context's own thread. `user` is passed through. */
+typedef struct grad_host_op {
+  size_t size; /* sizeof(grad_host_op) */
+  const char *name;
+  int nin, nout; /* at most GRAD_HOST_MOST each */
+  void *user;
+  /* Types of the results; a status refuses the arguments. */
+  grad_status (*infer)(void *user, const grad_host_type *in, grad_host_type *out);
+  grad_status (*eval)(void *user, const grad_array *const *in, grad_array *const *out);
+  /* in: the arguments, then a tangent for each float argument; out: a tangent for each float result. NULL: no rule. */
+  grad_status (*jvp)(void *user, const grad_array *const *in, grad_array *const *out);
+  /* in: the arguments, then a cotangent for each float result; out: a cotangent for each float argument. NULL: no rule. */
+  grad_status (*vjp)(void *user, const grad_array *const *in, grad_array *const *out);
+} grad_host_op;
+enum { GRAD_HOST_MOST = 16 };
+
+/* grad_host_call: applies op, which must stay where it is as long as programs and functions that use it live. results: nout
+ * ids. A derivative that needs a rule that is missing fails with EUNSUPPORTED, where it is asked for; it is never taken as
+ * zero. Derivatives of the rules themselves (second order) are not known. Under vmap op is called for each example.
+ * Errors stick in the program: EVALUE for an op that is not complete. */
+GRAD_API void grad_host_call(grad_program *p, const grad_host_op *op, const grad_id *args, grad_id *results);
+
 /* --- derivatives: each makes a new program, which can be differentiated in turn. `wrt` has a flag for each input of p
  * (NULL: every input of float type). The program given is left as it is. Errors: EDTYPE for a flagged input that is not
  * float, ESHAPE where a number is needed and the first output is an array. */

@@ -83,6 +83,10 @@ GRAD_API grad_status gradlua_lend(gradlua *g, const char *name, const grad_array
 GRAD_API grad_status gradlua_call(gradlua *g, const char *name, int nin, const grad_array *const *in, int nout,
                                   grad_array *const *out);
 
+/* gradlua_register: the host's operation becomes the global function `name`, of tensors, for eager code and in every
+ * transform. op must stay where it is as long as the state lives. */
+GRAD_API grad_status gradlua_register(gradlua *g, const char *name, const grad_host_op *op);
+
 typedef enum gradlua_derivative {
   GRADLUA_VALUE,    /* the results */
   GRADLUA_GRADIENT, /* the results, then the gradient of the first, a number, in each wrt argument */

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "api/function.h"
-#include "lua/binding.h"
+#include "lua/call.h"
 #include "lua/host.h"
 #include "lua/trace.h"
 #include "lua/tree.h"
@@ -19,6 +19,7 @@ typedef struct host_call {
   const uint8_t *wrt;
   gradlua_derivative derivative;
   grad_function **function;
+  const grad_host_op *op;
 } host_call;
 
 static const grad_fn host_row = {.name = "host"};
@@ -107,6 +108,35 @@ grad_status gradlua_call(gradlua *g, const char *name, int nin, const grad_array
                          grad_array *const *out) {
   host_call c = {.name = name, .nin = nin, .in = in, .nout = nout, .out = out};
   return run(g, &c, call);
+}
+
+/* --- operations of the host */
+
+/* Upvalue 3: the operation. */
+static int call_operation(lua_State *L) {
+  const grad_host_op *op = lua_touserdata(L, lua_upvalueindex(3));
+  if (lua_gettop(L) != op->nin) grad__lua_error(L, "%s takes %d arguments, got %d", op->name, op->nin, lua_gettop(L));
+  grad_call *c = grad__call_begin(L);
+  grad_id args[GRAD_HOST_MOST], results[GRAD_HOST_MOST];
+  for (int i = 0; i < op->nin; i++) args[i] = grad__call_value(c, i + 1, "an argument");
+  grad_host_call(c->p, op, args, results);
+  for (int k = 0; k < op->nout; k++) grad__call_return(c, results[k]);
+  return grad__call_finish(c);
+}
+
+static int register_operation(lua_State *L) {
+  const host_call *c = lua_touserdata(L, 1);
+  if (c->op->nin < 1 || c->op->nin > GRAD_HOST_MOST || c->op->nout < 1 || c->op->nout > GRAD_HOST_MOST)
+    grad__lua_error(L, "'%s' needs 1 to %d arguments and results", c->name, GRAD_HOST_MOST);
+  lua_pushlightuserdata(L, (void *)c->op);
+  grad__lua_push_function(L, call_operation, &host_row, 1);
+  lua_setglobal(L, c->name);
+  return 0;
+}
+
+grad_status gradlua_register(gradlua *g, const char *name, const grad_host_op *op) {
+  host_call c = {.name = name, .op = op};
+  return run(g, &c, register_operation);
 }
 
 /* --- compiling */

@@ -113,6 +113,107 @@ static void test_misuse(grad_ctx *ctx) {
   grad_program_free(p);
 }
 
+/* --- operations of the host: y = (x0^2 x1, x1) of a vector of two */
+
+static grad_status two_infer(void *user, const grad_host_type *in, grad_host_type *out) {
+  (void)user;
+  if (in[0].ndim != 1 || in[0].shape[0] != 2) return GRAD_ESHAPE;
+  out[0] = in[0];
+  return GRAD_OK;
+}
+
+static grad_status two_eval(void *user, const grad_array *const *in, grad_array *const *out) {
+  const double *x = grad_array_data(in[0]);
+  double *y = grad_array_data(out[0]);
+  ++*(int *)user;
+  if (x[0] > 100) return GRAD_EVALUE;
+  y[0] = x[0] * x[0] * x[1];
+  y[1] = x[1];
+  return GRAD_OK;
+}
+
+static grad_status two_jvp(void *user, const grad_array *const *in, grad_array *const *out) {
+  (void)user;
+  const double *x = grad_array_data(in[0]), *dx = grad_array_data(in[1]);
+  double *dy = grad_array_data(out[0]);
+  dy[0] = 2 * x[0] * x[1] * dx[0] + x[0] * x[0] * dx[1];
+  dy[1] = dx[1];
+  return GRAD_OK;
+}
+
+static grad_status two_vjp(void *user, const grad_array *const *in, grad_array *const *out) {
+  (void)user;
+  const double *x = grad_array_data(in[0]), *cy = grad_array_data(in[1]);
+  double *cx = grad_array_data(out[0]);
+  cx[0] = 2 * x[0] * x[1] * cy[0];
+  cx[1] = x[0] * x[0] * cy[0] + cy[1];
+  return GRAD_OK;
+}
+
+/* sum(sin(two(x))) */
+static grad_program *host_program(grad_ctx *ctx, const grad_host_op *op) {
+  grad_program *p;
+  int64_t two[] = {2};
+  check(grad_program_new(ctx, &p) == GRAD_OK);
+  grad_id x = grad_input(p, GRAD_F64, 1, two), y;
+  grad_host_call(p, op, &x, &y);
+  grad_output(p, grad_sum(p, grad_apply(p, "sin", 1, &y), 0, 0));
+  check(grad_program_check(p) == GRAD_OK);
+  return p;
+}
+
+static void test_host_op(grad_ctx *ctx) {
+  int calls = 0;
+  grad_host_op op = {sizeof op, "two", 1, 1, &calls, two_infer, two_eval, two_jvp, two_vjp};
+  double x[] = {0.5, 2, 0.25, -1}, value[2], gradient[4], v[] = {1, 3}, tangent;
+  const void *in[] = {x, v};
+  void *out[] = {value, gradient}, *forward[] = {value, &tangent};
+  grad_program *p = host_program(ctx, &op), *g, *batched, *jvp;
+  grad_function *f;
+  check(grad_gradient(p, NULL, &g) == GRAD_OK && grad_vmap_of(g, 2, NULL, &batched) == GRAD_OK);
+  check(grad_compile(batched, &f) == GRAD_OK && grad_run_raw(f, in, out) == GRAD_OK && calls >= 2);
+  for (int i = 0; i < 2; i++) {
+    const double *a = x + 2 * i, c = cos(a[0] * a[0] * a[1]);
+    check_near(value[i], sin(a[0] * a[0] * a[1]) + sin(a[1]), 1e-15);
+    check_near(gradient[2 * i], 2 * a[0] * a[1] * c, 1e-15);
+    check_near(gradient[2 * i + 1], a[0] * a[0] * c + cos(a[1]), 1e-15);
+  }
+  grad_function_free(f);
+  check(grad_jvp_of(p, NULL, &jvp) == GRAD_OK && grad_compile(jvp, &f) == GRAD_OK);
+  check(grad_run_raw(f, in, forward) == GRAD_OK);
+  check_near(tangent, gradient[0] * v[0] + gradient[1] * v[1], 1e-14);
+  x[0] = 1000;
+  check(grad_run_raw(f, in, forward) == GRAD_EVALUE && strstr(grad_message(ctx), "two failed") != NULL);
+  grad_function_free(f);
+  grad_program_free(jvp);
+  grad_program_free(batched);
+  grad_program_free(g);
+  grad_program_free(p);
+}
+
+/* What a rule that is missing would give is refused, never zero. */
+static void test_host_op_without_rules(grad_ctx *ctx) {
+  int calls = 0;
+  grad_host_op plain = {sizeof plain, "two", 1, 1, &calls, two_infer, two_eval, NULL, NULL};
+  grad_host_op reverse = {sizeof reverse, "two", 1, 1, &calls, two_infer, two_eval, NULL, two_vjp};
+  grad_program *p = host_program(ctx, &plain), *derived;
+  check(grad_gradient(p, NULL, &derived) == GRAD_EUNSUPPORTED);
+  check_text(grad_message(ctx), "two has no derivative rule");
+  check(grad_jvp_of(p, NULL, &derived) == GRAD_EUNSUPPORTED);
+  grad_program_free(p);
+  p = host_program(ctx, &reverse);
+  check(grad_gradient(p, NULL, &derived) == GRAD_OK);
+  grad_program_free(derived);
+  check(grad_hvp_of(p, NULL, &derived) == GRAD_EUNSUPPORTED);
+  grad_program_free(p);
+  int64_t three[] = {3};
+  check(grad_program_new(ctx, &p) == GRAD_OK);
+  grad_id x = grad_input(p, GRAD_F64, 1, three), y;
+  grad_host_call(p, &plain, &x, &y);
+  check(y == GRAD_NONE && grad_program_check(p) == GRAD_ESHAPE && strstr(grad_message(ctx), "two refuses"));
+  grad_program_free(p);
+}
+
 int main(void) {
   grad_ctx *ctx;
   check(grad_ctx_new(NULL, &ctx) == GRAD_OK);
@@ -120,6 +221,8 @@ int main(void) {
   test_hvp(ctx);
   test_borrowed(ctx);
   test_misuse(ctx);
+  test_host_op(ctx);
+  test_host_op_without_rules(ctx);
   grad_ctx_free(ctx);
   return check_done();
 }

@@ -114,6 +114,48 @@ static void test_compile(void) {
   gradlua_free(g);
 }
 
+/* --- the host's own operations */
+
+static grad_status same_type(void *user, const grad_host_type *in, grad_host_type *out) {
+  (void)user;
+  out[0] = in[0];
+  return GRAD_OK;
+}
+
+static grad_status cube(void *user, const grad_array *const *in, grad_array *const *out) {
+  (void)user;
+  const double *x = grad_array_data(in[0]);
+  double *y = grad_array_data(out[0]);
+  for (int64_t i = 0; i < grad_array_numel(in[0]); i++) y[i] = x[i] * x[i] * x[i];
+  return GRAD_OK;
+}
+
+/* Both rules are the same: the Jacobian is diagonal. */
+static grad_status cube_rule(void *user, const grad_array *const *in, grad_array *const *out) {
+  (void)user;
+  const double *x = grad_array_data(in[0]), *d = grad_array_data(in[1]);
+  double *y = grad_array_data(out[0]);
+  for (int64_t i = 0; i < grad_array_numel(in[0]); i++) y[i] = 3 * x[i] * x[i] * d[i];
+  return GRAD_OK;
+}
+
+static void test_register(void) {
+  const grad_host_op op = {sizeof op, "cube", 1, 1, NULL, same_type, cube, cube_rule, cube_rule};
+  gradlua *g = open_with((gradlua_config){0});
+  check(gradlua_register(g, "cube", &op) == GRAD_OK);
+  check(run(g, "local x = gl.tensor{1, 2}\n"
+               "assert(cube(x)[2]:item() == 8)\n"
+               "assert(gl.grad(function(x) return cube(x):sum() end)(x)[2]:item() == 12)\n"
+               "assert(gl.gradcheck(function(x) return cube(x:sin()):sum() end, x))\n"
+               "assert(gl.vmap(gl.grad(function(x) return cube(x) * 2 end))(x)[2]:item() == 24)\n"
+               "assert(gl.jit(cube)(x)[1]:item() == 1)") == GRAD_OK);
+  if (gradlua_message(g)[0]) fprintf(stderr, "%s\n", gradlua_message(g));
+  check(run(g, "gl.hessian(function(x) return cube(x):sum() end)(gl.tensor{1, 2})") == GRAD_ESCRIPT);
+  check(strstr(gradlua_message(g), "cube has no rule for derivatives of this order") != NULL);
+  check(run(g, "cube()") == GRAD_ESCRIPT && run(g, "cube('x')") == GRAD_ESCRIPT);
+  gradlua_free(g);
+}
+
 /* --- limits */
 
 static const char *const runaways[] = {
@@ -237,6 +279,7 @@ int main(void) {
   test_errors();
   test_lend();
   test_compile();
+  test_register();
   test_instructions();
   test_time();
   test_stop();
