@@ -269,4 +269,7 @@ end
 local second_order = require "gradlua.optim.second_order"
 M.lbfgs, M.natural = second_order.lbfgs, second_order.natural
 
+--- See gradlua.optim.kfac, which needs gl.nn and is loaded with it.
+function M.kfac(params, options) return require("gradlua.optim.kfac").kfac(params, options) end
+
 return M
