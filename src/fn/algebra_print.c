@@ -270,6 +270,10 @@ static int level_of(const printer *p, const grad_expr_node *e) {
 
 static void print(printer *p, grad_expr x, int level) {
   const grad_expr_node *e = node(p, x);
+  if (e->kind == GRAD_EXPR_CALL && strcmp(e->notation->text, "$a") == 0) { /* written as its operand */
+    print(p, e->args[0], level);
+    return;
+  }
   const bool wrapped = level_of(p, e) < level;
   if (wrapped) put(p, p->latex ? "\\left(" : "(");
   if (e->kind == GRAD_EXPR_NUMBER && e->number < 0) {

@@ -146,6 +146,21 @@ static grad_expr sigmoid(grad_algebra *a, grad_expr x) {
   return add2(a, grad__expr_number(a, 1), -1, grad__expr_call(a, notation, 1, &opposite));
 }
 
+/* A value that counts as a constant is written as it is. In a choice between one and a number it is a shift or a scale
+ * that keeps numbers in range and cancels (logsumexp, norm): the number reads better. */
+static const grad_notation stopped = {8, "$a", "$a"};
+
+static bool is_shift(const grad_algebra *a, grad_expr x, grad_expr y) {
+  double number;
+  return a->nodes[x].kind == GRAD_EXPR_CALL && a->nodes[x].notation == &stopped && grad__expr_is_number(a, y, &number);
+}
+
+static grad_expr choice(grad_algebra *a, const grad_expr *x) {
+  if (x[1] == x[2] || is_single_point(a, x[0]) || is_shift(a, x[1], x[2])) return x[2];
+  if (is_shift(a, x[2], x[1])) return x[1];
+  return grad__expr_call(a, &grad__op_row(&grad__op_where)->notation, 3, x);
+}
+
 static grad_expr apply(grad_algebra *a, const grad_op *op, const grad_expr *x) {
   if (op == &grad__op_add) return add2(a, x[0], 1, x[1]);
   if (op == &grad__op_sub) return add2(a, x[0], -1, x[1]);
@@ -160,7 +175,8 @@ static grad_expr apply(grad_algebra *a, const grad_op *op, const grad_expr *x) {
   if (op == &grad__op_hypot)
     return grad__expr_pow(a, add2(a, grad__expr_pow(a, x[0], 2), 1, grad__expr_pow(a, x[1], 2)), 0.5);
   if (op == &grad__op_sigmoid) return sigmoid(a, x[0]);
-  if (op == &grad__op_where && (x[1] == x[2] || is_single_point(a, x[0]))) return x[2];
+  if (op == &grad__op_where) return choice(a, x);
+  if (op == &grad__op_stop_gradient) return grad__expr_call(a, &stopped, 1, x);
   return grad__expr_call(a, &grad__op_row(op)->notation, op->nin, x);
 }
 
@@ -262,9 +278,8 @@ static void write_matmul(writer *w, const grad_instr *ins) {
 }
 
 static bool only_moves(const grad_op *op) {
-  static const grad_op *const movers[] = {&grad__op_broadcast,    &grad__op_reshape, &grad__op_permute,
-                                          &grad__op_slice,        &grad__op_unslice, &grad__op_concat,
-                                          &grad__op_stop_gradient};
+  static const grad_op *const movers[] = {&grad__op_broadcast, &grad__op_reshape, &grad__op_permute,
+                                          &grad__op_slice,     &grad__op_unslice, &grad__op_concat};
   for (size_t i = 0; i < sizeof movers / sizeof *movers; i++)
     if (op == movers[i]) return true;
   return false;
@@ -280,7 +295,7 @@ static grad_status write_instr(writer *w, const grad_instr *ins) {
     const grad_status status = make_room(w, ins->out + k);
     if (status != GRAD_OK) return status;
   }
-  if (op->flags & GRAD_OP_ELEMENTWISE) {
+  if (op->flags & GRAD_OP_ELEMENTWISE || op == &grad__op_stop_gradient) {
     write_elementwise(w, ins);
   } else if (ins->nin == 0 && ins->nsubs == 0) {
     return write_numbers(w, ins);

@@ -40,8 +40,7 @@ grad_id grad__cross_entropy(grad_program *p, grad_id logits, grad_id target) {
   if (logits == GRAD_NONE || target == GRAD_NONE || !targets_fit(p, "cross_entropy", logits, target)) return GRAD_NONE;
   const int last = grad__ndim(p, logits) - 1;
   if (is_distribution(p, logits, target)) return grad__nll(p, grad__log_softmax(p, logits, last), target);
-  const grad_id largest = grad__stop_gradient(p, grad__max(p, logits, 1u << last, true));
-  const grad_id shifted = grad__sub(p, logits, largest);
+  const grad_id shifted = grad__shifted(p, grad__as_float(p, logits), 1u << last, NULL);
   const grad_id sum = grad__sum(p, grad__op1(p, &grad__op_exp, shifted), 1u << last, false);
   return grad__sub(p, grad__op1(p, &grad__op_log, sum), at_target(p, shifted, target));
 }

@@ -101,8 +101,7 @@ grad_id grad__norm(grad_program *p, grad_id x, uint32_t axes, bool keepdim, doub
 
 /* --- logsumexp and softmax: all shift by the largest value, which counts as a constant: it cancels */
 
-/* x less its largest value; less 0 where that is infinite. *shift, when not NULL: what was taken off. */
-static grad_id shifted(grad_program *p, grad_id x, uint32_t axes, grad_id *shift) {
+grad_id grad__shifted(grad_program *p, grad_id x, uint32_t axes, grad_id *shift) {
   const grad_id largest = grad__stop_gradient(p, grad__max(p, x, axes, true));
   const grad_id finite = grad__op1(p, &grad__op_isfinite, largest);
   const grad_id off = grad__where(p, finite, largest, grad__lit(p, 0, largest));
@@ -115,7 +114,7 @@ grad_id grad__logsumexp(grad_program *p, grad_id x, uint32_t axes, bool keepdim)
   if (x == GRAD_NONE) return x;
   if (count_of(p, x, axes) == 0) return grad__op1(p, &grad__op_log, grad__sum(p, x, axes, keepdim));
   grad_id shift;
-  const grad_id exps = grad__op1(p, &grad__op_exp, shifted(p, x, axes, &shift));
+  const grad_id exps = grad__op1(p, &grad__op_exp, grad__shifted(p, x, axes, &shift));
   const grad_id logs = grad__op1(p, &grad__op_log, grad__sum(p, exps, axes, true));
   return drop_axes(p, grad__add(p, logs, shift), axes, keepdim);
 }
@@ -125,7 +124,7 @@ grad_id grad__softmax(grad_program *p, grad_id x, int axis) {
   if (x == GRAD_NONE || !grad__axis_exists(p, "softmax", x, axis)) return GRAD_NONE;
   const uint32_t axes = 1u << axis;
   if (grad__extent(p, x, axis) == 0) return x;
-  const grad_id exps = grad__op1(p, &grad__op_exp, shifted(p, x, axes, NULL));
+  const grad_id exps = grad__op1(p, &grad__op_exp, grad__shifted(p, x, axes, NULL));
   return grad__div(p, exps, grad__sum(p, exps, axes, true));
 }
 
@@ -134,7 +133,7 @@ grad_id grad__log_softmax(grad_program *p, grad_id x, int axis) {
   if (x == GRAD_NONE || !grad__axis_exists(p, "log_softmax", x, axis)) return GRAD_NONE;
   const uint32_t axes = 1u << axis;
   if (grad__extent(p, x, axis) == 0) return x;
-  const grad_id logits = shifted(p, x, axes, NULL);
+  const grad_id logits = grad__shifted(p, x, axes, NULL);
   const grad_id sum = grad__sum(p, grad__op1(p, &grad__op_exp, logits), axes, true);
   return grad__sub(p, logits, grad__op1(p, &grad__op_log, sum));
 }

@@ -52,6 +52,10 @@ bool grad__axis_exists(grad_program *p, const char *name, grad_id x, int axis);
 /* x itself when it is f32 or f64, else converted to f64. */
 grad_id grad__as_float(grad_program *p, grad_id x);
 
+/* x less its largest value, or less 0 where that is infinite. *shift, when not NULL: what was taken off, a constant for
+ * every derivative. */
+grad_id grad__shifted(grad_program *p, grad_id x, uint32_t axes, grad_id *shift);
+
 /* v, which lacks the axes of the mask, repeated along them: the shape of t again. */
 grad_id grad__spread(grad_program *p, grad_id v, const grad_type *t, uint32_t axes);
 

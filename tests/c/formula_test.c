@@ -130,12 +130,24 @@ F(vector_prod, grad__prod(p, x[0], 1, false))
 F(quadratic, grad__vecdot(p, x[0], grad__matmul_any(p, grad__full(p, 2, GRAD_F64, 2, (const int64_t[]){3, 3}), x[0])))
 F(sorted, grad__slice_axis(p, grad__sort(p, x[0], 0, false, NULL), 0, 0, 1, 1))
 
+F(logsumexp, grad__logsumexp(p, x[0], 1, false))
+F(norm, grad__norm(p, x[0], 1, false, 2))
+F(norm_of_pair, grad__norm(p, grad__slice_axis(p, x[0], 0, 0, 2, 1), 1, false, 2))
+F(constant_part, grad__vecdot(p, x[0], grad__stop_gradient(p, ADD(x[0], grad__lit(p, 1, x[0])))))
+
 static void test_arrays(grad_ctx *ctx) {
   static const struct {
     build_fn build;
     int output;
     const char *want;
   } cases[] = {
+      {logsumexp, 0, "log(exp(x[1]) + exp(x[2]) + exp(x[3]))"},
+      {logsumexp, 1,
+       "[exp(x[1])/(exp(x[1]) + exp(x[2]) + exp(x[3])), exp(x[2])/(exp(x[1]) + exp(x[2]) + exp(x[3])), "
+       "exp(x[3])/(exp(x[1]) + exp(x[2]) + exp(x[3]))]"},
+      {norm, 0, "sqrt(x[1]^2 + x[2]^2 + x[3]^2)"},
+      {norm_of_pair, 1, "[x[1]/sqrt(x[1]^2 + x[2]^2), x[2]/sqrt(x[1]^2 + x[2]^2), 0]"},
+      {constant_part, 1, "[x[1] + 1, x[2] + 1, x[3] + 1]"},
       {vector_sum, 0, "2*x[1]*x[3] + x[2]^2"},
       {vector_sum, 1, "[2*x[3], 2*x[2], 2*x[1]]"},
       {vector_prod, 1, "[x[2]*x[3], x[1]*x[3], x[1]*x[2]]"},
