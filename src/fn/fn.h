@@ -45,8 +45,9 @@ grad_status grad__fn_hessian_diag(const grad_program *p, const bool *wrt, grad_p
 typedef struct grad_check_options {
   int order;         /* 1: first derivatives; 2: those of the gradient (the function must give a number); 0 is 1 */
   double eps;        /* step relative to max(1, |x|); 0: the cube root of the dtype's rounding unit */
-  double rtol, atol; /* 0: by dtype and order: f64 1e-5 and 1e-7; f32 and order 2 wider */
+  double rtol, atol; /* 0: for f64 1e-5 and 1e-7, where f32 takes part 1e-2 and 1e-3 */
   int64_t samples;   /* most entries checked for each input, spread evenly; 0: 64 */
+  grad_jacobian_mode mode; /* REVERSE: entries by pullbacks, `samples` rows for each output; otherwise by pushes */
 } grad_check_options;
 
 typedef struct grad_check_entry {
@@ -67,9 +68,10 @@ typedef struct grad_check_report {
   bool finite;             /* value and derivatives are finite */
 } grad_check_report;
 
-/* grad__fn_gradcheck: compares forward-mode derivatives with central differences, entry by entry, and forward with
- * reverse mode. in: arrays of p's inputs. A function that fails the check is a report, not an error.
- * options NULL: defaults. Errors: EDTYPE for wrt inputs that are not float, and whatever running p gives. */
+/* grad__fn_gradcheck: compares derivatives with central differences, entry by entry, and forward with reverse mode (in
+ * mode REVERSE that part is left out for a function without forward mode). in: arrays of p's inputs. A function that
+ * fails the check is a report, not an error. options NULL: defaults. Errors: EDTYPE for wrt inputs that are not float,
+ * and whatever running p gives. */
 grad_status grad__fn_gradcheck(grad_program *p, const bool *wrt, const grad_array *const *in, const double *scalars,
                                const grad_check_options *options, grad_check_report *out);
 

@@ -7,18 +7,28 @@
 #include "core/rng.h"
 #include "exec/exec.h"
 
+/* A row of the Jacobian found in reverse. */
+typedef struct row {
+  int32_t output;
+  int64_t position;
+  grad_array *pulled; /* the outputs of vjp */
+} row;
+
 /* A check under way: arrays are by input or by output of `value`. */
 typedef struct check {
   grad_ctx *ctx;
   grad_program *value; /* the function whose derivatives are checked; all its outputs count that are of float type */
-  grad_program *jvp;
+  grad_program *jvp, *vjp; /* jvp NULL: reverse mode, and the function has no forward mode */
   const bool *wrt;
   const double *scalars;
   grad_arena temporary;
-  grad_array *point;       /* own copies of the inputs */
-  grad_array *tangent;     /* by input: zeros but for the direction */
-  grad_array *low, *high;  /* values beside the point */
-  grad_array *pushed;      /* outputs of jvp */
+  grad_array *point;      /* own copies of the inputs */
+  grad_array *tangent;    /* by input: zeros but for the direction */
+  grad_array *low, *high; /* values beside the point */
+  grad_array *pushed;     /* outputs of jvp */
+  grad_array *cotangent;  /* by output: zeros but for the entry of a row */
+  row *rows;              /* reverse mode */
+  int64_t nrows;
   const grad_array **args; /* inputs of jvp */
   grad_check_options options;
   grad_check_report *report;
@@ -73,19 +83,15 @@ static double entry_error(const check *c, double analytic, double numeric, doubl
   return fabs(analytic - numeric) / (c->options.atol + c->options.rtol * size + noise);
 }
 
-static void compare_output(check *c, int32_t input, int64_t direction, int32_t output, const grad_array *analytic,
-                           double width) {
-  const grad_array *low = &c->low[output], *high = &c->high[output];
-  const int64_t n = grad__array_numel(low);
-  for (int64_t i = 0; i < n; i++) {
-    const double size = fmax(fabs(get(low, i)), fabs(get(high, i)));
-    grad_check_entry e = {.input = input, .output = output, .position = i, .direction = direction};
-    e.analytic = get(analytic, i);
-    e.numeric = (get(high, i) - get(low, i)) / width;
-    e.error = entry_error(c, e.analytic, e.numeric, 8 * c->unit * size / width);
-    if (!isfinite(e.analytic) || !isfinite(get(low, i))) c->report->finite = false;
-    note_entry(c, &e);
-  }
+static void compare_entry(check *c, const grad_check_entry *at, double analytic, double width) {
+  const double low = get(&c->low[at->output], at->position), high = get(&c->high[at->output], at->position);
+  const double size = fmax(fabs(low), fabs(high));
+  grad_check_entry e = *at;
+  e.analytic = analytic;
+  e.numeric = (high - low) / width;
+  e.error = entry_error(c, e.analytic, e.numeric, 8 * c->unit * size / width);
+  if (!isfinite(e.analytic) || !isfinite(low)) c->report->finite = false;
+  note_entry(c, &e);
 }
 
 /* --- one direction */
@@ -120,32 +126,100 @@ static grad_status beside(check *c, int32_t input, int64_t k, double *width) {
   return status;
 }
 
+/* All entries of the column, by a push along the unit vector. */
+static grad_status compare_forward(check *c, int32_t input, int64_t k, double width) {
+  set(&c->tangent[input], k, 1);
+  grad_status status = push(c);
+  set(&c->tangent[input], k, 0);
+  int32_t tangent = c->value->noutputs;
+  for (int32_t o = 0; o < c->value->noutputs && !status; o++) {
+    if (!is_float(&c->low[o])) continue;
+    const int64_t n = grad__array_numel(&c->low[o]);
+    for (int64_t i = 0; i < n; i++) {
+      const grad_check_entry at = {.input = input, .output = o, .position = i, .direction = k};
+      compare_entry(c, &at, get(&c->pushed[tangent], i), width);
+    }
+    tangent++;
+  }
+  release_all(c->pushed, c->jvp->noutputs);
+  return status;
+}
+
+/* The entries of the column in the rows that were pulled. */
+static void compare_reverse(check *c, int32_t input, int64_t k, double width) {
+  int32_t result = c->value->noutputs;
+  for (int32_t i = 0; i < input; i++) result += c->wrt[i];
+  for (int64_t r = 0; r < c->nrows; r++) {
+    const grad_check_entry at = {
+        .input = input, .output = c->rows[r].output, .position = c->rows[r].position, .direction = k};
+    compare_entry(c, &at, get(&c->rows[r].pulled[result], k), width);
+  }
+}
+
 static grad_status check_direction(check *c, int32_t input, int64_t k) {
   double width = 1;
   grad_status status = beside(c, input, k, &width);
-  if (!status) {
-    set(&c->tangent[input], k, 1);
-    status = push(c);
-    set(&c->tangent[input], k, 0);
-  }
-  int32_t tangent = c->value->noutputs;
-  for (int32_t o = 0; o < c->value->noutputs && !status; o++) {
-    if (is_float(&c->low[o])) compare_output(c, input, k, o, &c->pushed[tangent++], width);
-  }
+  if (!status && c->rows) compare_reverse(c, input, k, width);
+  if (!status && !c->rows) status = compare_forward(c, input, k, width);
   release_all(c->low, c->value->noutputs);
   release_all(c->high, c->value->noutputs);
-  release_all(c->pushed, c->jvp->noutputs);
   return status;
+}
+
+/* How many of n entries are looked at, and which is the s-th of them: spread evenly. */
+static int64_t sample_count(const check *c, int64_t n) { return n < c->options.samples ? n : c->options.samples; }
+
+static int64_t sample_at(int64_t s, int64_t samples, int64_t n) {
+  return samples == 1 ? 0 : (int64_t)((double)s * (double)(n - 1) / (double)(samples - 1));
 }
 
 static grad_status check_entries(check *c) {
   for (int32_t i = 0; i < c->value->ninputs; i++) {
     if (!c->wrt[i]) continue;
-    const int64_t n = grad__array_numel(&c->point[i]);
-    const int64_t samples = n < c->options.samples ? n : c->options.samples;
+    const int64_t n = grad__array_numel(&c->point[i]), samples = sample_count(c, n);
     for (int64_t s = 0; s < samples; s++) {
-      const int64_t k = samples == 1 ? 0 : (int64_t)((double)s * (double)(n - 1) / (double)(samples - 1));
-      grad_status status = check_direction(c, i, k);
+      grad_status status = check_direction(c, i, sample_at(s, samples, n));
+      if (status) return status;
+    }
+  }
+  return GRAD_OK;
+}
+
+/* --- reverse mode */
+
+/* Pulls the cotangents back; those of the inputs follow the values in `pulled`. */
+static grad_status pull(check *c, grad_array *pulled) {
+  int32_t n = c->value->ninputs;
+  for (int32_t i = 0; i < n; i++) c->args[i] = &c->point[i];
+  for (int32_t o = 0; o < c->value->noutputs; o++) {
+    if (is_float(&c->cotangent[o])) c->args[n++] = &c->cotangent[o];
+  }
+  return grad__direct_run(c->vjp, c->args, c->scalars, pulled);
+}
+
+static grad_status pull_row(check *c, int32_t output, int64_t position) {
+  row *r = &c->rows[c->nrows];
+  *r = (row){.output = output, .position = position, .pulled = headers(c, c->vjp->noutputs)};
+  if (!r->pulled) return c->ctx->status;
+  set(&c->cotangent[output], position, 1);
+  grad_status status = pull(c, r->pulled);
+  set(&c->cotangent[output], position, 0);
+  if (!status) c->nrows++;
+  return status;
+}
+
+static grad_status pull_rows(check *c) {
+  int64_t most = 0;
+  for (int32_t o = 0; o < c->value->noutputs; o++) {
+    if (is_float(&c->cotangent[o])) most += sample_count(c, grad__array_numel(&c->cotangent[o]));
+  }
+  c->rows = grad__arena_alloc(&c->temporary, ((size_t)most + 1) * sizeof *c->rows);
+  if (!c->rows) return c->ctx->status;
+  for (int32_t o = 0; o < c->value->noutputs; o++) {
+    if (!is_float(&c->cotangent[o])) continue;
+    const int64_t n = grad__array_numel(&c->cotangent[o]), samples = sample_count(c, n);
+    for (int64_t s = 0; s < samples; s++) {
+      grad_status status = pull_row(c, o, sample_at(s, samples, n));
       if (status) return status;
     }
   }
@@ -172,35 +246,12 @@ static void add_product(const grad_array *a, const grad_array *b, double *sum, d
   }
 }
 
-/* Pulls the cotangents w back; inputs' cotangents follow the values in `pulled`. */
-static grad_status pull(check *c, const grad_program *vjp, const grad_array *w, grad_array *pulled) {
-  const grad_array **in = grad__arena_alloc(&c->temporary, ((size_t)vjp->ninputs + 1) * sizeof *in);
-  if (!in) return c->ctx->status;
-  int32_t n = c->value->ninputs;
-  for (int32_t i = 0; i < n; i++) in[i] = &c->point[i];
-  for (int32_t o = 0; o < c->value->noutputs; o++) {
-    if (w[o].ndim || w[o].data) in[n++] = &w[o];
-  }
-  return grad__direct_run((grad_program *)vjp, in, c->scalars, pulled);
-}
-
-static grad_status random_cotangents(check *c, grad_array *w) {
-  for (int32_t o = 0; o < c->value->noutputs; o++) {
-    const grad_type *t = grad__type(c->value, c->value->outputs[o]);
-    if (!grad__dtype_is_float((grad_dtype)t->dtype)) continue;
-    grad_status status = grad__array_new(c->ctx, (grad_dtype)t->dtype, t->ndim, t->shape, &w[o]);
-    if (status) return status;
-    fill_random(&w[o], 1000 + (uint64_t)o);
-  }
-  return GRAD_OK;
-}
-
-static void compare_dual(check *c, const grad_array *w, const grad_array *pulled) {
+static void compare_dual(check *c, const grad_array *pulled) {
   double size = 0;
   grad_check_report *r = c->report;
   int32_t n = c->value->noutputs;
   for (int32_t o = 0; o < c->value->noutputs; o++) {
-    if (is_float(&c->pushed[o])) add_product(&c->pushed[n++], &w[o], &r->forward, &size);
+    if (is_float(&c->cotangent[o])) add_product(&c->pushed[n++], &c->cotangent[o], &r->forward, &size);
   }
   n = c->value->noutputs;
   for (int32_t i = 0; i < c->value->ninputs; i++) {
@@ -210,25 +261,19 @@ static void compare_dual(check *c, const grad_array *w, const grad_array *pulled
 }
 
 static grad_status check_dual(check *c) {
-  grad_program *vjp = NULL;
-  grad_status status = grad__ad_vjp(c->value, c->wrt, c->value->noutputs, &vjp);
-  if (status) return status;
-  grad_array *w = headers(c, c->value->noutputs), *pulled = headers(c, vjp->noutputs);
-  if (w && pulled) {
-    for (int32_t i = 0; i < c->value->ninputs; i++) {
-      if (c->wrt[i]) fill_random(&c->tangent[i], (uint64_t)i + 1);
-    }
-    status = random_cotangents(c, w);
-    if (!status) status = push(c);
-    if (!status) status = pull(c, vjp, w, pulled);
-    if (!status) compare_dual(c, w, pulled);
-    release_all(c->pushed, c->jvp->noutputs);
-  } else {
-    status = c->ctx->status;
+  grad_array *pulled = headers(c, c->vjp->noutputs);
+  if (!pulled) return c->ctx->status;
+  for (int32_t i = 0; i < c->value->ninputs; i++) {
+    if (c->wrt[i]) fill_random(&c->tangent[i], (uint64_t)i + 1);
   }
-  release_all(w, c->value->noutputs);
-  release_all(pulled, vjp->noutputs);
-  grad__program_release(vjp);
+  for (int32_t o = 0; o < c->value->noutputs; o++) {
+    if (is_float(&c->cotangent[o])) fill_random(&c->cotangent[o], 1000 + (uint64_t)o);
+  }
+  grad_status status = push(c);
+  if (!status) status = pull(c, pulled);
+  if (!status) compare_dual(c, pulled);
+  release_all(c->pushed, c->jvp->noutputs);
+  release_all(pulled, c->vjp->noutputs);
   return status;
 }
 
@@ -249,16 +294,25 @@ static void set_defaults(check *c, const grad_check_options *options) {
   if (o->samples <= 0) o->samples = 64;
 }
 
-static grad_status copy_point(check *c, const grad_array *const *in) {
+static grad_status zeros_like(check *c, const grad_type *t, grad_array *out) {
+  grad_status status = grad__array_new(c->ctx, (grad_dtype)t->dtype, t->ndim, t->shape, out);
+  if (!status) grad__array_fill(out, 0);
+  return status;
+}
+
+static grad_status make_arrays(check *c, const grad_array *const *in) {
   for (int32_t i = 0; i < c->value->ninputs; i++) {
-    const grad_array *x = in[i];
-    grad_status status = grad__array_new(c->ctx, (grad_dtype)x->dtype, x->ndim, x->shape, &c->point[i]);
+    const grad_type *t = grad__type(c->value, c->value->inputs[i]);
+    grad_status status = zeros_like(c, t, &c->point[i]);
+    if (!status && c->wrt[i]) status = zeros_like(c, t, &c->tangent[i]);
     if (status) return status;
-    grad__array_copy(&c->point[i], x);
-    if (!c->wrt[i]) continue;
-    status = grad__array_new(c->ctx, (grad_dtype)x->dtype, x->ndim, x->shape, &c->tangent[i]);
+    grad__array_copy(&c->point[i], in[i]);
+  }
+  for (int32_t o = 0; o < c->value->noutputs; o++) {
+    const grad_type *t = grad__type(c->value, c->value->outputs[o]);
+    if (!grad__dtype_is_float((grad_dtype)t->dtype)) continue;
+    grad_status status = zeros_like(c, t, &c->cotangent[o]);
     if (status) return status;
-    grad__array_fill(&c->tangent[i], 0);
   }
   return GRAD_OK;
 }
@@ -274,21 +328,51 @@ static grad_status gradients_only(const grad_program *p, const bool *wrt, grad_p
   return status;
 }
 
-static grad_status check_run(check *c, const grad_array *const *in, const grad_check_options *options) {
-  const int32_t nin = c->value->ninputs, nout = c->value->noutputs;
-  grad_status status = grad__ad_jvp(c->value, c->wrt, &c->jvp);
+/* A function that has no forward mode can still be checked in reverse. */
+static grad_status derive(check *c, bool reverse) {
+  grad_status status = grad__ad_vjp(c->value, c->wrt, c->value->noutputs, &c->vjp);
   if (status) return status;
+  status = grad__ad_jvp(c->value, c->wrt, &c->jvp);
+  return status == GRAD_EUNSUPPORTED && reverse ? GRAD_OK : status;
+}
+
+static bool make_headers(check *c) {
+  const int32_t nin = c->value->ninputs, nout = c->value->noutputs;
+  const int32_t most = nin + (nin > nout ? nin : nout) + 1;
   c->point = headers(c, nin);
   c->tangent = headers(c, nin);
+  c->cotangent = headers(c, nout);
   c->low = headers(c, nout);
   c->high = headers(c, nout);
-  c->pushed = headers(c, c->jvp->noutputs);
-  c->args = grad__arena_alloc(&c->temporary, ((size_t)c->jvp->ninputs + 1) * sizeof *c->args);
-  if (!c->point || !c->tangent || !c->low || !c->high || !c->pushed || !c->args) return c->ctx->status;
-  status = copy_point(c, in);
+  c->pushed = headers(c, 2 * nout);
+  c->args = grad__arena_alloc(&c->temporary, (size_t)most * sizeof *c->args);
+  return c->point && c->tangent && c->cotangent && c->low && c->high && c->pushed && c->args;
+}
+
+static grad_status check_run(check *c, const grad_array *const *in, const grad_check_options *options) {
+  const bool reverse = options && options->mode == GRAD_JACOBIAN_REVERSE;
+  if (!make_headers(c)) return c->ctx->status;
+  grad_status status = derive(c, reverse);
+  if (!status) status = make_arrays(c, in);
   if (!status) set_defaults(c, options);
+  if (!status && reverse) status = pull_rows(c);
   if (!status) status = check_entries(c);
-  return status ? status : check_dual(c);
+  if (!status && c->jvp) return check_dual(c);
+  c->report->dual_ok = !status;
+  return status;
+}
+
+static void check_end(check *c) {
+  if (c->value) {
+    release_all(c->point, c->value->ninputs);
+    release_all(c->tangent, c->value->ninputs);
+    release_all(c->cotangent, c->value->noutputs);
+  }
+  for (int64_t r = 0; r < c->nrows; r++) release_all(c->rows[r].pulled, c->vjp->noutputs);
+  grad__program_release(c->jvp);
+  grad__program_release(c->vjp);
+  grad__program_release(c->value);
+  grad__arena_clear(&c->temporary);
 }
 
 grad_status grad__fn_gradcheck(grad_program *p, const bool *wrt, const grad_array *const *in, const double *scalars,
@@ -307,13 +391,7 @@ grad_status grad__fn_gradcheck(grad_program *p, const bool *wrt, const grad_arra
     c.value = p;
   }
   if (!status) status = check_run(&c, in, options);
-  if (c.value) {
-    release_all(c.point, c.value->ninputs);
-    release_all(c.tangent, c.value->ninputs);
-  }
-  grad__program_release(c.jvp);
-  grad__program_release(c.value);
-  grad__arena_clear(&c.temporary);
+  check_end(&c);
   if (status) return status;
   report.ok = report.failed == 0 && report.dual_ok && report.finite;
   *out = report;

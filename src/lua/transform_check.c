@@ -107,6 +107,7 @@ static int check_finish(lua_State *L, int status, lua_KContext context) {
   int n = (int)context, options = lua_upvalueindex(GRAD_UP_OWN);
   grad_trace *t = lua_touserdata(L, n + GRAD_AT_TRACE);
   grad__transform_tree_output(L, n);
+  static const char *const modes[] = {"auto", "forward", "reverse", NULL};
   bool given = lua_istable(L, options);
   const grad_check_options wanted = {
       .order = given ? (int)grad__option_integer(L, options, "order", 1) : 1,
@@ -114,6 +115,7 @@ static int check_finish(lua_State *L, int status, lua_KContext context) {
       .rtol = given ? grad__option_number(L, options, "rtol", 0) : 0,
       .atol = given ? grad__option_number(L, options, "atol", 0) : 0,
       .samples = given ? grad__option_integer(L, options, "samples", 0) : 0,
+      .mode = given ? (grad_jacobian_mode)grad__option_choice(L, options, "mode", modes, 0) : GRAD_JACOBIAN_AUTO,
   };
   if (wanted.order != 1 && wanted.order != 2) grad__lua_error(L, "order must be 1 or 2");
   const bool *wrt = grad__transform_wrt(L, n);
@@ -177,7 +179,7 @@ static void build_stop_gradient(grad_call *c) {
 
 static const grad_fn rows[] = {
     {.name = "gradcheck",
-     .signature = "f, x [, {order = 1, eps, rtol, atol, samples, args}] -> ok, report",
+     .signature = "f, x [, {order = 1, mode = \"auto\", eps, rtol, atol, samples, args}] -> ok, report",
      .doc = "compares derivatives with central differences, and forward with reverse mode",
      .call = gradcheck},
     {.name = "stop_gradient",

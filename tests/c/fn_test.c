@@ -336,6 +336,11 @@ static void test_gradcheck(grad_ctx *ctx) {
   check(report.ok && report.checked == 6 && report.dual_ok && report.finite && report.nworst == 6);
   check(grad__fn_gradcheck(p, both, args, k, &(grad_check_options){.order = 2}, &report) == GRAD_OK);
   check(report.ok && report.checked == 36 && report.nworst == GRAD_CHECK_WORST);
+  for (int order = 1; order <= 2; order++) {
+    const grad_check_options reverse = {.order = order, .mode = GRAD_JACOBIAN_REVERSE};
+    check(grad__fn_gradcheck(p, both, args, k, &reverse, &report) == GRAD_OK);
+    check(report.ok && report.dual_ok && report.checked == (order == 1 ? 6 : 36));
+  }
   check(report.worst[0].error >= report.worst[1].error);
   check(grad__fn_gradcheck(p, both, args, k, &(grad_check_options){.order = 3}, &report) == GRAD_EVALUE);
   check_release(&in);
@@ -358,6 +363,9 @@ static void test_gradcheck(grad_ctx *ctx) {
   check(!report.ok && report.failed == 3 && report.dual_ok);
   check_near(report.worst[0].analytic, 1.001, 1e-12);
   check_near(report.worst[0].numeric, 1, 1e-9);
+  check(grad__fn_gradcheck(bad, both, args, NULL, &(grad_check_options){.mode = GRAD_JACOBIAN_REVERSE}, &report) ==
+        GRAD_OK);
+  check(!report.ok && report.failed == 3 && report.checked == 9);
   check_release(&in);
   grad__program_release(bad);
   grad__program_release(p);
