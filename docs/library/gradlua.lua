@@ -552,30 +552,58 @@ function gl.hessian(f, argnum) end
 function gl.hvp(f, argnum) end
 --- a function that gives the second derivatives of scalar f in each entry
 function gl.hessian_diag(f, argnum) end
---- f for many examples at once, along an axis of the arguments; false: an argument all examples share
+--- the Jacobian where it is not zero; a sparse matrix: fields shape nnz colors row col indptr values, methods dense matmul update
+function gl.sparse_jacobian(f, x, options) end
+--- the Hessian where it is not zero; a sparse matrix: fields shape nnz colors row col indptr values, methods dense matmul update
+function gl.sparse_hessian(f, x) end
+--- f for many examples at once, along an axis of the arguments; false: an argument all examples share. Random draws inside are the same for all
 function gl.vmap(f, options) end
 --- f, recorded once for each signature of its arguments; static: positions of arguments that are constants; :stats() tells hits and retraces
 function gl.jit(f, options) end
 --- x, a constant for every derivative
 function gl.stop_gradient(x) end
 function Tensor:stop_gradient() end
+--- f, whose derivatives in reverse keep its arguments only and compute the rest again.
+function gl.checkpoint(f) end
+--- f with derivative rules of its own. jvp(primals, tangents) -> value, tangent; vjp(primals, cotangent) -> cotangents. Arguments and their tangents come as lists. A missing rule is derived from the other one.
+function gl.custom(f, rules) end
+--- f(...) or g(...), by a condition.
+function gl.cond(p, f, g, ...) end
+--- state = step(state) as long as test(state) is true.
+function gl.while_loop(test, step, init) end
+--- s = f(i, s) for i = 1 .. n.
+function gl.fori(n, f, init, options) end
+--- carry, y = f(carry, x) for each row x of xs: the last carry, and the ys stacked.
+function gl.scan(f, init, xs, options) end
+--- The x with f(x, ...) = 0 nearest by from x0, and a table {converged, status, message, residual, method, iterations, evaluations}. f gives as many numbers as x has. The last argument may be options: method (hybrid, newton, broyden, anderson), tol (largest entry of f, 1e-10), x_tol, max_iter, memory, damping, on_step.
+function gl.root(f, x0, ...) end
+--- The x with g(x, ...) = x, by Anderson's acceleration; results and options as gl.root's (memory 0: plain iteration).
+function gl.fixed_point(g, x0, ...) end
 --- position of the first smallest value; with no axis, in row order
 function gl.argmin(x, axis, options) end
 function Tensor:argmin(axis, options) end
+--- The solution of y' = f(t, y, ...) with y(ts[1]) = y0, at the times ts.  Times ascend or descend. y0 is a number, a tensor or a nested table, and f returns the same. Options, as a last table: rtol = 1e-8, atol = 1e-10 (of the error of a step), max_steps = 100000, first_step, adjoint = "discrete" | "continuous".
+function gl.odeint(f, y0, ts, ...) end
 --- compares derivatives with central differences, and forward with reverse mode
 function gl.gradcheck(f, x, options) end
---- Does f have a derivative at x? Not the same as having partial derivatives: those only look along the axes.
+--- Does f have a derivative at x? Not the same as having partial derivatives: those only look along the axes. direction}), order (of the remainder in h), direction (the worst one, when there is no derivative)
 function gl.differentiable(f, x) end
---- The kind of point that x is for f, by the second-derivative test.
+--- The kind of point that x is for f, by the second-derivative test. Options: tol = 1e-6, the largest gradient entry of a critical point, relative to max(1, |f|); zero = 1e-8, the share of the largest eigenvalue within which one counts as 0.
 function gl.classify(f, x, opts) end
 --- the derivatives of f in its arguments as simplified formulas, one text each; order 0: f itself; `at`: a list of arguments, for tensors and for functions that look at values
 function gl.formula(f, names, options) end
+--- what f does: program, cost of each instruction, plan, and instructions steps fused flops workspace peak; prints
+function gl.explain(f, x, ...) end
+--- checks every value from now on: the first NaN or Inf, of a value or a derivative, is an error that names its operation and line; gives what it was before
+function gl.debug(on) end
 --- Norm, share of zeros and a verdict (fine, vanishing, exploding, zeros, no gradient, not finite) for each tensor of a gradient; with the parameters, the size of the gradient relative to them. The report prints as a table with remedies; report.ok tells whether all are fine, report.rows and report.verdicts (by path) hold the figures.
 function gl.health(grads, params) end
 --- Minimizes f from x0 (a number, a tensor, a nested table) with exact derivatives. Options: method (gd nesterov cg bfgs lbfgs lbfgsb newton newton_cg trust_ncg trust_exact dogleg auglag sqp; chosen from the problem otherwise), bounds ({lower, upper}, numbers or of x0's structure), constraints ({eq = f or list, ineq = f or list}, c(x) = 0 and c(x) >= 0), tol (largest gradient entry, 1e-6), max_iter, max_eval, max_seconds, f_tol, x_tol, target, memory, on_step (function of a record; true stops), progress (prints a line a step). The result has x, f, grad, status, message, converged, method, iterations, evaluations and trace.
 function gl.minimize(f, x0, options) end
 --- A minimizer to be stepped by hand: :step() :run() :result() :state() :load(state). Arguments as gl.minimize's.
 function gl.minimizer(f, x0, options) end
+--- Minimizes half the sum of squares of r(x) (a tensor of residuals) from x0. Options: method (lm trf gn; lm without bounds, trf with them), bounds ({lower, upper}), loss (linear huber soft_l1 cauchy arctan) with f_scale, geodesic (lm), sparse (true: the Jacobian by coloured products), and gl.minimize's tol, f_tol, x_tol, target, max_iter, max_eval, max_seconds, on_step, progress. The result has x, f (half the sum), residual, grad, covariance (of the flattened parameters), errors (standard errors, of x0's structure), variance, rank, status, message, converged, method, iterations, evaluations and trace. tol bounds each gradient entry, relative to the norms of its column of J and of r where their product is above 1.
+function gl.least_squares(r, x0, options) end
 --- Writes a nested table of tensors and plain values. The file appears whole or not at all.
 function gl.save(path, t) end
 --- Reads what `save` wrote, or any other safetensors file (names are split at dots).
@@ -708,12 +736,16 @@ function gl.optim.adamw(params, options) end
 function gl.optim.amsgrad(params, options) end
 --- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
 function gl.optim.asgd(params, options) end
+--- Limited-memory BFGS for a training loop: opt:step(function(params) return loss end). Options: max_iter (20 iterations a step), memory (10), tolerance_grad (1e-7), tolerance_change (1e-9, relative change of the loss), line_search (wolfe, hager_zhang, armijo), initial_step (length of the very first step).
+function gl.optim.lbfgs(params, options) end
 --- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
 function gl.optim.lion(params, options) end
 --- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
 function gl.optim.muon(params, options) end
 --- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
 function gl.optim.nadam(params, options) end
+--- Natural gradient descent (S. Amari (1998)) by conjugate gradients on products with the exact Fisher information, which is never formed. Options: model (function of params and opt:step's further arguments; gives the outputs, one example a row), distribution (gaussian: means of unit variance; normal: the last axis is mean and log standard deviation; bernoulli, categorical: logits), lr (1), damping (1e-3), cg_iter (100), cg_tol (1e-8). The gradient must be that of the mean over the examples.
+function gl.optim.natural(params, options) end
 --- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
 function gl.optim.radam(params, options) end
 --- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
