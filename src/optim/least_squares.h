@@ -18,6 +18,7 @@ typedef struct grad_fit {
 GRAD_API grad_status grad_least_squares_fit(grad_minimizer *minimizer, double *covariance, double *errors,
                                             grad_fit *fit);
 
+/* grad_loss_name: "linear", "huber" and so on. */
 GRAD_API const char *grad_loss_name(grad_loss loss);
 
 #endif

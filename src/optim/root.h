@@ -52,6 +52,7 @@ typedef struct grad_root_result {
   char message[240];
 } grad_root_result;
 
+/* grad_root_defaults: fills options with the defaults written at its fields. */
 GRAD_API void grad_root_defaults(grad_root_options *options);
 
 /* grad_root: x holds x0 and receives the best point. Errors: ENOMEM, EVALUE (options), EINTERRUPT, the callbacks'. */
@@ -62,6 +63,7 @@ GRAD_API grad_status grad_root(grad_ctx *ctx, const grad_root_problem *problem, 
 GRAD_API grad_status grad_fixed_point(grad_ctx *ctx, const grad_root_problem *problem, const grad_root_options *options,
                                       double *x, grad_root_result *result);
 
+/* grad_root_method_name: "newton", "hybrid" and so on. */
 GRAD_API const char *grad_root_method_name(grad_root_method method);
 
 #endif

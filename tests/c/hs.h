@@ -274,7 +274,7 @@ static inline void hs_eval(const hs_problem *p, const double *x, double *f, doub
   if (c) p->c(z, w);
   for (int i = 0; c && i < rows; i++) c[i] = creal(w[i]);
   for (int k = 0; k < p->n; k++) {
-    z[k] = CMPLX(x[k], 1e-100);
+    z[k] = x[k] + 1e-100 * (hs_complex)I;
     if (gradient) gradient[k] = cimag(p->f(z)) / 1e-100;
     if (jacobian) p->c(z, w);
     for (int i = 0; jacobian && i < rows; i++) jacobian[i * p->n + k] = cimag(w[i]) / 1e-100;

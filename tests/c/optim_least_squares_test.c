@@ -86,7 +86,7 @@ static grad_status set_jacobian(void *user, const double *x, double *j) {
   cplx b[PARAMETERS];
   for (int k = 0; k < s->n; k++) b[k] = x[k];
   for (int k = 0; k < s->n; k++) {
-    b[k] = CMPLX(x[k], 1e-100);
+    b[k] = x[k] + 1e-100 * (cplx)I;
     for (int i = 0; i < s->m; i++) j[i * s->n + k] = cimag(s->model(b, s->x[i])) / 1e-100;
     b[k] = x[k];
   }
