@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#if defined __APPLE__
+#include <xlocale.h>
+#endif
 
 static bool slow_parse(const char *text, size_t size, double *out) {
   char copy[400];
