@@ -14,11 +14,11 @@
   { 8, name, latex }
 #define INFIX(level, text, latex)                                                                                      \
   { level, text, latex }
-#define OP1(name, kind, slope, value, da, dom, scalar, print, doc) {GRAD_KIND_##kind, print, #scalar, {DOMAIN_OF dom}},
+#define OP1(name, kind, slope, value, da, dom, scalar, print, doc) {GRAD_KIND_##kind, print, {DOMAIN_OF dom}},
 #define OP2(name, kind, slope, value, da, db, doma, domb, scalar, print, doc)                                          \
-  {GRAD_KIND_##kind, print, #scalar, {DOMAIN_OF doma, DOMAIN_OF domb}},
+  {GRAD_KIND_##kind, print, {DOMAIN_OF doma, DOMAIN_OF domb}},
 #define OP3(name, kind, slope, value, da, db, dc, doma, domb, domc, scalar, print, doc)                                \
-  {GRAD_KIND_##kind, print, #scalar, {DOMAIN_OF doma, DOMAIN_OF domb, DOMAIN_OF domc}},
+  {GRAD_KIND_##kind, print, {DOMAIN_OF doma, DOMAIN_OF domb, DOMAIN_OF domc}},
 static const grad_row rows[] = {
 #include "ops/ops.def"
 };
@@ -205,12 +205,12 @@ static double elementwise_flops(const grad_program *p, const grad_instr *ins) {
 #define DEPENDS_SMOOTH GRAD_SPARSITY_ELEMENTWISE
 #define DEPENDS_FLAT GRAD_SPARSITY_NONE
 
-#define ELEMENTWISE(id, arity, kind, slope, words)                                                                           \
+#define ELEMENTWISE(id, arity, kind, slope, words)                                                                     \
   const grad_op grad__op_##id = {                                                                                      \
       .name = #id,                                                                                                     \
       .nin = arity,                                                                                                    \
       .nout = 1,                                                                                                       \
-      .flags = GRAD_OP_ELEMENTWISE | FLAGS_##slope | KEEPS_##kind,                                                                    \
+      .flags = GRAD_OP_ELEMENTWISE | FLAGS_##slope | KEEPS_##kind,                                                     \
       .sparsity = DEPENDS_##slope,                                                                                     \
       .row = GRAD_ROW_##id,                                                                                            \
       .doc = words,                                                                                                    \
@@ -223,5 +223,6 @@ static double elementwise_flops(const grad_program *p, const grad_instr *ins) {
   };
 #define OP1(name, kind, slope, value, da, dom, scalar, print, doc) ELEMENTWISE(name, 1, kind, slope, doc)
 #define OP2(name, kind, slope, value, da, db, doma, domb, scalar, print, doc) ELEMENTWISE(name, 2, kind, slope, doc)
-#define OP3(name, kind, slope, value, da, db, dc, doma, domb, domc, scalar, print, doc) ELEMENTWISE(name, 3, kind, slope, doc)
+#define OP3(name, kind, slope, value, da, db, dc, doma, domb, domc, scalar, print, doc)                                \
+  ELEMENTWISE(name, 3, kind, slope, doc)
 #include "ops/ops.def"

@@ -1,6 +1,5 @@
 /* grad_scalar.h: what the column `scalar` of ops.def uses beside math.h: plain C for one number, at no particular
- * speed. Exported C programs carry a copy of this file; the tests compile it with GRAD_SCALAR as long double and
- * compare the vector kernels with it. It includes nothing else of the toolkit.
+ * speed. The tests compile it with GRAD_SCALAR as long double and compare the vector kernels with it.
  */
 #ifndef GRAD_SCALAR_H
 #define GRAD_SCALAR_H

@@ -48,7 +48,6 @@ typedef struct grad_notation {
 typedef struct grad_row {
   grad_kind kind;
   grad_notation notation;
-  const char *scalar;  /* C expression of one element, over a, b, c */
   double domain[3][2]; /* of each operand */
 } grad_row;
 const grad_row *grad__op_row(const grad_op *op); /* NULL: not elementwise */
