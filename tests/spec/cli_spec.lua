@@ -162,6 +162,29 @@ describe("Ctrl-C", function()
     end)
   end
 
+  it("stops a staged loop in the middle of its run", function()
+    local text = interrupted([[
+      local gl = require "gradlua"
+      local forever = gl.jit(function(x)
+        return gl.while_loop(function(s) return s[1]:lt(2) end, function(s) return s:sin() end, x)
+      end)
+      forever(gl.ones(100))]])
+    contains(text, "interrupted")
+    contains(text, "in main chunk")
+    contains(text, "exit 1")
+  end)
+
+  it("ends the process at the second time, when the script goes on after the first", function()
+    local text = with_script("while true do pcall(function() while true do end end) end", function(path)
+      local shell = ("%s %s 2>&1 & p=$!; sleep 0.5; kill -INT $p; sleep 0.2; kill -INT $p; wait $p; echo exit $?")
+      local pipe = assert(io.popen(shell:format(command, path)))
+      local output = pipe:read("a")
+      pipe:close()
+      return output
+    end)
+    contains(text, "exit 130")
+  end)
+
   it("stops Lua code with a traceback", function()
     local text = interrupted("while true do end")
     contains(text, "interrupted!")
