@@ -79,16 +79,20 @@ void grad__lua_register(lua_State *L, const grad_fn *rows) {
 }
 
 void grad__lua_metatable(lua_State *L, const char *name, const grad_fn *rows) {
-  bool has_index = false;
+  bool has_index = false, has_gc = false;
   luaL_newmetatable(L, name);
+  lua_newtable(L);
   for (; rows->name; rows++) {
+    bool event = strncmp(rows->name, "__", 2) == 0;
     grad__lua_push_function(L, rows->call, rows, 0);
-    lua_setfield(L, -2, rows->name);
+    lua_setfield(L, event ? -3 : -2, rows->name);
     has_index = has_index || strcmp(rows->name, "__index") == 0;
+    has_gc = has_gc || strcmp(rows->name, "__gc") == 0;
   }
-  if (has_index) return;
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
+  lua_setfield(L, -2, has_index ? "methods" : "__index");
+  if (!has_gc) return;
+  lua_pushstring(L, name);
+  lua_setfield(L, -2, "__metatable");
 }
 
 struct grad_cache *grad__lua_cache(lua_State *L) {

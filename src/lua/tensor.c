@@ -209,6 +209,8 @@ static int make_meta(lua_State *L, const char *name, bool owner, const void **id
   lua_setfield(L, -2, "__index");
   lua_pushliteral(L, "tensor");
   lua_setfield(L, -2, "__name");
+  lua_pushliteral(L, "tensor"); /* hidden from Lua: nobody else may call __gc */
+  lua_setfield(L, -2, "__metatable");
   if (owner) {
     lua_pushcfunction(L, tensor_gc);
     lua_setfield(L, -2, "__gc");

@@ -185,6 +185,7 @@ static int index_field(lua_State *L) {
     return 1;
   }
   lua_getmetatable(L, 1);
+  lua_getfield(L, -1, "methods");
   lua_getfield(L, -1, field);
   return 1;
 }
