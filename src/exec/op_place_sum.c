@@ -1,5 +1,5 @@
 /* op_place_sum.c: the sum of arrays that are zero outside a regular piece, in one pass: what a chain of
- * add(unslice, add(unslice, ...)) becomes (simplify_pieces.c). The gradient of a loop over slices then costs as much as
+ * add(unslice, add(unslice, ...)) becomes (simplify_sums.c). The gradient of a loop over slices then costs as much as
  * the slices have elements, not as the whole array for each.
  *
  * inputs  an array of the full shape if there is one (params[0]), then the pieces

@@ -109,7 +109,7 @@ grad_status grad__simplify(const grad_program *p, int flags, grad_program **out)
   grad_status status = grad__prune(p, &live);
   if (status == GRAD_OK) status = by_rules(live, flags, &ruled);
   if (status == GRAD_OK && flags & GRAD_SIMPLIFY_FINAL) {
-    status = grad__simplify_pieces(ruled, out);
+    status = grad__simplify_sums(ruled, out);
   } else if (status == GRAD_OK) {
     *out = ruled;
     ruled = NULL;

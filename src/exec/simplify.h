@@ -30,8 +30,8 @@ typedef struct grad_rule {
 /* Tables end with a rule without `apply`. */
 extern const grad_rule grad__algebra_rules[], grad__shape_rules[];
 
-/* simplify_pieces.c, op_place_sum.c */
-grad_status grad__simplify_pieces(grad_program *p, grad_program **out);
+/* simplify_sums.c, op_place_sum.c */
+grad_status grad__simplify_sums(grad_program *p, grad_program **out);
 extern const grad_op grad__op_place_sum;
 
 /* The instruction of p that makes v, if it applies op. */

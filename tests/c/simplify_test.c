@@ -274,6 +274,52 @@ static void test_pieces(grad_ctx *ctx) {
   grad__program_release(q);
 }
 
+/* The gradient of a weight that is used again and again, and of columns that were taken apart: one product, one concat.
+ */
+static void test_sums(grad_ctx *ctx) {
+  enum { TIMES = 6, BATCH = 3, IN = 4, OUT = 5 };
+  grad_program *p = NULL, *q = NULL;
+  check(grad__program_new(ctx, &p) == GRAD_OK);
+  grad_id x = grad__program_input(p, GRAD_F64, 3, (const int64_t[]){TIMES, BATCH, IN});
+  grad_id g = grad__program_input(p, GRAD_F64, 3, (const int64_t[]){TIMES, BATCH, OUT});
+  grad_id sum = GRAD_NONE, whole = GRAD_NONE;
+  for (int64_t t = 0; t < TIMES; t++) {
+    const int64_t start[] = {t, 0, 0}, step[] = {1, 1, 1};
+    grad_id a = grad__reshape(p, grad__slice(p, x, start, (const int64_t[]){1, BATCH, IN}, step), 2,
+                              (const int64_t[]){BATCH, IN});
+    grad_id b = grad__reshape(p, grad__slice(p, g, start, (const int64_t[]){1, BATCH, OUT}, step), 2,
+                              (const int64_t[]){BATCH, OUT});
+    grad_id product = grad__matmul(p, grad__op1(p, &grad__op_sin, a), b, true, false);
+    sum = sum == GRAD_NONE ? product : emit(p, OP(add), product, sum);
+    const int64_t params[] = {BATCH, IN * TIMES, 0, IN * (TIMES - 1 - t), 1, 1};
+    grad_id placed = view(p, OP(unslice), emit(p, OP(mul), a, a), 6, params);
+    whole = whole == GRAD_NONE ? placed : emit(p, OP(add), whole, placed);
+  }
+  grad__program_output(p, sum);
+  grad__program_output(p, whole);
+  check(p->status == GRAD_OK && grad__simplify(p, GRAD_SIMPLIFY_FINAL, &q) == GRAD_OK);
+  check(count_op(q, OP(matmul)) == 1 && count_op(q, OP(add)) == 0 && count_op(q, OP(unslice)) == 0);
+  check(count_op(q, OP(concat)) == 3);
+  double left[TIMES * BATCH * IN], right[TIMES * BATCH * OUT];
+  for (int i = 0; i < TIMES * BATCH * IN; i++) left[i] = sin(i);
+  for (int i = 0; i < TIMES * BATCH * OUT; i++) right[i] = cos(2 * i);
+  grad_array in[2], want[2] = {{0}}, got[2] = {{0}};
+  grad__array_wrap(&in[0], left, GRAD_F64, 3, (const int64_t[]){TIMES, BATCH, IN});
+  grad__array_wrap(&in[1], right, GRAD_F64, 3, (const int64_t[]){TIMES, BATCH, OUT});
+  const grad_array *inputs[] = {&in[0], &in[1]};
+  check(grad__direct_run(p, inputs, NULL, want) == GRAD_OK && grad__direct_run(q, inputs, NULL, got) == GRAD_OK);
+  for (int k = 0; k < 2; k++) {
+    check(grad__array_numel(&want[k]) == grad__array_numel(&got[k]));
+    for (int64_t i = 0; i < grad__array_numel(&want[k]); i++) {
+      check_near(((double *)got[k].data)[i], ((double *)want[k].data)[i], 1e-14);
+    }
+    grad__array_release(&want[k]);
+    grad__array_release(&got[k]);
+  }
+  grad__program_release(p);
+  grad__program_release(q);
+}
+
 /* Before differentiating, what only derivatives see stays. */
 static void test_not_final(grad_ctx *ctx) {
   grad_program *p = build_case(ctx, stop_gradient), *q = NULL;
@@ -289,6 +335,7 @@ int main(void) {
   test_contractions(ctx);
   test_transposes(ctx);
   test_pieces(ctx);
+  test_sums(ctx);
   test_not_final(ctx);
   check(ctx->used == 0);
   grad_ctx_free(ctx);
