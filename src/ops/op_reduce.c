@@ -49,6 +49,22 @@ grad_id grad__spread(grad_program *p, grad_id v, const grad_type *t, uint32_t ax
   return grad__broadcast(p, grad__reshape(p, v, t->ndim, shape), t->ndim, t->shape);
 }
 
+/* A reduction of a permuted value is the permuted reduction: memory is then read in its own order. */
+static grad_id reduce_permuted(grad_program *p, const grad_op *op, const grad_instr *permute, uint32_t axes) {
+  const int ndim = permute->nparams;
+  const int64_t *source = permute->params;
+  uint32_t from = 0;
+  for (int i = 0; i < ndim; i++) from |= (axes >> i & 1) << source[i];
+  int order[GRAD_MAX_AXES], n = 0;
+  for (int i = 0; i < ndim; i++) {
+    if (axes >> i & 1) continue;
+    order[n] = 0; /* place of the source axis among those that stay */
+    for (int64_t k = 0; k < source[i]; k++) order[n] += !(from >> k & 1);
+    n++;
+  }
+  return grad__permute(p, grad__emit1(p, op, permute->in[0], 1, (const int64_t[]){from}), order);
+}
+
 grad_id grad__reduce(grad_program *p, const grad_op *op, grad_id a, uint32_t axes, bool keepdim) {
   if (a == GRAD_NONE) return a;
   grad_dtype dtype = (grad_dtype)grad__type(p, a)->dtype;
@@ -69,7 +85,14 @@ grad_id grad__reduce(grad_program *p, const grad_op *op, grad_id a, uint32_t axe
     else
       single = single && t.shape[i] == 1;
   }
-  grad_id y = single ? grad__reshape(p, a, ndropped, dropped) : grad__emit1(p, op, a, 1, (const int64_t[]){axes});
+  const grad_instr *made_by = grad__producer(p, a);
+  grad_id y;
+  if (single)
+    y = grad__reshape(p, a, ndropped, dropped);
+  else if (made_by && made_by->op == &grad__op_permute && axes <= grad__all_axes(t.ndim))
+    y = reduce_permuted(p, op, made_by, axes);
+  else
+    y = grad__emit1(p, op, a, 1, (const int64_t[]){axes});
   return keepdim ? grad__reshape(p, y, t.ndim, kept) : y;
 }
 
@@ -331,44 +354,83 @@ static grad_status arg_infer(grad_infer *a) {
     }                                                                                                                  \
     return best;                                                                                                       \
   }
+/* The same for `width` neighbouring lines at once, row by row. */
+#define FIRSTS(name, T, BEATS)                                                                                         \
+  static void name(const void *from, int64_t n, int64_t step, int64_t width, int64_t *to) {                            \
+    const T *x = from;                                                                                                 \
+    T value[ARG_COLUMNS];                                                                                              \
+    for (int64_t c = 0; c < width; c++) {                                                                              \
+      value[c] = x[c];                                                                                                 \
+      to[c] = 0;                                                                                                       \
+    }                                                                                                                  \
+    for (int64_t i = 1; i < n; i++)                                                                                    \
+      for (int64_t c = 0; c < width; c++) {                                                                            \
+        const T next = x[i * step + c];                                                                                \
+        const bool beaten = BEATS(next, value[c]) & (value[c] == value[c]);                                            \
+        to[c] = beaten ? i : to[c];                                                                                    \
+        value[c] = beaten ? next : value[c];                                                                           \
+      }                                                                                                                \
+  }
 #define FLOAT_ABOVE(y, x) (!((y) <= (x)))
 #define FLOAT_BELOW(y, x) (!((y) >= (x)))
 #define INT_ABOVE(y, x) ((y) > (x))
 #define INT_BELOW(y, x) ((y) < (x))
-FIRST(first_max_f64, double, FLOAT_ABOVE)
-FIRST(first_max_f32, float, FLOAT_ABOVE)
-FIRST(first_max_i64, int64_t, INT_ABOVE)
-FIRST(first_max_bool, uint8_t, INT_ABOVE)
-FIRST(first_min_f64, double, FLOAT_BELOW)
-FIRST(first_min_f32, float, FLOAT_BELOW)
-FIRST(first_min_i64, int64_t, INT_BELOW)
-FIRST(first_min_bool, uint8_t, INT_BELOW)
 
-typedef int64_t (*first_fn)(const void *x, int64_t n, int64_t step);
+enum { ARG_COLUMNS = 64 };
 
-static void arg_run(const grad_eval *a, first_fn first) {
+typedef struct arg_loops {
+  int64_t (*one)(const void *x, int64_t n, int64_t step);
+  void (*many)(const void *x, int64_t n, int64_t step, int64_t width, int64_t *to);
+} arg_loops;
+
+#define ARGS(name, T, BEATS)                                                                                           \
+  FIRST(first_##name, T, BEATS)                                                                                        \
+  FIRSTS(firsts_##name, T, BEATS)
+ARGS(max_f64, double, FLOAT_ABOVE)
+ARGS(max_f32, float, FLOAT_ABOVE)
+ARGS(max_i64, int64_t, INT_ABOVE)
+ARGS(max_bool, uint8_t, INT_ABOVE)
+ARGS(min_f64, double, FLOAT_BELOW)
+ARGS(min_f32, float, FLOAT_BELOW)
+ARGS(min_i64, int64_t, INT_BELOW)
+ARGS(min_bool, uint8_t, INT_BELOW)
+
+static void arg_run(const grad_eval *a, const arg_loops *loops) {
   const grad_array *x = a->in[0];
   const int axis = (int)a->ins->params[0];
+  const int64_t n = x->shape[axis], step = x->strides[axis];
   grad_array heads; /* first element along the axis, one for each result */
   grad__view_drop(x, axis, 0, &heads);
   const grad_array *walked[] = {a->out[0], &heads};
   grad_walk w;
-  for (grad__walk_start(&w, 2, walked); !w.done; grad__walk_next(&w))
-    for (int64_t i = 0; i < w.inner; i++) {
+  for (grad__walk_start(&w, 2, walked); !w.done; grad__walk_next(&w)) {
+    const bool rows = step != 1 && w.step[0] == 1 && w.step[1] == 1;
+    for (int64_t i = 0; i < w.inner; i += rows ? ARG_COLUMNS : 1) {
       int64_t *to = (int64_t *)(void *)w.at[0] + i * w.step[0];
-      *to = first(w.at[1] + i * w.step[1] * (int64_t)w.size[1], x->shape[axis], x->strides[axis]);
+      const char *from = w.at[1] + i * w.step[1] * (int64_t)w.size[1];
+      if (rows)
+        loops->many(from, n, step, w.inner - i < ARG_COLUMNS ? w.inner - i : ARG_COLUMNS, to);
+      else
+        *to = loops->one(from, n, step);
     }
+  }
 }
 
 static grad_status argmax_eval(const grad_eval *a) {
-  static const first_fn first[] = {first_max_bool, first_max_i64, first_max_f32, first_max_f64};
-  arg_run(a, first[a->in[0]->dtype]);
+  static const arg_loops loops[] = {{first_max_bool, firsts_max_bool},
+                                    {first_max_i64, firsts_max_i64},
+                                    {first_max_f32, firsts_max_f32},
+                                    {first_max_f64, firsts_max_f64}};
+  arg_run(a, &loops[a->in[0]->dtype]);
   return GRAD_OK;
 }
 
 static grad_status argmin_eval(const grad_eval *a) {
-  static const first_fn first[] = {first_min_bool, first_min_i64, first_min_f32, first_min_f64};
-  arg_run(a, first[a->in[0]->dtype]);
+  static const arg_loops loops[] = {{first_min_bool, firsts_min_bool},
+                                    {first_min_i64, firsts_min_i64},
+                                    {first_min_f32, firsts_min_f32},
+                                    {first_min_f64, firsts_min_f64}};
+  arg_run(a, &loops[a->in[0]->dtype]);
   return GRAD_OK;
 }
 

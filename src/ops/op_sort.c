@@ -120,10 +120,25 @@ static int by_key(const void *x, const void *y) {
   return before(b, a) - before(a, b);
 }
 
+/* The first few entries in order, kept sorted while all are looked at. */
+static const entry *first_few(const entry *e, entry *kept, int64_t n, int64_t k) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < n; i++) {
+    if (count == k && e[i].key >= kept[k - 1].key) continue;
+    int64_t j = count < k ? count++ : k - 1;
+    for (; j > 0 && kept[j - 1].key > e[i].key; j--) kept[j] = kept[j - 1];
+    kept[j] = e[i];
+  }
+  return kept;
+}
+
+enum { FEW = 32 };
+
 /* The first k entries in order; where they are. */
 static const entry *first_entries(entry *e, entry *spare, int64_t n, int64_t k) {
-  if (k > n / 4) return sort_entries(e, spare, n);
   if (k == 0) return e;
+  if (k <= FEW && k < n) return first_few(e, spare, n, k);
+  if (k > n / 4) return sort_entries(e, spare, n);
   select_entries(e, n, k - 1);
   qsort(e, (size_t)k, sizeof *e, by_key);
   return e;

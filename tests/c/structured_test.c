@@ -23,6 +23,8 @@ BUILD(pad_value, grad__pad(p, x[0], ((const int64_t[]){1, 0}), ((const int64_t[]
 BUILD(sum_all, grad__sum(p, x[0], 3, false))
 BUILD(sum_first, grad__sum(p, x[0], 1, false))
 BUILD(sum_keep, grad__sum(p, x[0], 2, true))
+BUILD(sum_permuted, grad__sum(p, grad__permute(p, x[0], ((const int[]){2, 0, 1})), 2, false))
+BUILD(max_permuted, grad__max(p, grad__permute(p, x[0], ((const int[]){1, 2, 0})), 1, true))
 BUILD(prod, grad__prod(p, x[0], 2, false))
 BUILD(prod_two, grad__prod(p, x[0], 5, true))
 BUILD(max, grad__max(p, x[0], 1, false))
@@ -119,6 +121,8 @@ static const rules_case cases[] = {
     {"sum over the first axis", sum_first, {"f349"}},
     {"sum of nothing", sum_first, {"f03"}},
     {"sum keeping the axis", sum_keep, {"f34"}},
+    {"sum of a permuted value", sum_permuted, {"f234"}},
+    {"max of a permuted value", max_permuted, {"f234"}},
     {"prod", prod, {"f25"}},
     {"prod of two axes", prod_two, {"f232"}},
     {"prod of nothing", prod, {"f20"}},

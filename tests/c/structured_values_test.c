@@ -147,6 +147,11 @@ BUILD(any_all, grad__any(p, x[0], grad__all_axes(grad__ndim(p, x[0])), false))
 BUILD(argmax_last, grad__arg_extremum(p, &grad__op_argmax, x[0], grad__ndim(p, x[0]) - 1))
 BUILD(sum_no_axis, grad__sum(p, x[0], 1u << 3, false))
 
+BUILD(sum_of_transposed, grad__sum(p, grad__swap_axes(p, x[0], 0, 1), 1, false))
+BUILD(sum_of_permuted, grad__sum(p, grad__permute(p, x[0], ((const int[]){2, 0, 1})), 2, false))
+BUILD(argmax_first, grad__arg_extremum(p, &grad__op_argmax, x[0], 0))
+BUILD(argmin_first, grad__arg_extremum(p, &grad__op_argmin, x[0], 0))
+
 static void test_reduce_corners(grad_ctx *ctx) {
   values(ctx, "sum of nothing", sum_all, 2, (const int64_t[]){0, 3}, NULL, 1, D(0), NULL);
   values(ctx, "prod of nothing", prod_all, 1, N1(0), NULL, 1, D(1), NULL);
@@ -161,6 +166,11 @@ static void test_reduce_corners(grad_ctx *ctx) {
   values(ctx, "max of -inf", max_all, 1, N1(2), D(-INFINITY, -INFINITY), 1, D(-INFINITY), NULL);
   values(ctx, "min", min_first, 2, (const int64_t[]){2, 2}, D(1, 5, 2, 5), 2, D(1, 5), D(1, 0.5, 0, 0.5));
   values(ctx, "argmax takes the first", argmax_last, 1, N1(4), D(1, 7, 7, 0), 1, D(1), NULL);
+  const double six[] = {1, 2, 3, 4, 5, 6}, table[] = {1, NAN, 3, 7, 5, 3, 7, NAN, 9};
+  values(ctx, "sum of a transposed value", sum_of_transposed, 2, (const int64_t[]){2, 3}, six, 2, D(6, 15), NULL);
+  values(ctx, "sum of a permuted value", sum_of_permuted, 3, (const int64_t[]){2, 1, 3}, six, 3, D(5, 7, 9), NULL);
+  values(ctx, "argmax of columns", argmax_first, 2, (const int64_t[]){3, 3}, table, 3, D(1, 0, 2), NULL);
+  values(ctx, "argmin of columns", argmin_first, 2, (const int64_t[]){3, 3}, table, 3, D(0, 0, 0), NULL);
   values(ctx, "argmax finds NaN", argmax_last, 1, N1(4), D(1, NAN, 7, NAN), 1, D(1), NULL);
   check_arrays in = {0};
   check_push(ctx, &in, GRAD_F64, 2, (const int64_t[]){0, 3}, NULL);
@@ -282,6 +292,33 @@ static void test_order(grad_ctx *ctx) {
     check(stable);
   }
   check_release(&out);
+  check_release(&in);
+}
+
+/* topk finds by other means, depending on k, what a full sort has in front: positions too, with many ties. */
+static void test_topk(grad_ctx *ctx) {
+  enum { N = 2000 };
+  static const int64_t ks[] = {0, 1, 7, 32, 33, 300, 700, N};
+  uint64_t state = 9;
+  check_arrays in = {0};
+  grad_array *x = check_push(ctx, &in, GRAD_F64, 1, N1(N), NULL);
+  for (int64_t i = 0; i < N; i++) check_set(x, i, i == 77 ? NAN : floor(300 * check_uniform(&state)));
+  for (int largest = 0; largest < 2; largest++)
+    for (size_t c = 0; c < sizeof ks / sizeof *ks; c++) {
+      grad_program *p = NULL;
+      check_arrays out = {0};
+      grad_id positions, order;
+      if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return;
+      const grad_id v = grad__program_input(p, GRAD_F64, 1, N1(N));
+      grad__program_output(p, grad__topk(p, v, ks[c], 0, largest, &positions));
+      grad__program_output(p, grad__slice_axis(p, grad__sort(p, v, 0, largest, &order), 0, 0, ks[c], 1));
+      grad__program_output(p, positions);
+      grad__program_output(p, grad__slice_axis(p, order, 0, 0, ks[c], 1));
+      if (check(check_run(p, &in, NULL, &out) == GRAD_OK))
+        check(check_same_array(&out.a[0], &out.a[1], 0) && check_same_array(&out.a[2], &out.a[3], 0));
+      check_release(&out);
+      grad__program_release(p);
+    }
   check_release(&in);
 }
 
@@ -509,6 +546,7 @@ int main(void) {
   test_prod_second_order(ctx);
   test_statistics(ctx);
   test_order(ctx);
+  test_topk(ctx);
   test_positions(ctx);
   test_updates(ctx);
   test_einsum(ctx);
