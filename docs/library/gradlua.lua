@@ -575,7 +575,7 @@ function gl.while_loop(test, step, init) end
 function gl.fori(n, f, init, options) end
 --- carry, y = f(carry, x) for each row x of xs: the last carry, and the ys stacked.
 function gl.scan(f, init, xs, options) end
---- The x with f(x, ...) = 0 nearest by from x0, and a table {converged, status, message, residual, method, iterations, evaluations}. f gives as many numbers as x has. The last argument may be options: method (hybrid, newton, broyden, anderson), tol (largest entry of f, 1e-10), x_tol, max_iter, memory, damping, on_step.
+--- The x with f(x, ...) = 0 nearest by from x0, and a table {converged, status, message, residual, method, iterations, evaluations}. Under jit and vmap it is Newton's method from x0, and NaN when that fails. f gives as many numbers as x has. The last argument may be options: method (hybrid, newton, broyden, anderson), tol (largest entry of f, 1e-10), x_tol, max_iter, memory, damping, on_step.
 function gl.root(f, x0, ...) end
 --- The x with g(x, ...) = x, by Anderson's acceleration; results and options as gl.root's (memory 0: plain iteration).
 function gl.fixed_point(g, x0, ...) end
@@ -736,6 +736,8 @@ function gl.optim.adamw(params, options) end
 function gl.optim.amsgrad(params, options) end
 --- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
 function gl.optim.asgd(params, options) end
+--- See gradlua.optim.kfac, which needs gl.nn and is loaded with it.
+function gl.optim.kfac(params, options) end
 --- Limited-memory BFGS for a training loop: opt:step(function(params) return loss end). Options: max_iter (20 iterations a step), memory (10), tolerance_grad (1e-7), tolerance_change (1e-9, relative change of the loss), line_search (wolfe, hager_zhang, armijo), initial_step (length of the very first step).
 function gl.optim.lbfgs(params, options) end
 --- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.

@@ -48,11 +48,12 @@ local function flatten(name, value)
   return gl.concat(pieces, 1)
 end
 
---- Newton's step, as an expression of what x and F depend on. At a solution found as a constant, one step has the exact
---- first derivatives and two have the exact ones up to the third order.
-local function newton_step(F, x)
-  local direction = gl.solve(gl.jacobian(F)(x), F(x):reshape(-1, 1))
-  return x - direction:reshape(-1)
+--- The solution with the derivatives that the equation implies (implicit function theorem), to any order. With tol it is
+--- found from x by Newton's method when the program runs: no step where x solves the equation already.
+local function implied(name, residual, x, tol, max_iter)
+  local body = internal.body
+  local recorded = body.record({ name = name, open = body.is_staged() and 1 or 0 }, residual, { x, n = 1 })
+  return internal.control.implicit(recorded, x, {}, body.captured(recorded), tol, max_iter)[1]
 end
 
 local function solve(name, f, x0, is_fixed_point, ...)
@@ -64,6 +65,13 @@ local function solve(name, f, x0, is_fixed_point, ...)
 
   local function with(arguments)
     return function(vector) return flatten(name, f(space.unpack(vector), table.unpack(arguments, 1, args.n))) end
+  end
+  local F = with(args)
+  local residual = is_fixed_point and function(v) return v - F(v) end or F
+  local tol, max_iter = options.tol or 1e-10, options.max_iter or 100
+  if internal.body.is_staged() then
+    local x = implied(name, residual, space.start, tol, max_iter)
+    return space.unpack(x), { method = "newton", staged = true }
   end
   local plain_args = { n = args.n }
   for i = 1, args.n do
@@ -89,14 +97,13 @@ local function solve(name, f, x0, is_fixed_point, ...)
   end
   local x, info = internal.roots.root(space.start, callbacks, is_fixed_point, options)
   if not staged then return space.unpack_plain(x), info end
-
-  local F = with(args)
-  local residual = is_fixed_point and function(v) return v - F(v) end or F
-  return space.unpack(newton_step(residual, newton_step(residual, x))), info
+  if not info.converged then return space.unpack(implied(name, residual, x)), info end
+  return space.unpack(implied(name, residual, x, math.max(tol, info.residual), max_iter)), info
 end
 
 --- The x with f(x, ...) = 0 nearest by from x0, and a table {converged, status, message, residual, method, iterations,
---- evaluations}. f gives as many numbers as x has. The last argument may be options: method (hybrid, newton, broyden,
+--- evaluations}. Under jit and vmap it is Newton's method from x0, and NaN when that fails.
+--- f gives as many numbers as x has. The last argument may be options: method (hybrid, newton, broyden,
 --- anderson), tol (largest entry of f, 1e-10), x_tol, max_iter, memory, damping, on_step.
 ---@param f function
 ---@param x0 any

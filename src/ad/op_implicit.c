@@ -2,6 +2,7 @@
  * function theorem); and solvers that stage.
  *
  * inputs  solution, args      subs {residual: x, args -> r}; the value is the solution itself */
+#include <math.h>
 #include <string.h>
 
 #include "ad/control.h"
@@ -151,7 +152,22 @@ static grad_status newton_body(const grad_program *residual, grad_program **out)
   return status;
 }
 
-/* The largest |r| is above tol, and there are steps left. */
+/* Is the largest |r| above tol (or NaN)? */
+static grad_id any_above(grad_program *q, grad_id r, double tol) {
+  const grad_id small = grad__op2(q, &grad__op_le, grad__op1(q, &grad__op_abs, r), grad__lit(q, tol, r));
+  if (small == GRAD_NONE) return GRAD_NONE;
+  const int ndim = grad__type(q, r)->ndim;
+  const grad_id all = ndim ? grad__reduce(q, &grad__op_all, small, (1u << ndim) - 1, false) : small;
+  return grad__op1(q, &grad__op_not, all);
+}
+
+/* No value passes for a root that is none. */
+static grad_id found_or_nan(grad_program *p, grad_id x, grad_id r, double tol) {
+  const grad_id above = x == GRAD_NONE ? GRAD_NONE : any_above(p, r, tol);
+  return above == GRAD_NONE ? GRAD_NONE : grad__where(p, above, grad__lit(p, (double)NAN, x), x);
+}
+
+/* The residual is too large still, and there are steps left. */
 static grad_status newton_test(const grad_program *residual, double tol, int64_t most, grad_program **out) {
   grad_program *q = NULL;
   grad_status status = grad__program_new(residual->ctx, &q);
@@ -161,10 +177,8 @@ static grad_status newton_test(const grad_program *residual, double tol, int64_t
   const grad_type *t = grad__type(residual, residual->inputs[0]);
   grad__program_input_like(q, t);
   const grad_id r = grad__program_input_like(q, t), steps = grad__program_input(q, GRAD_I64, 0, NULL);
-  const grad_id above = grad__op2(q, &grad__op_gt, grad__op1(q, &grad__op_abs, r), grad__lit(q, tol, r));
-  const grad_id any = t->ndim ? grad__reduce(q, &grad__op_any, above, (1u << t->ndim) - 1, false) : above;
   const grad_id left = grad__op2(q, &grad__op_lt, steps, grad__full(q, (double)most, GRAD_I64, 0, NULL));
-  grad__program_output(q, grad__op2(q, &grad__op_and, any, left));
+  grad__program_output(q, grad__op2(q, &grad__op_and, any_above(q, r, tol), left));
   return grad__program_finish(q, out);
 }
 
@@ -188,5 +202,5 @@ grad_id grad__newton(grad_program *p, grad_program *residual, grad_id x0, int32_
   }
   grad__program_release(body);
   grad__program_release(test);
-  return grad__implicit(p, residual, out[0], nargs, args);
+  return grad__implicit(p, residual, found_or_nan(p, out[0], out[1], tol), nargs, args);
 }

@@ -195,19 +195,24 @@ static int emit_custom(lua_State *L) {
   return finish(&o, value->noutputs, out);
 }
 
-/* implicit(residual, solution, leaves, captured): one tensor; leaves and captured are the further arguments */
+/* implicit(residual, solution, leaves, captured [, tol, max_iter]): one tensor; leaves and captured are the further
+ * arguments. With tol, the solution is where Newton's method starts. */
 static int emit_implicit(lua_State *L) {
   const grad_body *b = grad__body_check(L, 1);
-  int32_t nleaves = count(L, 3);
+  const int32_t nleaves = count(L, 3);
+  const bool solve = !lua_isnoneornil(L, 5);
+  const double tol = luaL_optnumber(L, 5, 0);
+  const int64_t most = luaL_optinteger(L, 6, 0);
+  lua_settop(L, 4);
   operands o = begin(L, 3, 4);
-  grad_type *types = o.types + o.n; /* at most as many again */
-  grad_id solution = grad__call_value(o.c, 2, "the solution");
-  types = lua_newuserdatauv(L, (size_t)(o.n + 1) * sizeof *types, 0);
-  types[0] = *grad__call_type(o.c, solution);
+  const grad_id x = grad__call_value(o.c, 2, "the solution");
+  grad_type *types = lua_newuserdatauv(L, (size_t)(o.n + 1) * sizeof *types, 0);
+  types[0] = *grad__call_type(o.c, x);
   for (int32_t i = 0; i < o.n; i++) types[i + 1] = o.types[i];
   int32_t *at = lua_newuserdatauv(L, (size_t)(o.n + 2) * sizeof *at, 0);
   grad_program *residual = wrapped(L, b, o.n + 1, types, at, 0, 1 + nleaves);
-  grad_id out = grad__implicit(o.c->p, residual, solution, o.n, o.ids);
+  const grad_id out = solve ? grad__newton(o.c->p, residual, x, o.n, o.ids, tol, most)
+                            : grad__implicit(o.c->p, residual, x, o.n, o.ids);
   return finish(&o, 1, &out);
 }
 

@@ -81,7 +81,7 @@ describe("root", function()
     assert.is_truthy(info.message:find("not converged", 1, true))
   end)
 
-  it("is differentiable in its arguments, to the third order", function()
+  it("is differentiable in its arguments, to any order", function()
     local function square_root(a) return (gl.root(function(x, b) return x * x - b end, 1, a)) end
     local g1 = gl.grad(square_root)
     local g2 = gl.grad(g1)
@@ -89,6 +89,21 @@ describe("root", function()
     near(0.5 / math.sqrt(2), g1(2), 1e-12)
     near(-0.25 * 2 ^ -1.5, g2(2), 1e-11)
     near(0.375 * 2 ^ -2.5, g3(2), 1e-10)
+    near(-0.9375 * 2 ^ -3.5, gl.grad(g3)(2), 1e-9)
+  end)
+
+  it("stages, and batches", function()
+    local function cube_root(a) return (gl.root(function(x, b) return x ^ 3 - b end, 1, a)) end
+    local a = gl.tensor { 8, 27, 2 }
+    near(a ^ (1 / 3), gl.vmap(cube_root)(a), 1e-12)
+    near(a ^ (-2 / 3) / 3, gl.vmap(gl.grad(cube_root))(a), 1e-12)
+    near(-2 / 9 * a ^ (-5 / 3), gl.vmap(gl.grad(gl.grad(cube_root)))(a), 1e-11)
+    near(2, gl.jit(cube_root)(8), 1e-12)
+    near(1 / 12, gl.jit(gl.grad(cube_root))(8), 1e-12)
+    local none = gl.jit(function(b) return (gl.root(function(x) return x * x + b end, 0.7)) end)
+    near(0 / 0, none(1))
+    local function cosine(k) return (gl.fixed_point(function(x) return gl.cos(k * x) end, 0.5)) end
+    near(gl.jacobian(gl.vmap(cosine))(gl.tensor { 1, 0.5 }), gl.vmap(gl.grad(cosine))(gl.tensor { 1, 0.5 }):diag(), 1e-11)
   end)
 
   it("is differentiable in what the function captures, and in tensors", function()
