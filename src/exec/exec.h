@@ -1,5 +1,6 @@
 /* exec.h: running programs. The direct evaluator runs one instruction after the other and is the oracle; a plan is the
- * fast way. Both give the same results (plan.c states where rounding may differ).
+ * fast way. Both give the same results, up to the rounding of sums and what simplify.h states. Memory given for outputs
+ * overlaps neither an input nor another output.
  */
 #ifndef GRAD_EXEC_EXEC_H
 #define GRAD_EXEC_EXEC_H

@@ -6,7 +6,8 @@
 #include "exec/planner.h"
 #include "ops/ops.h"
 
-static const double special[] = {NAN, INFINITY, -INFINITY, 0.0, -0.0, 1.0, -1.0, 0.5, -3.0, 1e308, -1e308, 5e-324};
+static const double special[] = {
+    (double)NAN, (double)INFINITY, -(double)INFINITY, 0.0, -0.0, 1.0, -1.0, 0.5, -3.0, 1e308, -1e308, 5e-324};
 enum { SPECIAL = sizeof special / sizeof *special, N = SPECIAL * SPECIAL, COLUMNS = SPECIAL };
 
 static grad_id emit(grad_program *p, const grad_op *op, grad_id a, grad_id b) {
@@ -45,7 +46,7 @@ CASE(neg_product, NEG(emit(p, OP(mul), LIT(3), a)))
 CASE(product_of_neg, emit(p, OP(mul), NEG(a), LIT(0.1)))
 CASE(mulz_zero, emit(p, OP(mulz), a, LIT(0)))
 CASE(mulz_two, emit(p, OP(mulz), a, LIT(2)))
-CASE(mulz_inf, emit(p, OP(mulz), a, LIT(INFINITY)))
+CASE(mulz_inf, emit(p, OP(mulz), a, LIT((double)INFINITY)))
 CASE(div_one, emit(p, OP(div), a, LIT(1)))
 CASE(div_four, emit(p, OP(div), a, LIT(-4)))
 CASE(div_three, emit(p, OP(div), a, LIT(3)))
