@@ -302,7 +302,7 @@ static void test_topk(grad_ctx *ctx) {
   uint64_t state = 9;
   check_arrays in = {0};
   grad_array *x = check_push(ctx, &in, GRAD_F64, 1, N1(N), NULL);
-  for (int64_t i = 0; i < N; i++) check_set(x, i, i == 77 ? NAN : floor(300 * check_uniform(&state)));
+  for (int64_t i = 0; i < N; i++) check_set(x, i, i == 77 ? (double)NAN : floor(300 * check_uniform(&state)));
   for (int largest = 0; largest < 2; largest++)
     for (size_t c = 0; c < sizeof ks / sizeof *ks; c++) {
       grad_program *p = NULL;
