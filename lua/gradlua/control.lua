@@ -23,6 +23,16 @@ end
 --- The leaves of packed arguments.
 local function leaves_of(args) return body.flatten { table.unpack(args, 1, args.n) } end
 
+--- The state that comes out of a loop's body must be like the one that goes in.
+local function check_state(name, recorded, leaves)
+  if #leaves ~= (body.counts(recorded)[1] or 0) then
+    body.fail(("%s: the body changes the structure of the state: %d against %d tensors"):format(name, #leaves,
+      body.counts(recorded)[1] or 0))
+  end
+  local text = body.mismatch(recorded, #leaves)
+  if text then body.fail(("%s: the state must keep its shape and dtype, but %s"):format(name, text)) end
+end
+
 --- Is the value (a boolean or a 0-d tensor) known now? Then what it is.
 local function truth(name, p)
   if type(p) == "boolean" then return true, p end
@@ -71,7 +81,7 @@ function M.while_loop(test, step, init)
   local options = { name = "while_loop", open = 1, pure = true }
   local proceed, next_state = body.record(options, test, args), body.record(options, step, args)
   local leaves = body.flatten(init)
-  same_leaves("while_loop", #leaves, body.counts(next_state)[1] or 0, "the body changes the structure of the state")
+  check_state("while_loop", next_state, leaves)
   return body.build(init, emit.while_loop(proceed, next_state, leaves, body.captured(proceed), body.captured(next_state)))
 end
 
@@ -97,7 +107,7 @@ local function staged_scan(name, step, init, xs, length, reverse, every)
   for i, x in ipairs(rows) do row_leaves[i] = gl.zeros({ table.unpack(x:shape(), 2) }, { dtype = x:dtype() }) end
   local row = body.build(xs, row_leaves)
   local recorded = body.record({ name = name, open = 1, pure = true }, step, { init, row, n = 2 })
-  same_leaves(name, #carry, body.counts(recorded)[1] or 0, "the body changes the structure of the state")
+  check_state(name, recorded, carry)
   local out = emit.scan(recorded, carry, rows, body.captured(recorded), length, reverse, every)
   return recorded, out, #carry
 end

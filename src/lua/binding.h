@@ -66,9 +66,9 @@ void grad__lua_register(lua_State *L, const grad_fn *rows);
 void grad__lua_register_row(lua_State *L, const grad_fn *row);
 /* Pushes a closure with the state and `row` as its first upvalues and the `extra` values on top of the stack after. */
 void grad__lua_push_function(lua_State *L, lua_CFunction f, const grad_fn *row, int extra);
-/* Makes a metatable named `name` in the registry and leaves it on the stack. Rows named "__..." are its events; the others
- * are methods, in its field "__index" (in "methods" when there is a row "__index"). With a row "__gc" the metatable is
- * hidden from Lua: nobody else may call that. */
+/* Makes a metatable named `name` in the registry and leaves it on the stack. Rows named "__..." are its events; the
+ * others are methods, in its field "__index" (in "methods" when there is a row "__index"). With a row "__gc" the
+ * metatable is hidden from Lua: nobody else may call that. */
 void grad__lua_metatable(lua_State *L, const char *name, const grad_fn *rows);
 /* Tells Lua's collector of `bytes` of C memory that garbage may hold; may run a step of the collector. */
 void grad__lua_charge(lua_State *L, size_t bytes);

@@ -233,6 +233,22 @@ static int counts(lua_State *L) {
   return 1;
 }
 
+/* mismatch(body, n) -> nil, or which of its first n results differs in type from the argument of that number, and how
+ */
+static int mismatch(lua_State *L) {
+  const grad_body *b = grad__body_check(L, 1);
+  const lua_Integer n = luaL_checkinteger(L, 2);
+  char from[160], to[160];
+  for (int32_t i = 0; i < n && i < b->p->noutputs; i++) {
+    const grad_type *in = grad__type(b->p, b->p->inputs[i]), *out = grad__type(b->p, b->p->outputs[i]);
+    if (grad__type_equal(in, out)) continue;
+    lua_pushfstring(L, "part %d goes in as %s and comes out as %s", (int)i + 1, grad__type_text(in, from, sizeof from),
+                    grad__type_text(out, to, sizeof to));
+    return 1;
+  }
+  return 0;
+}
+
 /* flatten(value) -> list of its leaves */
 static int flatten(lua_State *L) {
   lua_settop(L, 1);
@@ -296,12 +312,19 @@ static int outputs(lua_State *L) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "record", .call = record},       {.name = "captured", .call = captured},
-    {.name = "rebuild", .call = rebuild},     {.name = "counts", .call = counts},
-    {.name = "flatten", .call = flatten},     {.name = "build", .call = build},
-    {.name = "is_staged", .call = is_staged}, {.name = "is_tracing", .call = is_tracing},
-    {.name = "is_traced", .call = is_traced}, {.name = "fail", .call = fail},
-    {.name = "outputs", .call = outputs},     GRAD_FN_END,
+    {.name = "mismatch", .call = mismatch},
+    {.name = "record", .call = record},
+    {.name = "captured", .call = captured},
+    {.name = "rebuild", .call = rebuild},
+    {.name = "counts", .call = counts},
+    {.name = "flatten", .call = flatten},
+    {.name = "build", .call = build},
+    {.name = "is_staged", .call = is_staged},
+    {.name = "is_tracing", .call = is_tracing},
+    {.name = "is_traced", .call = is_traced},
+    {.name = "fail", .call = fail},
+    {.name = "outputs", .call = outputs},
+    GRAD_FN_END,
 };
 
 static void make_meta(lua_State *L, const char *name, lua_CFunction gc) {

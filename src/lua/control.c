@@ -71,24 +71,12 @@ static int emit_cond(lua_State *L) {
   return finish(&o, a->noutputs, out);
 }
 
-/* The state that comes out of a body must be of the type of the one that goes in. */
-static void check_carry(lua_State *L, const grad_body *b, int32_t ncarry) {
-  char from[160], to[160];
-  for (int32_t i = 0; i < ncarry; i++) {
-    const grad_type *in = grad__type(b->p, b->p->inputs[i]), *out = grad__type(b->p, b->p->outputs[i]);
-    if (!grad__type_equal(in, out))
-      grad__lua_error(L, "the state must keep its shape and dtype, but part %d goes in as %s and comes out as %s",
-                      (int)i + 1, grad__type_text(in, from, sizeof from), grad__type_text(out, to, sizeof to));
-  }
-}
-
 /* scan(body, init, xs, captured, length, reverse, every): every < 0: no checkpoints */
 static int emit_scan(lua_State *L) {
   const grad_body *b = grad__body_check(L, 1);
   int32_t ncarry = count(L, 2), nxs = count(L, 3), ncaptured = count(L, 4);
   int64_t length = lua_tointeger(L, 5), every = lua_tointeger(L, 7);
   bool reverse = lua_toboolean(L, 6);
-  check_carry(L, b, ncarry);
   operands o = begin(L, 2, 4);
   grad_type *types = o.types + o.n; /* consts, carry, rows */
   for (int32_t i = 0; i < ncaptured; i++) types[i] = o.types[ncarry + nxs + i];
@@ -114,7 +102,6 @@ static int emit_scan(lua_State *L) {
 static int emit_while(lua_State *L) {
   const grad_body *test = grad__body_check(L, 1), *b = grad__body_check(L, 2);
   int32_t ncarry = count(L, 3), first = count(L, 4), nconsts = first + count(L, 5);
-  check_carry(L, b, ncarry);
   operands o = begin(L, 3, 5);
   grad_type *types = o.types + o.n; /* consts, carry */
   for (int32_t i = 0; i < nconsts; i++) types[i] = o.types[ncarry + i];

@@ -4,10 +4,10 @@
 
 #include "lua/binding.h"
 
-/* Pushes the signature, a string, of the n arguments from stack index `first` on: equal for calls that may share a program. Numbers
- * count by their being numbers, unless their position is in the set at `fixed`; tensors by dtype and shape; other values
- * by what they are. Appends the leaves (not those of fixed arguments) to the list at `leaves`, and objects that are known
- * by their identity to the list at `anchors`. *traced tells whether a leaf is traced. */
+/* Pushes the signature, a string, of the n arguments from stack index `first` on: equal for calls that may share a
+ * program. Numbers count by their being numbers, unless their position is in the set at `fixed`; tensors by dtype and
+ * shape; other values by what they are. Appends the leaves (not those of fixed arguments) to the list at `leaves`, and
+ * objects that are known by their identity to the list at `anchors`. *traced tells whether a leaf is traced. */
 void grad__jit_signature(lua_State *L, int first, int n, int fixed, int leaves, int anchors, bool *traced);
 
 /* Pushes a list of the upvalues that the function at `f` reads, now: its own, those of functions among them, and the
