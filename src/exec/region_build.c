@@ -169,7 +169,6 @@ static int32_t operand_of(builder *b, grad_id v) {
 
 /* --- reductions */
 
-/* May chunks be cut at multiples of `unit` only? */
 static grad_reduce_mode mode_of(const grad_region *g, const grad_layout *l) {
   if (l->naxes == 0) return GRAD_REDUCE_FULL;
   if (l->naxes == 2 && l->stride[0] == 1 && l->stride[1] == 0) return GRAD_REDUCE_ROWS;

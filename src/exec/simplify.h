@@ -3,9 +3,9 @@
  * A rule sees one instruction with its operands already rewritten, and gives the value that stands for its result, or
  * GRAD_NONE when it does not apply. What it emits is shared and simplified no further; dead instructions are pruned.
  *
- * Rules are exact: the same number for every operand, NaN, Inf and -0 included, with two stated exceptions. The sign of
- * the zero that mulz gives for a zero factor is open, as its definition is. A sum that is taken of fewer terms, or as a
- * product, is rounded otherwise (and less). Rules marked FAST change more, and apply on request only.
+ * Rules are exact: the same number for every operand, NaN, Inf and -0 included, with these exceptions. The sign of the
+ * zero that mulz gives for a zero factor is open, as its definition is. A sum that is taken of fewer terms, in another
+ * order (simplify_sums.c) or as a product is rounded otherwise. Rules that need GRAD_SIMPLIFY_FAST change more.
  */
 #ifndef GRAD_EXEC_SIMPLIFY_H
 #define GRAD_EXEC_SIMPLIFY_H
