@@ -616,6 +616,8 @@ function gl.clock() end
 function gl.set_threads(n) end
 --- how many threads large operations use
 function gl.get_threads() end
+--- of the plan cache, in which transforms find what they derived from an equal trace: hits, misses, evictions, plans, entries, bytes
+function gl.cache_stats() end
 --- The text for a name such as "grad" or "nn.linear".
 function gl.help(path) end
 --- Self-attention over N x T x size; {causal = true} lets a position see itself and what stands before it. The option `context` of the call (N x S x size) is attended to instead of x.

@@ -1,7 +1,8 @@
-/* system.c: time and threads. */
+/* system.c: time, threads, the plan cache. */
 #include <time.h>
 
 #include "core/pool.h"
+#include "fn/cache.h"
 #include "lua/binding.h"
 
 static int clock_seconds(lua_State *L) {
@@ -27,10 +28,33 @@ static int get_threads(lua_State *L) {
   return 1;
 }
 
+static int cache_stats(lua_State *L) {
+  grad_cache_stats stats;
+  grad__cache_stats(grad__lua_cache(L), &stats);
+  const struct {
+    const char *name;
+    lua_Integer value;
+  } fields[] = {{"hits", (lua_Integer)stats.hits},           {"misses", (lua_Integer)stats.misses},
+                {"evictions", (lua_Integer)stats.evictions}, {"plans", (lua_Integer)stats.plans},
+                {"entries", stats.entries},                  {"bytes", stats.bytes}};
+  const int count = sizeof fields / sizeof *fields;
+  lua_createtable(L, 0, count);
+  for (int i = 0; i < count; i++) {
+    lua_pushinteger(L, fields[i].value);
+    lua_setfield(L, -2, fields[i].name);
+  }
+  return 1;
+}
+
 static const grad_fn rows[] = {
     {.name = "clock", .signature = "-> seconds", .doc = "wall-clock time, for differences", .call = clock_seconds},
     {.name = "set_threads", .signature = "n", .doc = "how many threads large operations use", .call = set_threads},
     {.name = "get_threads", .signature = "-> n", .doc = "how many threads large operations use", .call = get_threads},
+    {.name = "cache_stats",
+     .signature = "-> table",
+     .doc = "of the plan cache, in which transforms find what they derived from an equal trace: hits, misses, evictions, "
+            "plans, entries, bytes",
+     .call = cache_stats},
     GRAD_FN_END,
 };
 
