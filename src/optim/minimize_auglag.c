@@ -5,7 +5,7 @@
 #include "optim/constrained.h"
 
 enum { AL_C, AL_JACOBIAN, AL_TRIAL_Y };
-enum { OWN_PENALTY, OWN_TOL, OWN_PRIOR, OWN_STALLS };
+enum { OWN_PENALTY, OWN_TOL, OWN_PRIOR, OWN_STALLS, OWN_STILL };
 
 static void layout(grad_minimizer *m) {
   int64_t size = -1;
@@ -115,8 +115,13 @@ static grad_status commit(grad_minimizer *m, const grad_minimize_result *inner) 
   bool hopeless = m->progress->own[OWN_PENALTY] > 1e14 || m->progress->own[OWN_STALLS] >= 8;
   if (hopeless && m->progress->violation > m->options.constraint_tol)
     return grad__minimizer_fail(m, GRAD_FAILURE_INFEASIBLE, NULL);
-  bool spent = m->progress->own[OWN_STALLS] >= 8 && step == 0;
-  return spent ? grad__minimizer_stop(m, GRAD_STOP_PRECISION) : GRAD_OK;
+  bool still = inner->stop != GRAD_STOP_GRADIENT && step <= 1e-12 * (1 + vec_norm2(m->n, m->x));
+  m->progress->own[OWN_STILL] = still ? m->progress->own[OWN_STILL] + 1 : 0;
+  if (m->progress->own[OWN_STILL] < 3) return GRAD_OK;
+  /* The penalty's rounding, not f's, is what a line search on a feasible point fails at. */
+  bool precise = m->constraints > 0 && m->progress->violation <= m->options.constraint_tol;
+  bool failed = inner->stop == GRAD_STOP_FAILED && !(precise && inner->failure == GRAD_FAILURE_LINE_SEARCH);
+  return failed ? grad__minimizer_fail(m, inner->failure, NULL) : grad__minimizer_stop(m, GRAD_STOP_PRECISION);
 }
 
 static grad_status step(grad_minimizer *m) {
