@@ -10,6 +10,14 @@ local functions = {
   root = "root", save = "store", scan = "control", while_loop = "control",
 }
 
+-- One name for two things that go by it: the position of the least element, and the point where a function is least.
+local position_of_least = gl.argmin
+function gl.argmin(first, ...)
+  local is_function = not gl.is_tensor(first) and type(first) ~= "number" and type(first) ~= "table"
+  if is_function and first ~= nil then return require("gradlua.root").argmin(first, ...) end
+  return position_of_least(first, ...)
+end
+
 return setmetatable(gl, {
   __index = function(t, name)
     local value

@@ -9,10 +9,10 @@ local variables = require "gradlua.variables"
 
 local M = {}
 
-local known = { method = true, tol = true, x_tol = true, max_iter = true, memory = true, damping = true, on_step = true }
+local solving = { method = true, tol = true, x_tol = true, max_iter = true, memory = true, damping = true, on_step = true }
 
---- Splits a trailing table of options off the further arguments: a plain table that has nothing but known options.
-local function split_options(...)
+--- Splits a trailing table of options off the further arguments: a plain table that has nothing but `known` options.
+local function split_options(known, ...)
   local args = table.pack(...)
   local last = args[args.n]
   if not tree.is_node(last) or next(last) == nil then return args, {} end
@@ -56,9 +56,8 @@ local function implied(name, residual, x, tol, max_iter)
   return internal.control.implicit(recorded, x, {}, body.captured(recorded), tol, max_iter)[1]
 end
 
-local function solve(name, f, x0, is_fixed_point, ...)
+local function solve(name, f, x0, is_fixed_point, args, options)
   check.callable(name, "the function", f)
-  local args, options = split_options(...)
   local start = concrete(name, x0)
   local space = variables.layout(name, start)
   local staged = false
@@ -109,7 +108,7 @@ end
 ---@param x0 any
 ---@return any x, table info
 function M.root(f, x0, ...)
-  return solve("root", f, x0, false, ...)
+  return solve("root", f, x0, false, split_options(solving, ...))
 end
 
 --- The x with g(x, ...) = x, by Anderson's acceleration; results and options as gl.root's (memory 0: plain iteration).
@@ -117,7 +116,30 @@ end
 ---@param x0 any
 ---@return any x, table info
 function M.fixed_point(g, x0, ...)
-  return solve("fixed_point", g, x0, true, ...)
+  return solve("fixed_point", g, x0, true, split_options(solving, ...))
+end
+
+local minimizing = { method = true, tol = true, max_iter = true, memory = true }
+
+--- The x that makes f(x, ...) least, near x0, and gl.minimize's result. Differentiable in the further arguments by the
+--- implicit function theorem: where the gradient is zero, not through the iterations. Under jit and vmap it is Newton's
+--- method on the gradient. The last argument may be options: method, tol, max_iter, memory, as gl.minimize's.
+---@param f function
+---@param x0 any
+---@return any x, table? result
+function M.argmin(f, x0, ...)
+  check.callable("argmin", "the function", f)
+  local args, options = split_options(minimizing, ...)
+  local start, result = concrete("argmin", x0), nil
+  if not internal.body.is_staged() then
+    local plain = { n = args.n }
+    for i = 1, args.n do plain[i] = concrete("argmin", args[i]) end
+    result = gl.minimize(function(x) return (f(x, table.unpack(plain, 1, plain.n))) end, start, options)
+    start = result.x
+  end
+  local gradient = gl.grad(f)
+  local x = solve("argmin", function(v, ...) return (gradient(v, ...)) end, start, false, args, {})
+  return x, result
 end
 
 return M

@@ -262,9 +262,21 @@ grad_status grad__cache_get(grad_cache *cache, grad_program *p, const grad_recip
   return GRAD_OK;
 }
 
-/* The plan is made for the second run. */
+/* Planning costs about what a thousand elements an instruction do, and then saves most of the memory traffic: a program
+ * over large arrays is worth it at its first run. */
+static bool has_much_work(const grad_program *p) {
+  enum { ELEMENTS_PER_INSTRUCTION = 4096 };
+  int64_t elements = 0;
+  for (int32_t i = 0; i < p->ninstrs; i++) {
+    int64_t n = grad__type_numel(grad__type(p, p->instrs[i].out));
+    if (n > 0) elements += n;
+  }
+  return elements / ELEMENTS_PER_INSTRUCTION > p->ninstrs;
+}
+
+/* The plan is made for the second run, or when it pays at once. */
 static grad_status make_plan(grad_cached *e, int part) {
-  if (e->part[part].plan || e->part[part].runs == 0) return GRAD_OK;
+  if (e->part[part].plan || (e->part[part].runs == 0 && !has_much_work(e->part[part].program))) return GRAD_OK;
   grad_status status = grad__plan_new(e->part[part].program, &e->part[part].plan);
   if (status) return status;
   grad_plan_info info;

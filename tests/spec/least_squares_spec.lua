@@ -145,3 +145,32 @@ describe("fixed_point", function()
     assert.is_true(fast.converged and plain.converged and fast.iterations * 2 < plain.iterations)
   end)
 end)
+
+describe("argmin of a function", function()
+  -- (x - a)^2 + x^2 is least at a / 2; f(x, a) = cosh(x - a^2) at a^2
+  local function bowl(x, a) return (x - a) ^ 2 + x ^ 2 end
+
+  it("gives the point and how it was found", function()
+    local x, result = gl.argmin(bowl, 3.0, 4.0)
+    assert.is_true(math.abs(x - 2) < 1e-8)
+    assert.are.equal("converged", result.status)
+    local y = gl.argmin(function(v) return ((v - gl.tensor { 1, 2 }) ^ 2):sum() end, gl.zeros(2))
+    assert.is_true((y - gl.tensor { 1, 2 }):abs():max():item() < 1e-8)
+  end)
+
+  it("is differentiable in the further arguments, in both modes and twice", function()
+    local function least(a) return gl.argmin(function(x, b) return (x - b * b):cosh() end, 0.5, a) end
+    local slope = gl.grad(least)(0.7)
+    assert.is_true(math.abs(slope - 1.4) < 1e-6, tostring(slope))
+    local _, tangent = gl.jvp(least, { gl.tensor(0.7) }, { gl.tensor(1.0) })
+    assert.is_true(math.abs(tangent:item() - 1.4) < 1e-6)
+    local second = gl.grad(gl.grad(least))(0.7)
+    assert.is_true(math.abs(second - 2) < 1e-5, tostring(second))
+  end)
+
+  it("leaves argmin of a tensor what it is", function()
+    assert.are.equal(2, gl.argmin(gl.tensor { 3, 1, 2 }):item())
+    assert.are.equal(2, gl.tensor { 3, 1, 2 }:argmin():item())
+    assert.has_error(function() gl.argmin(nil) end)
+  end)
+end)
