@@ -41,7 +41,7 @@ static void test_gradient(grad_ctx *ctx) {
 /* H = diag: [2 sin y, 2 x cos y; 2 x cos y, -x^2 sin y]; the product against v = (1, 0, 0 | 0, 1, 0). */
 static void test_hvp(grad_ctx *ctx) {
   grad_program *p = example(ctx), *hvp;
-  grad_function *f;
+  grad_function *f = NULL;
   check(grad_hvp_of(p, NULL, &hvp) == GRAD_OK && grad_compile(hvp, &f) == GRAD_OK);
   double x[] = {1, 2, 3}, y[] = {0.5, -1, 2}, vx[] = {1, 0, 0}, vy[] = {0, 1, 0}, value, hx[3], hy[3];
   const void *in[] = {x, y, vx, vy};
@@ -168,7 +168,7 @@ static void test_host_op(grad_ctx *ctx) {
   double x[] = {0.5, 2, 0.25, -1}, value[2], gradient[4], v[] = {1, 3}, tangent;
   const void *in[] = {x, v};
   void *out[] = {value, gradient}, *forward[] = {value, &tangent};
-  grad_program *p = host_program(ctx, &op), *g, *batched, *jvp;
+  grad_program *p = host_program(ctx, &op), *g, *batched = NULL, *jvp = NULL;
   grad_function *f;
   check(grad_gradient(p, NULL, &g) == GRAD_OK && grad_vmap_of(g, 2, NULL, &batched) == GRAD_OK);
   check(grad_compile(batched, &f) == GRAD_OK && grad_run_raw(f, in, out) == GRAD_OK && calls >= 2);

@@ -135,7 +135,7 @@ static void test_copy_layouts(grad_dtype to_dtype, grad_dtype from_dtype) {
 }
 
 static void test_conversion(void) {
-  double values[] = {NAN, INFINITY, -INFINITY, 0, -0.0, 2.9, -2.9, 1e300};
+  double values[] = {(double)NAN, (double)INFINITY, -(double)INFINITY, 0, -0.0, 2.9, -2.9, 1e300};
   int64_t integers[8];
   uint8_t flags[8];
   float floats[8];

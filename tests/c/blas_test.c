@@ -35,7 +35,7 @@ static void test_gemm(grad_dtype dtype, int64_t m, int64_t n, int64_t k, bool ta
   randomize(dtype, a);
   randomize(dtype, b);
   randomize(dtype, c);
-  if (beta == 0 && m > 0 && n > 0) put(dtype, c, 0, NAN);
+  if (beta == 0 && m > 0 && n > 0) put(dtype, c, 0, (double)NAN);
   memcpy(before, c, sizeof c);
   check(grad__gemm(ctx, dtype, ta, tb, m, n, k, alpha, a, LD, b, LD, beta, c, LD) == GRAD_OK);
   bool same = true;
@@ -56,7 +56,7 @@ static void test_gemv(grad_dtype dtype, int64_t m, int64_t n, bool ta, int64_t i
   randomize(dtype, a);
   randomize(dtype, x);
   randomize(dtype, y);
-  if (beta == 0) put(dtype, y, MOST / 2, NAN);
+  if (beta == 0) put(dtype, y, MOST / 2, (double)NAN);
   memcpy(before, y, sizeof y);
   const int64_t middle = MOST / 2, size = dtype == GRAD_F32 ? 4 : 8, ny = ta ? n : m;
   check(grad__gemv(ctx, dtype, ta, m, n, 2, a, LD, (char *)x + middle * size, incx, beta, (char *)y + middle * size,

@@ -223,7 +223,7 @@ static void test_npy_kinds(void) {
   grad__array_release(&a);
   const text halves = TEXT("\x00\x3c\x01\x00\x00\xfc\x00\x7e\xff\x7b\x00\x80");
   check(read_npy(ctx, npy("{'descr': '<f2', 'fortran_order': False, 'shape': (6,)}", halves), &a) == GRAD_OK);
-  const double want[] = {1, 0x1p-24, -INFINITY, NAN, 65504, 0};
+  const double want[] = {1, 0x1p-24, -(double)INFINITY, (double)NAN, 65504, 0};
   for (int64_t i = 0; i < 6; i++) check_near(grad__array_get(&a, &i), want[i], 0);
   grad__array_release(&a);
   check(read_npy(ctx, npy("{'descr': '<f8', 'fortran_order': False, 'shape': ()}", TEXT("\0\0\0\0\0\0\xf0\x3f")), &a) ==

@@ -540,8 +540,8 @@ static void test_corners(void) {
   static const builder square[] = {build_inv,     build_expm, build_cholesky, build_values,
                                    build_vectors, build_det,  build_s,        build_r};
   numbers out;
-  const numbers none = {.count = 0}, nan2 = {.x = {1, NAN, 2, 3}, .count = 4},
-                inf2 = {.x = {1, 2, INFINITY, 3}, .count = 4};
+  const numbers none = {.count = 0}, nan2 = {.x = {1, (double)NAN, 2, 3}, .count = 4},
+                inf2 = {.x = {1, 2, (double)INFINITY, 3}, .count = 4};
   for (size_t i = 0; i < sizeof square / sizeof *square; i++) {
     check(evaluate(square[i], GRAD_F64, 0, 0, &none, &out) == GRAD_OK);
     check(gradient(square[i], 0, 0, &none, &out) == GRAD_OK);

@@ -163,8 +163,8 @@ static const char *const runaways[] = {
     "while true do pcall(function() while true do end end) end",
     "local co = coroutine.wrap(function() while true do end end) while true do pcall(co) end",
     "local function f() return f() end f()",
-    "local t = setmetatable({}, {__index = function(t, k) return t[k + 1] end}) while true do pcall(function() return "
-    "t[1] end) end",
+    ("local t = setmetatable({}, {__index = function(t, k) return t[k + 1] end}) "
+     "while true do pcall(function() return t[1] end) end"),
     "gl.grad(function(x) while true do x = x * 1 end return x end)(1)",
 };
 
