@@ -10,8 +10,13 @@ local functions = {
   root = "root", save = "store", scan = "control", while_loop = "control",
 }
 
--- One name for two things that go by it: the position of the least element, and the point where a function is least.
 local position_of_least = gl.argmin
+
+--- Of a tensor, argmin(x [, axis] [, {keepdim = false}]): the position of the first smallest value, with no axis in row order.
+--- Of a function, argmin(f, x0, ...): the point near x0 where f(x, ...) is least, and gl.minimize's result; differentiable in
+--- the further arguments by the implicit function theorem. See gl.minimize for the options method, tol, max_iter, memory.
+---@param first any a tensor, or a function
+---@return any
 function gl.argmin(first, ...)
   local is_function = not gl.is_tensor(first) and type(first) ~= "number" and type(first) ~= "table"
   if is_function and first ~= nil then return require("gradlua.root").argmin(first, ...) end
