@@ -54,6 +54,17 @@ describe("least_squares", function()
     near(0.6, bounded.x[3], 1e-9)
   end)
 
+  it("takes a sparse Jacobian by coloured products, to the same answer", function()
+    local function residual(x)
+      local a, b = x[{ { 1, -2 } }], x[{ { 2, -1 } }]
+      return gl.concat({ 10 * (b - a:square()), 1.1 - a }, 1)
+    end
+    local full = gl.least_squares(residual, gl.full({ 40 }, 0.7))
+    local sparse = gl.least_squares(residual, gl.full({ 40 }, 0.7), { sparse = true })
+    assert.is_true(sparse.converged and sparse.iterations == full.iterations)
+    near(full.x, sparse.x, 1e-10)
+  end)
+
   it("refuses what it cannot use", function()
     raises(function() gl.least_squares(function(p) return p end, 1, { los = "huber" }) end, "los", "loss")
     raises(function() gl.least_squares(function(p) return p end, 1, { loss = "l1" }) end, "l1", "soft_l1")
