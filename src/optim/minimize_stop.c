@@ -99,15 +99,14 @@ void grad__stop_test(grad_minimizer *m) {
 }
 
 void grad__stop_message(const grad_minimizer *m, char *out, size_t size) {
-  grad_minimize_result r = {0};
   const grad__progress *p = m->progress;
   bool best = m->arrays[ARRAY_BEST_X].count > 0;
-  r.gradient_norm = best ? p->best_norm : p->gradient_norm;
+  double norm = best ? p->best_norm : p->gradient_norm;
   const char *name = method_names[m->method->id];
   const char *text = (grad_stop)p->stop == GRAD_STOP_FAILED ? failure_texts[(int)p->failure] : stop_texts[(int)p->stop];
-  bool small = r.gradient_norm <= m->options.tol && p->violation <= m->options.constraint_tol;
-  int used = snprintf(out, size, "%s: %s; the largest gradient entry is %.3g, %s tol = %.3g", name, text,
-                      r.gradient_norm, r.gradient_norm <= m->options.tol ? "within" : "above", m->options.tol);
+  bool small = norm <= m->options.tol && p->violation <= m->options.constraint_tol;
+  int used = snprintf(out, size, "%s: %s; the largest gradient entry is %.3g, %s tol = %.3g", name, text, norm,
+                      norm <= m->options.tol ? "within" : "above", m->options.tol);
   if (m->constraints > 0 && used > 0 && (size_t)used < size)
     used += snprintf(out + used, size - (size_t)used, ", the largest violation %.3g", p->violation);
   if (!small && (grad_stop)p->stop != GRAD_STOP_RUNNING && used > 0 && (size_t)used < size)

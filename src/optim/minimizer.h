@@ -135,8 +135,7 @@ grad_status grad__minimizer_stop(grad_minimizer *m, grad_stop stop);
 double grad__minimizer_norm(const grad_minimizer *m, const double *x, const double *g);
 bool grad__minimizer_bounded(const grad_minimizer *m);
 
-/* The stopping test (minimize_stop.c): sets progress->stop after an accepted step. Returns an error of on_step never.
- */
+/* The stopping test (minimize_stop.c), which calls on_step: sets progress->stop after an accepted step. */
 void grad__stop_test(grad_minimizer *m);
 void grad__stop_message(const grad_minimizer *m, char *out, size_t size);
 double grad__seconds(void);
