@@ -130,9 +130,11 @@ function M.fori(n, f, init, options)
     return state
   end
   if n < 1 then return init end
-  local steps = gl.arange(1, n, 1, { dtype = "i64" })
-  local _, out = staged_scan("fori", function(s, i) return (f(i, s)) end, init, steps, n // 1, false, every)
-  return body.build(init, out)
+  -- The count is carried along: a list of all of them would take memory by the number of steps.
+  local start = { count = gl.tensor(1, { dtype = "i64" }), state = init }
+  local function step(s) return { count = s.count + 1, state = f(s.count, s.state) } end
+  local recorded, out = staged_scan("fori", step, start, {}, n // 1, false, every)
+  return body.rebuild(recorded, out).state
 end
 
 local function extent_of(name, xs)

@@ -1,8 +1,8 @@
 /* tiles.c: see tiles.h. */
 #include "linalg/tiles.h"
 
-/* Multiply-adds: what pays for waking a second thread (100 us), and what a core does in about 50 ms. */
-static const double least_work = 8e6, most_work = 2.5e9;
+/* Multiply-adds: what pays for waking a second thread (100 us), and what a core does in 20 to 50 ms. */
+static const double least_work = 8e6, most_work = 1e9;
 /* Cutting an extent e in two costs about 12 / e of the time, for packing the other factor once more. */
 enum { FIRST_CUT = 256, LATER_CUTS = 2048, GRAIN = 48 };
 
