@@ -24,6 +24,7 @@ static bool targets_fit(grad_program *p, const char *name, grad_id prediction, g
 
 /* x[row, target[row]] */
 static grad_id at_target(grad_program *p, grad_id x, grad_id target) {
+  if (x == GRAD_NONE) return GRAD_NONE;
   const int last = grad__ndim(p, x) - 1;
   return grad__drop_axis(p, grad__gather(p, x, last, grad__insert_axis(p, target, last)), last);
 }

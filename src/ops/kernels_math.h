@@ -221,14 +221,14 @@ static inline vec log_of_parts(vec f, vec k, vec low) {
 static inline vec v_log1p(vec a) {
   const vec u = V(1) + a, root = V(M_SQRT1_2);
   const int digits = PICK_INT(52, 23);
-  const bits_vec over = (bits_vec)((ivec)u - (ivec)root) + ((bits_vec){0} + ((lane_bits)1 << (REAL_BITS - 2)));
+  const bits_vec over = ((bits_vec)u - (bits_vec)root) + ((bits_vec){0} + ((lane_bits)1 << (REAL_BITS - 2)));
   const ivec exponent = (ivec)(over >> digits) - (PICK_INT(1, 1) << (REAL_BITS - 2 - digits));
   const vec shift = V(PICK(0x1.8p52, 0x1.8p23)), k = (vec)(exponent + (ivec)shift) - shift;
   const mask whole = v_eq(k, V(0)), large = v_lt(V(1), a), exact = m_or(whole, v_lt(V(64), k));
-  const vec f = v_select(whole, a, (vec)((ivec)u - (exponent << digits)) - V(1));
+  const vec f = v_select(whole, a, (vec)((bits_vec)u - ((bits_vec)exponent << digits)) - V(1));
   const vec lost = v_select(large, V(1) - (u - a), a - (u - V(1)));
   const vec inverse = V(1) - f * (V(1) - f * (V(1) - f));
-  const vec scale = (vec)((PICK_INT(1023, 127) - exponent) << digits);
+  const vec scale = (vec)((bits_vec)(PICK_INT(1023, 127) - exponent) << digits);
   vec y = log_of_parts(f, k, v_select(exact, V(0), lost * scale * inverse));
   y = v_select(v_lt(a, V(INFINITY)), y, a); /* and NaN */
   return v_select(v_lt(V(-1), a), y, v_select(v_eq(a, V(-1)), V(-INFINITY), V(NAN)));

@@ -111,6 +111,7 @@ static void test_compile(void) {
   grad_array_free(like);
   grad_function_free(gradient);
   grad_function_free(hvp);
+  grad_function_free(pair);
   gradlua_free(g);
 }
 
