@@ -136,7 +136,7 @@ end)
 
 describe("cache_stats", function()
   it("shows that a second call with an equal trace, other numbers in it, finds its plan", function()
-    local function step(lr) return gl.grad(function(x) return (x * lr + 3.25):sin() end)(0.5) end
+    local function step(lr) return gl.grad(function(v) return (v * lr + 3.25):sin() end)(0.5) end
     step(0.1)
     local before = gl.cache_stats()
     step(0.2)
