@@ -395,6 +395,7 @@ function Tensor:min(axis, options) end
 --- position of the first largest value; with no axis, in row order
 function gl.argmax(x, axis, options) end
 function Tensor:argmax(axis, options) end
+--- Of a tensor, argmin(x [, axis] [, {keepdim = false}]): the position of the first smallest value, with no axis in row order. Of a function, argmin(f, x0, ...): the point near x0 where f(x, ...) is least, and gl.minimize's result; differentiable in the further arguments by the implicit function theorem. See gl.minimize for the options method, tol, max_iter, memory.
 function gl.argmin(first, ...) end
 --- variance: squared deviations over n - correction
 function gl.var(x, axis, options) end
@@ -577,6 +578,7 @@ function gl.scan(f, init, xs, options) end
 function gl.root(f, x0, ...) end
 --- The x with g(x, ...) = x, by Anderson's acceleration; results and options as gl.root's (memory 0: plain iteration).
 function gl.fixed_point(g, x0, ...) end
+--- Of a tensor, argmin(x [, axis] [, {keepdim = false}]): the position of the first smallest value, with no axis in row order. Of a function, argmin(f, x0, ...): the point near x0 where f(x, ...) is least, and gl.minimize's result; differentiable in the further arguments by the implicit function theorem. See gl.minimize for the options method, tol, max_iter, memory.
 function gl.argmin(first, ...) end
 --- The solution of y' = f(t, y, ...) with y(ts[1]) = y0, at the times ts.  Times ascend or descend. y0 is a number, a tensor or a nested table, and f returns the same. Options, as a last table: rtol = 1e-8, atol = 1e-10 (of the error of a step), max_steps = 100000, first_step, adjoint = "discrete" | "continuous".
 function gl.odeint(f, y0, ts, ...) end

@@ -23,6 +23,18 @@ describe("the tutorial", function()
   end)
 end)
 
+describe("the README", function()
+  it("shows Lua that runs", function()
+    local file = assert(io.open("README.md"))
+    local block = file:read("a"):match("```lua\n(.-)```")
+    file:close()
+    local printed = 0
+    local environment = setmetatable({ print = function() printed = printed + 1 end }, { __index = _G })
+    assert(load(block, "=README", "t", environment))()
+    assert.are.equal(4, printed)
+  end)
+end)
+
 describe("help", function()
   local gl = require "gradlua"
 
