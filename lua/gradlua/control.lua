@@ -23,11 +23,31 @@ end
 --- The leaves of packed arguments.
 local function leaves_of(args) return body.flatten { table.unpack(args, 1, args.n) } end
 
+local function is_part(value) return type(value) == "table" or type(value) == "number" or gl.is_tensor(value) end
+
+--- A key that one of two structures has and the other lacks; nil when they are alike.
+local function key_missing(a, b)
+  if type(a) ~= "table" or type(b) ~= "table" then return nil end
+  for key, part in pairs(a) do
+    if is_part(part) and b[key] == nil then return key end
+    local inner = key_missing(part, b[key])
+    if inner ~= nil then return inner end
+  end
+  for key, part in pairs(b) do
+    if is_part(part) and a[key] == nil then return key end
+  end
+  return nil
+end
+
 --- The state that comes out of a loop's body must be like the one that goes in.
-local function check_state(name, recorded, leaves)
+local function check_state(name, recorded, init, leaves)
   if #leaves ~= (body.counts(recorded)[1] or 0) then
     body.fail(("%s: the body changes the structure of the state: %d against %d tensors"):format(name, #leaves,
       body.counts(recorded)[1] or 0))
+  end
+  local key = key_missing(init, (body.rebuild(recorded, leaves)))
+  if key ~= nil then
+    body.fail(("%s: the body changes the structure of the state: the entry %s is not on both sides"):format(name, key))
   end
   local text = body.mismatch(recorded, #leaves)
   if text then body.fail(("%s: the state must keep its shape and dtype, but %s"):format(name, text)) end
@@ -81,7 +101,7 @@ function M.while_loop(test, step, init)
   local options = { name = "while_loop", open = 1, pure = true }
   local proceed, next_state = body.record(options, test, args), body.record(options, step, args)
   local leaves = body.flatten(init)
-  check_state("while_loop", next_state, leaves)
+  check_state("while_loop", next_state, init, leaves)
   return body.build(init, emit.while_loop(proceed, next_state, leaves, body.captured(proceed), body.captured(next_state)))
 end
 
@@ -107,7 +127,7 @@ local function staged_scan(name, step, init, xs, length, reverse, every)
   for i, x in ipairs(rows) do row_leaves[i] = gl.zeros({ table.unpack(x:shape(), 2) }, { dtype = x:dtype() }) end
   local row = body.build(xs, row_leaves)
   local recorded = body.record({ name = name, open = 1, pure = true }, step, { init, row, n = 2 })
-  check_state(name, recorded, carry)
+  check_state(name, recorded, init, carry)
   local out = emit.scan(recorded, carry, rows, body.captured(recorded), length, reverse, every)
   return recorded, out, #carry
 end
@@ -181,6 +201,8 @@ function M.scan(f, init, xs, options)
   local reverse = options and options.reverse or false
   local length, leaves = extent_of("scan", xs)
   if not (body.is_staged() or (every >= 0 and body.is_tracing())) then
+    -- With no row the body never runs, and only a recording of it tells what the ys are.
+    if length == 0 then return gl.jit(function(carry, rows) return M.scan(f, carry, rows, options) end)(init, xs) end
     return plain_scan(f, init, xs, length, leaves, reverse)
   end
   local recorded, out, ncarry = staged_scan("scan", f, init, xs, length, reverse, every)

@@ -9,6 +9,7 @@ local M = {}
 --- What turns the vector of variables into the structure of x0 and back: {n, start, unpack, unpack_plain, pack}.
 ---@param name string the function to blame in errors
 function M.layout(name, x0)
+  if x0 == nil then check.fail(name, "x0 must be a number, a tensor or a nested table of them, not nil") end
   local leaves, paths = tree.flatten(name, x0)
   local at, parts, vectors = 0, {}, {}
   for i, leaf in ipairs(leaves) do

@@ -61,8 +61,8 @@ void grad__transform_match_leaf(lua_State *L, int leaf);
 void grad__transform_push_closure(lua_State *L, lua_CFunction f, bool several);
 void grad__transform_check_function(lua_State *L, int arg);
 
-/* Pushes a function of one tensor that gives the sparse Jacobian, or Hessian, of the function at stack index
- * `function`. */
-void grad__sparse_push_closure(lua_State *L, int function, bool hessian);
+/* Pushes a function that takes the arguments of the function at stack index `function` and gives its sparse Jacobian in
+ * argument `argnum` (from 1). */
+void grad__sparse_push_closure(lua_State *L, int function, lua_Integer argnum);
 
 #endif

@@ -54,7 +54,10 @@ static int make_jacobian(lua_State *L) {
   grad__transform_check_function(L, 1);
   int mode = grad__option_choice(L, options, "mode", modes, 0);
   if (mode == 3) {
-    grad__sparse_push_closure(L, 1, false);
+    grad__option_push(L, options, "argnum");
+    lua_Integer argnum = lua_isnil(L, -1) ? 1 : grad__arg_integer(L, lua_gettop(L), "argnum");
+    if (argnum < 1) grad__lua_error(L, "argnum: %lld is no argument: Lua counts from 1", (long long)argnum);
+    grad__sparse_push_closure(L, 1, argnum);
     return 1;
   }
   lua_pushvalue(L, 1);

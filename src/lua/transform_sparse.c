@@ -109,16 +109,53 @@ static void push_object(lua_State *L, int function, bool hessian, grad_jacobian_
   lua_setiuservalue(L, -2, UV_FUNCTION);
 }
 
-static int at_point(lua_State *L) {
-  lua_settop(L, 1);
-  push_object(L, lua_upvalueindex(GRAD_UP_FUNCTION), lua_toboolean(L, lua_upvalueindex(GRAD_UP_FUNCTION + 1)),
-              GRAD_JACOBIAN_AUTO);
-  return run(L, 1);
+static int return_all(lua_State *L, int status, lua_KContext context) {
+  (void)status, (void)context;
+  return lua_gettop(L);
 }
 
-void grad__sparse_push_closure(lua_State *L, int function, bool hessian) {
+/* f of one argument alone; upvalues 3 and 4 say which, and hold the list of all. */
+static int call_bound(lua_State *L) {
+  lua_settop(L, 1);
+  const int all = lua_upvalueindex(GRAD_UP_OWN), n = (int)lua_rawlen(L, all);
+  const lua_Integer argnum = lua_tointeger(L, lua_upvalueindex(GRAD_UP_ARGNUMS));
+  luaL_checkstack(L, n + 4, "too many arguments");
+  lua_pushvalue(L, lua_upvalueindex(GRAD_UP_FUNCTION));
+  for (int i = 1; i <= n; i++) {
+    if (i == argnum)
+      lua_pushvalue(L, 1);
+    else
+      lua_rawgeti(L, all, i);
+  }
+  lua_remove(L, 1);
+  lua_callk(L, n, LUA_MULTRET, 0, return_all);
+  return lua_gettop(L);
+}
+
+/* Upvalues: 3 the function, 4 which argument the derivative is for; the others are as given here, at update too. */
+static int at_point(lua_State *L) {
+  const int n = lua_gettop(L);
+  const lua_Integer argnum = lua_tointeger(L, lua_upvalueindex(GRAD_UP_ARGNUMS));
+  if (argnum > n)
+    grad__lua_error(L, "the derivative is for argument %lld, but only %d %s given", (long long)argnum, n,
+                    n == 1 ? "was" : "were");
+  lua_createtable(L, n, 0);
+  const int all = n + 1;
+  for (int i = 1; i <= n; i++) {
+    lua_pushvalue(L, i);
+    lua_rawseti(L, all, i);
+  }
+  lua_pushvalue(L, lua_upvalueindex(GRAD_UP_FUNCTION));
+  lua_pushinteger(L, argnum);
+  lua_pushvalue(L, all);
+  grad__lua_push_function(L, call_bound, grad__lua_fn(L), 3);
+  push_object(L, lua_gettop(L), false, GRAD_JACOBIAN_AUTO);
+  return run(L, (int)argnum);
+}
+
+void grad__sparse_push_closure(lua_State *L, int function, lua_Integer argnum) {
   lua_pushvalue(L, function);
-  lua_pushboolean(L, hessian);
+  lua_pushinteger(L, argnum);
   grad__lua_push_function(L, at_point, grad__lua_fn(L), 2);
 }
 

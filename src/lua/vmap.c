@@ -5,14 +5,81 @@
 #include "lua/transform.h"
 #include "ops/ops.h"
 
-/* Upvalues: 3 the function, 4 in_axes, 5 out_axes: a number, or a list with a number or false for each. Behind the n
- * arguments: the trace, the list of batched values (batch axis first), the results. */
+/* Upvalues: 3 the function, 4 in_axes, 5 out_axes: a number, or a list with a number, false or a table of these for
+ * each. Behind the n arguments: the trace, the list of batched values (batch axis first), the results. */
 enum { AT_TRACE = 1, AT_VALUES = 2, AT_RESULTS = 3 };
 
-/* The axis of entry i (from 1) as Lua counts, 0: not batched. */
-static lua_Integer axis_of(lua_State *L, int axes, int i) {
-  if (lua_isinteger(L, axes)) return lua_tointeger(L, axes);
-  lua_Integer axis = lua_rawgeti(L, axes, i) == LUA_TNIL ? 1 : lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
+/* Does the table at `index` name its entries (rather than list them)? */
+static bool is_named(lua_State *L, int index) {
+  lua_pushnil(L);
+  if (!lua_next(L, index)) return false;
+  bool named = lua_type(L, -2) == LUA_TSTRING;
+  lua_pop(L, 2);
+  return named;
+}
+
+/* Pushes what axes say of entry i (from 1): a table with names is about the first entry. */
+static void push_axes_of(lua_State *L, int axes, int i) {
+  if (!lua_istable(L, axes) || (i == 1 && is_named(L, axes)))
+    lua_pushvalue(L, axes);
+  else
+    lua_rawgeti(L, axes, i);
+}
+
+/* The axis the value at `index` stands for, as Lua counts: nothing is 1; false is 0, which means not batched. */
+static lua_Integer axis_at(lua_State *L, int index, const char *what) {
+  if (lua_isnil(L, index)) return 1;
+  if (lua_isboolean(L, index) && !lua_toboolean(L, index)) return 0;
+  if (!lua_isinteger(L, index))
+    grad__lua_error(L, "%s must be an axis, false, or a table of these with the structure of the value, got a %s", what,
+                    luaL_typename(L, index));
+  if (lua_tointeger(L, index) == 0) grad__lua_error(L, "%s is 0, but Lua counts from 1 (the last is -1)", what);
+  return lua_tointeger(L, index);
+}
+
+/* Appends to the list `out` the axis of each leaf of `value`: `axes` is one for all of them, or a table by key. */
+static void spread_axes(lua_State *L, int value, int axes, int out, const char *what, int depth) {
+  enum { MAX_DEPTH = 100 };
+  if (depth > MAX_DEPTH)
+    grad__lua_error(L, "%s is nested more than %d deep: does a table contain itself?", what, MAX_DEPTH);
+  luaL_checkstack(L, 12, "tables are nested too deep");
+  lua_Integer n;
+  if (lua_istable(L, axes) && lua_istable(L, value)) {
+    const grad_keys *keys = grad__keys_open(L, value, "an argument", &n);
+    for (lua_Integer i = 0; i < n; i++) {
+      grad__keys_push(L, keys, i);
+      lua_pushvalue(L, -1);
+      lua_rawget(L, value);
+      lua_insert(L, -2);
+      lua_rawget(L, axes);
+      spread_axes(L, lua_gettop(L) - 1, lua_gettop(L), out, what, depth + 1);
+      lua_pop(L, 2);
+    }
+    lua_pop(L, 1);
+    return;
+  }
+  lua_Integer axis = axis_at(L, axes, what), at = (lua_Integer)lua_rawlen(L, out);
+  lua_newtable(L);
+  n = grad__tree_flatten(L, value, lua_gettop(L), "an argument");
+  lua_pop(L, 1);
+  for (lua_Integer i = 1; i <= n; i++) {
+    lua_pushinteger(L, axis);
+    lua_rawseti(L, out, at + i);
+  }
+}
+
+/* Pushes the list of the axes of the leaves of `value`, which is entry i of what `axes` (an upvalue) is about. */
+static void push_leaf_axes(lua_State *L, int value, int axes, int i, const char *what) {
+  lua_newtable(L);
+  int list = lua_gettop(L);
+  push_axes_of(L, axes, i);
+  spread_axes(L, value, lua_gettop(L), list, what, 0);
+  lua_settop(L, list);
+}
+
+static lua_Integer listed(lua_State *L, int list, lua_Integer i) {
+  lua_rawgeti(L, list, i);
+  lua_Integer axis = lua_tointeger(L, -1);
   lua_pop(L, 1);
   return axis;
 }
@@ -56,23 +123,26 @@ static void batch_leaf(lua_State *L, grad_trace *t, int argument, lua_Integer lu
                    grad__trace_open_input(L, t, (grad_dtype)x->array.dtype, x->array.ndim - 1, x->array.shape + 1));
 }
 
-/* Replaces argument `index` on the stack (at `place`) by its traced copy, an example. */
-static void batch_argument(lua_State *L, grad_trace *t, int index, int place, lua_Integer axis, int values,
-                           int64_t *size) {
+/* Replaces argument `index` on the stack (at `place`) by its traced copy, an example; leaves not batched stay. */
+static void batch_argument(lua_State *L, grad_trace *t, int index, int place, int values, int64_t *size) {
   char what[32];
   snprintf(what, sizeof what, "argument %d", index);
+  push_leaf_axes(L, index, lua_upvalueindex(GRAD_UP_ARGNUMS), index, "in_axes");
+  int axes = lua_gettop(L);
   lua_newtable(L);
   int leaves = lua_gettop(L);
-  lua_Integer count = grad__tree_flatten(L, index, leaves, what), at = (lua_Integer)lua_rawlen(L, values), next = 1;
+  lua_Integer count = grad__tree_flatten(L, index, leaves, what), next = 1;
   for (lua_Integer i = 1; i <= count; i++) {
+    lua_Integer axis = listed(L, axes, i);
+    if (axis == 0) continue;
     lua_rawgeti(L, leaves, i);
     batch_leaf(L, t, index, axis, size);
     lua_rawseti(L, leaves, i);
-    lua_rawseti(L, values, at + i);
+    lua_rawseti(L, values, (lua_Integer)lua_rawlen(L, values) + 1);
   }
   grad__tree_build(L, index, leaves, &next, GRAD_TREE_KEEP);
   lua_replace(L, place);
-  lua_settop(L, leaves - 1);
+  lua_settop(L, axes - 1);
 }
 
 /* Names the leaves of all results as outputs; pushes the list of them. */
@@ -91,17 +161,22 @@ static void name_outputs(lua_State *L, int n, grad_trace *t, int last) {
 }
 
 /* Pushes result r with leaves outputs[*next], ..., their batch axis moved to where out_axes wants it. */
-static void push_result(lua_State *L, int result, lua_Integer axis, int outputs, lua_Integer *next) {
+static void push_result(lua_State *L, int result, int i, int outputs, lua_Integer *next) {
+  push_leaf_axes(L, result, lua_upvalueindex(GRAD_UP_OWN), i, "out_axes");
+  int axes = lua_gettop(L);
   lua_newtable(L);
   int leaves = lua_gettop(L);
   lua_Integer count = grad__tree_flatten(L, result, leaves, "a result"), first = 1;
-  for (lua_Integer i = 1; i <= count; i++) {
+  for (lua_Integer k = 1; k <= count; k++) {
     lua_rawgeti(L, outputs, (*next)++);
+    lua_Integer axis = listed(L, axes, k);
+    if (axis == 0) grad__lua_error(L, "out_axes is false, but every result has an example axis: say where it goes");
     move_axis(L, 0, grad__axis_check(L, axis, "out_axes", grad__tensor_to(L, -1)->array.ndim));
-    lua_rawseti(L, leaves, i);
+    lua_rawseti(L, leaves, k);
   }
   grad__tree_build(L, result, leaves, &first, GRAD_TREE_KEEP);
-  lua_remove(L, leaves);
+  lua_replace(L, axes);
+  lua_settop(L, axes);
 }
 
 static int finish(lua_State *L, int status, lua_KContext context) {
@@ -125,8 +200,7 @@ static int finish(lua_State *L, int status, lua_KContext context) {
   grad__derived_apply(L, d, 0, inputs);
   int outputs = lua_gettop(L);
   luaL_checkstack(L, nresults + 16, "too many results");
-  for (int r = 0; r < nresults; r++)
-    push_result(L, n + AT_RESULTS + r, axis_of(L, lua_upvalueindex(GRAD_UP_OWN), r + 1), outputs, &next);
+  for (int r = 0; r < nresults; r++) push_result(L, n + AT_RESULTS + r, r + 1, outputs, &next);
   return nresults;
 }
 
@@ -139,27 +213,16 @@ static int call(lua_State *L) {
   lua_pushvalue(L, lua_upvalueindex(GRAD_UP_FUNCTION));
   int function = lua_gettop(L);
   for (int i = 1; i <= n; i++) lua_pushvalue(L, i);
-  for (int i = 1; i <= n; i++) {
-    lua_Integer axis = axis_of(L, lua_upvalueindex(GRAD_UP_ARGNUMS), i);
-    if (axis != 0) batch_argument(L, t, i, function + i, axis, n + AT_VALUES, &size);
-  }
+  for (int i = 1; i <= n; i++) batch_argument(L, t, i, function + i, n + AT_VALUES, &size);
   if (size < 0)
     grad__lua_error(L, "no argument is batched: give at least one tensor, and in_axes that is not false for it");
   lua_callk(L, n, LUA_MULTRET, n, finish);
   return finish(L, LUA_OK, n);
 }
 
-/* A number, or a list of numbers and false. */
+/* An axis or false for all, or a table; the tables are read against the values of each call. */
 static void check_axes(lua_State *L, int index, const char *what) {
-  if (lua_isnil(L, index)) {
-    lua_pushinteger(L, 1);
-    lua_replace(L, index);
-  } else if (lua_isboolean(L, index) && !lua_toboolean(L, index)) {
-    lua_pushinteger(L, 0);
-    lua_replace(L, index);
-  } else if (!lua_istable(L, index)) {
-    grad__arg_integer(L, index, what);
-  }
+  if (!lua_istable(L, index)) axis_at(L, index, what);
 }
 
 static int make_vmap(lua_State *L) {
@@ -177,7 +240,9 @@ static int make_vmap(lua_State *L) {
 static const grad_fn rows[] = {
     {.name = "vmap",
      .signature = "f [, {in_axes = 1, out_axes = 1}] -> function",
-     .doc = "f for many examples at once, along an axis of the arguments; false: an argument all examples share. "
+     .doc = "f for many examples at once, along an axis of the arguments; false: an argument all examples share; a "
+            "table of "
+            "axes for a table of tensors. "
             "Random draws inside are the same for all",
      .call = make_vmap},
     GRAD_FN_END,

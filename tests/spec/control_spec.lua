@@ -157,4 +157,28 @@ describe("gl.custom", function()
     local few = gl.custom(function(x, y) return x * y end, { vjp = function(_, ct) return { ct } end })
     raises(function() gl.grad(few)(1, 2) end, "vjp rule", "2")
   end)
+
+  it("of loops must keep the names of their state, and of vmap follow nested tables", function()
+    raises(function() gl.jit(function(x) return gl.fori(2, function(_, s) return { b = s.a } end, { a = x }) end)(1) end,
+      "fori", "structure of the state")
+    local p = { w = gl.ones(3, 2), b = gl.tensor(5) }
+    local function total(q) return q.w:sum() + q.b end
+    near({ 7, 7, 7 }, gl.vmap(total, { in_axes = { { w = 1, b = false } } })(p))
+    near({ 8, 8 }, gl.vmap(total, { in_axes = { w = 2, b = false } })(p))
+    local slopes = gl.grad(function(q) return gl.vmap(total, { in_axes = { { b = false } } })(q):sum() end)(p)
+    near(gl.ones(3, 2), slopes.w)
+    near(3, slopes.b)
+    local out = gl.vmap(function(x) return { u = x, v = x } end, { out_axes = { { u = 2 } } })(gl.ones(3, 2))
+    assert.are.same({ 2, 3 }, out.u:shape())
+    assert.are.same({ 3, 2 }, out.v:shape())
+    raises(function() gl.vmap(total, { in_axes = { 0 } })(p) end, "in_axes is 0")
+    raises(function() gl.vmap(total, { in_axes = { "w" } })(p) end, "in_axes must be an axis")
+    raises(function() gl.vmap(function(x) return x end, { out_axes = false })(gl.ones(2)) end, "out_axes is false")
+  end)
+
+  it("gives a scan over no rows the shape its ys would have", function()
+    local carry, ys = gl.scan(function(c, x) return c + x:sum(), { y = x * 2 } end, 3, gl.zeros(0, 2))
+    near(3, carry)
+    assert.are.same({ 0, 2 }, ys.y:shape())
+  end)
 end)

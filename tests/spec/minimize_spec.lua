@@ -121,4 +121,9 @@ describe("trouble", function()
     local r = gl.minimize(function(x) return -(x:square():sum()) end, gl.tensor { 1 }, { method = "bfgs" })
     assert.is_false(r.converged)
   end)
+
+  it("without a start says so", function()
+    assert.has_error(function() gl.minimize(function(x) return x end) end,
+      "minimize: x0 must be a number, a tensor or a nested table of them, not nil")
+  end)
 end)

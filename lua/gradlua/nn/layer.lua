@@ -4,7 +4,7 @@ local M = {}
 
 ---@class gradlua.Layer
 ---@field name string
----@field init fun(self: gradlua.Layer, generator: any?): table
+---@field init fun(generator: any?): table
 local Layer = {}
 Layer.__index = Layer
 
@@ -21,16 +21,18 @@ local no_options = {}
 ---@param spec gradlua.LayerSpec
 ---@return gradlua.Layer
 function M.new(spec)
-  return setmetatable({ spec = spec, name = spec.name }, Layer)
+  local layer = setmetatable({ spec = spec, name = spec.name }, Layer)
+  --- The parameters, drawn from the generator or from the default one: layer.init(generator), or layer:init(generator).
+  function layer.init(first, second)
+    local generator = first
+    if rawequal(first, layer) then generator = second end
+    return spec.init and spec.init(generator) or {}
+  end
+  return layer
 end
 
 function M.is_layer(value)
   return getmetatable(value) == Layer
-end
-
---- The parameters, drawn from `generator` or from the default one.
-function Layer:init(generator)
-  return self.spec.init and self.spec.init(generator) or {}
 end
 
 function Layer:__call(params, x, options)
