@@ -555,7 +555,7 @@ function gl.hessian_diag(f, argnum) end
 function gl.sparse_jacobian(f, x, options) end
 --- the Hessian where it is not zero; a sparse matrix: fields shape nnz colors row col indptr values, methods dense matmul update
 function gl.sparse_hessian(f, x) end
---- f for many examples at once, along an axis of the arguments; false: an argument all examples share. Random draws inside are the same for all
+--- f for many examples at once, along an axis of the arguments; false: an argument all examples share; a table of axes for a table of tensors. Random draws inside are the same for all
 function gl.vmap(f, options) end
 --- f, recorded once for each signature of its arguments; static: positions of arguments that are constants; :stats() tells hits and retraces
 function gl.jit(f, options) end
