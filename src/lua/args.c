@@ -49,6 +49,11 @@ double grad__arg_number(lua_State *L, int arg, const char *what) {
   return grad__array_get(&t->array, NULL);
 }
 
+void grad__check_fits(lua_State *L, double value, grad_dtype dtype) {
+  if (dtype == GRAD_I64 && !(isfinite(value) && value == floor(value)))
+    grad__lua_error(L, "the value must be an integer (the dtype is i64), got %.14g", value);
+}
+
 bool grad__arg_boolean_or(lua_State *L, int arg, const char *what, bool otherwise) {
   if (lua_isnoneornil(L, arg)) return otherwise;
   if (!lua_isboolean(L, arg)) grad__arg_error(L, arg, what, "a boolean");

@@ -106,6 +106,8 @@ void grad__arg_error(lua_State *L, int arg, const char *what, const char *expect
 int64_t grad__arg_integer(lua_State *L, int arg, const char *what);
 int64_t grad__arg_integer_or(lua_State *L, int arg, const char *what, int64_t otherwise);
 double grad__arg_number(lua_State *L, int arg, const char *what);
+/* Raises when elements of `dtype` cannot be `value`: i64 and a fraction, NaN or Inf. */
+void grad__check_fits(lua_State *L, double value, grad_dtype dtype);
 bool grad__arg_boolean_or(lua_State *L, int arg, const char *what, bool otherwise);
 int grad__arg_axis(lua_State *L, int arg, const char *what, int ndim);
 int grad__arg_axis_or(lua_State *L, int arg, const char *what, int ndim, int otherwise);

@@ -165,7 +165,9 @@ static int full(lua_State *L) {
   }
   double value = truth ? lua_toboolean(L, 2) : grad__arg_number(L, 2, "the value");
   grad_dtype otherwise = truth ? GRAD_BOOL : t ? (grad_dtype)t->array.dtype : GRAD_F64;
-  grad__array_fill(grad__tensor_new(L, grad__option_dtype(L, options, otherwise), shape.ndim, shape.at), value);
+  grad_dtype dtype = grad__option_dtype(L, options, otherwise);
+  grad__check_fits(L, value, dtype);
+  grad__array_fill(grad__tensor_new(L, dtype, shape.ndim, shape.at), value);
   return 1;
 }
 
@@ -173,6 +175,7 @@ static int filled_like(lua_State *L, double value) {
   const grad_tensor *t = grad__tensor_check(L, 1, "the tensor");
   int options = grad__options_at(L, 2);
   grad_dtype dtype = grad__option_dtype(L, options, (grad_dtype)t->array.dtype);
+  grad__check_fits(L, value, dtype);
   grad__array_fill(grad__tensor_new(L, dtype, t->array.ndim, t->array.shape), value);
   return 1;
 }

@@ -49,7 +49,11 @@ static const grad_array *source_of(lua_State *L, const grad_tensor *x, int arg) 
   if (!grad__tensor_to(L, arg)) {
     bool truth = lua_isboolean(L, arg);
     if (!truth && lua_type(L, arg) != LUA_TNUMBER) grad__arg_error(L, arg, "the value", "a number or a tensor");
-    grad__tensor_push_number(L, truth ? lua_toboolean(L, arg) : lua_tonumber(L, arg));
+    if (!truth) grad__check_fits(L, lua_tonumber(L, arg), (grad_dtype)x->array.dtype);
+    if (lua_isinteger(L, arg) && x->array.dtype == GRAD_I64)
+      *(int64_t *)grad__tensor_new(L, GRAD_I64, 0, NULL)->data = lua_tointeger(L, arg);
+    else
+      grad__tensor_push_number(L, truth ? lua_toboolean(L, arg) : lua_tonumber(L, arg));
     return &grad__tensor_to(L, -1)->array;
   }
   const grad_tensor *value = grad__tensor_to(L, arg);
@@ -91,10 +95,23 @@ static int index_assign(lua_State *L) {
   return 0;
 }
 
+/* The elements of a mask that is only known when the program runs need no positions: they are chosen in place. */
+static bool is_staged_mask(lua_State *L, int arg) {
+  const grad_tensor *t = grad__tensor_to(L, arg);
+  return t && grad__tensor_is_traced(t) && t->array.dtype == GRAD_BOOL;
+}
+
 static void build_put(grad_call *c) {
   lua_State *L = c->L;
   const grad_tensor *x = grad__tensor_check(L, 1, "the tensor");
   grad_index index;
+  if (lua_type(L, 3) == LUA_TNUMBER) grad__check_fits(L, lua_tonumber(L, 3), (grad_dtype)x->array.dtype);
+  if (is_staged_mask(L, 2)) {
+    grad_id whole = grad__call_capture(c, 1);
+    grad_id value = grad__call_value_like(c, 3, "the value", whole);
+    grad__call_return(c, grad__put_mask(c->p, whole, grad__call_capture(c, 2), value));
+    return;
+  }
   grad__index_read(L, &x->array, 2, &index);
   grad_id to = grad__call_capture(c, 1), value = grad__call_value_like(c, 3, "the value", to);
   grad__call_return(c, grad__index_put(c, to, &index, value));

@@ -94,6 +94,7 @@ static void build_to(grad_call *c) {
 static int fill_in_place(lua_State *L) {
   const grad_tensor *t = grad__tensor_check_writable(L, 1, "the tensor");
   double value = lua_isboolean(L, 2) ? lua_toboolean(L, 2) : grad__arg_number(L, 2, "the value");
+  grad__check_fits(L, value, (grad_dtype)t->array.dtype);
   grad__array_fill(&t->array, value);
   lua_settop(L, 1);
   return 1;

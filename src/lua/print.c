@@ -16,12 +16,18 @@ typedef struct printer {
   bool summary;
 } printer;
 
+static int64_t whole_number(const grad_array *a, const int64_t *index) {
+  int64_t at = 0;
+  for (int i = 0; i < a->ndim; i++) at += index[i] * a->strides[i];
+  return ((const int64_t *)a->data)[at];
+}
+
 static void cell_text(const grad_array *a, const char *format, const int64_t *index, char *out) {
   double value = grad__array_get(a, index);
   if (a->dtype == GRAD_BOOL)
     snprintf(out, CELL, "%s", value != 0 ? "true" : "false");
   else if (a->dtype == GRAD_I64)
-    snprintf(out, CELL, "%.0f", value);
+    snprintf(out, CELL, "%lld", (long long)whole_number(a, index));
   else if (isnan(value))
     snprintf(out, CELL, "nan");
   else

@@ -28,7 +28,7 @@ static void build_logsumexp(grad_call *c) { reduce(c, grad__logsumexp); }
 /* gl.max(a, b) with a tensor b is maximum; a number or a list is an axis. */
 static void extremum(grad_call *c, reduction f, const grad_op *pairwise) {
   bool pair = c->nargs >= 2 && grad__tensor_to(c->L, 2);
-  if (!pair && lua_type(c->L, 1) == LUA_TNUMBER) pair = true;
+  if (!pair && c->nargs >= 2 && lua_type(c->L, 1) == LUA_TNUMBER) pair = !lua_isnil(c->L, 2);
   if (!pair) {
     reduce(c, f);
     return;
@@ -127,14 +127,17 @@ static void build_topk(grad_call *c) {
 
 #define ROW(NAME, SIGNATURE, DOC)                                                                                      \
   { .name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true }
+/* Of plain numbers, as elementwise functions: a plain number. */
+#define PLAIN_ROW(NAME, SIGNATURE, DOC)                                                                                \
+  { .name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true, .plain = true }
 static const grad_fn rows[] = {
     ROW(sum, "x [, axis] [, {keepdim = false}] -> tensor", "sum over all axes, one, or a list"),
     ROW(mean, "x [, axis] [, {keepdim = false}] -> tensor", "arithmetic mean"),
     ROW(prod, "x [, axis] [, {keepdim = false}] -> tensor", "product; derivatives are right with zeros too"),
-    ROW(max, "x [, axis] [, {keepdim = false}] -> tensor",
-        "largest value; ties share the derivative; max(a, b) of two tensors is maximum"),
-    ROW(min, "x [, axis] [, {keepdim = false}] -> tensor",
-        "smallest value; ties share the derivative; min(a, b) of two tensors is minimum"),
+    PLAIN_ROW(max, "x [, axis] [, {keepdim = false}] -> tensor",
+              "largest value; ties share the derivative; max(a, b) of two tensors is maximum"),
+    PLAIN_ROW(min, "x [, axis] [, {keepdim = false}] -> tensor",
+              "smallest value; ties share the derivative; min(a, b) of two tensors is minimum"),
     ROW(any, "x [, axis] [, {keepdim = false}] -> tensor", "is any element true (not 0)?"),
     ROW(all, "x [, axis] [, {keepdim = false}] -> tensor", "are all elements true (not 0)?"),
     ROW(median, "x [, axis] [, {keepdim = false}] -> tensor",

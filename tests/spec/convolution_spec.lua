@@ -1,4 +1,5 @@
 local gl = require "gradlua"
+local raises = require("tests.spec.support").raises
 
 local function shape(x) return table.concat(x:shape(), " ") end
 
@@ -18,6 +19,11 @@ describe("convolution", function()
     local x, w = gl.randn(2, 3, 5, 5), gl.randn(4, 3, 2, 2)
     local y = gl.conv2d(x, w, { bias = gl.tensor { 1, 2, 3, 4 } }) - gl.conv2d(x, w)
     assert.near(80, y:sum(2):sum(1):sum():item() / 4, 1e-9)
+  end)
+
+  it("refuses a bias of another length", function()
+    raises(function() gl.conv1d(gl.ones(1, 2, 5), gl.ones(4, 2, 3), { bias = gl.ones(3) }) end,
+      "conv1d: bias", "4 output channels", "got shape 3")
   end)
 
   it("differentiates by the bias when nothing else is traced", function()

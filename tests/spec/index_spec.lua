@@ -117,6 +117,47 @@ describe("indexing under grad", function()
   end)
 end)
 
+describe("x:put(mask, v) in a recorded function", function()
+  local function positive(x, v) return x:put(x:gt(0), v) end
+  local x = gl.tensor { 1, -2, 3 }
+
+  it("needs no values while recording", function()
+    near({ 0, -2, 0 }, gl.jit(positive)(x, 0))
+    near({ 7, -2, 8 }, gl.jit(positive)(x, gl.tensor { 7, 8 }))
+    near({ { 9, -1 }, { 0, 9 } }, gl.vmap(function(row) return positive(row, 9) end)(gl.tensor { { 1, -1 }, { 0, 2 } }))
+    near({ { 1, 2 }, { 9, 8 } }, gl.jit(function(m, v) return m:put(m:sum(2):gt(3), v) end)(
+      gl.tensor { { 1, 2 }, { 3, 4 } }, gl.tensor { 9, 8 }))
+  end)
+
+  it("is differentiable in both", function()
+    local function f(y, v) return (positive(y, v) * gl.tensor { 1, 10, 100 }):sum() end
+    local dx, dv = gl.jit(gl.grad(f, { 1, 2 }))(x, gl.tensor { 7, 8 })
+    near({ 0, 10, 0 }, dx)
+    near({ 1, 100 }, dv)
+  end)
+
+  it("refuses values that are no rows for the true elements", function()
+    raises(function() gl.jit(positive)(x, gl.ones(3)) end, "2 true elements, the value has 3")
+    raises(function() gl.jit(function(y, v) return y:put(y:gt(0), v) end)(x, gl.ones(2, 2)) end, "shape 2 x 2")
+  end)
+end)
+
+describe("writing numbers into i64", function()
+  it("keeps whole numbers exactly and refuses others", function()
+    local x = positions(1, 2)
+    x[1] = 2 ^ 53 | 0
+    x[2] = (1 << 53) + 1
+    assert.are.same({ 1 << 53, (1 << 53) + 1 }, x:totable())
+    assert.is_truthy(tostring(x):find("9007199254740993", 1, true))
+    raises(function() x[1] = 2.5 end, "must be an integer")
+    raises(function() return x:put(1, 2.5) end, "got 2.5")
+    raises(function() return x:put(x:gt(1), 0.5) end, "got 0.5")
+    raises(function() return x:fill_(0 / 0) end, "fill_: the value must be an integer")
+    raises(function() return gl.full({ 2 }, 2.5, { dtype = "i64" }) end, "full: the value must be an integer")
+    raises(function() return gl.full_like(x, 2.5) end, "full_like: the value must be an integer")
+  end)
+end)
+
 describe("nonzero", function()
   it("gives a row of positions for each", function()
     assert.are.same({ { 1, 2 }, { 2, 1 } }, gl.tensor({ { 0, 3 }, { 4, 0 } }):nonzero():totable())

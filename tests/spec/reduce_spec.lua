@@ -46,6 +46,8 @@ describe("reductions", function()
   it("max of two is maximum", function()
     near({ { 3, 5, 3 }, { 4, 3, 6 } }, gl.max(x, gl.tensor(3)))
     near({ { 1, 2, 2 }, { 2, 2, 2 } }, gl.min(x, gl.full({ 3 }, 2)))
+    assert.are.equal(5.0, gl.max(3, 5))
+    assert.are.equal(3.0, gl.min(3, 5))
   end)
 
   it("of nothing", function()
