@@ -738,7 +738,7 @@ function gl.optim.amsgrad(params, options) end
 function gl.optim.asgd(params, options) end
 --- See gradlua.optim.kfac, which needs gl.nn and is loaded with it.
 function gl.optim.kfac(params, options) end
---- Limited-memory BFGS for a training loop: opt:step(function(params) return loss end). Options: max_iter (20 iterations a step), memory (10), tolerance_grad (1e-7), tolerance_change (1e-9, relative change of the loss), line_search (wolfe, hager_zhang, armijo), initial_step (length of the very first step).
+--- Limited-memory BFGS for a training loop: opt:step(function(params) return loss end). Options: max_iter (20 iterations a step), history_size (100 pairs), tolerance_grad (1e-7), tolerance_change (1e-9, relative change of the loss), line_search (wolfe, hager_zhang, armijo), initial_step (length of the very first step).
 function gl.optim.lbfgs(params, options) end
 --- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
 function gl.optim.lion(params, options) end

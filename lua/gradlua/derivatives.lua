@@ -1,29 +1,26 @@
 --- Derivatives that are said in terms of the ones written in C.
 local gl = require "gradlua.core"
+local check = require "gradlua.check"
+local tree = require "gradlua.tree"
 
 local derivatives = {}
+
+local function is_zero(length)
+  local known, zero = pcall(function() return (gl.is_tensor(length) and length:item() or length) == 0 end)
+  return known and zero
+end
 
 --- Scales a direction (number, tensor or nested table of them) to length 1 over all its entries.
 ---@param v any
 ---@return any
 local function unit(v)
   local square = 0
-  local function visit(leaf)
-    if type(leaf) ~= "table" then
-      square = square + (gl.is_tensor(leaf) and (leaf * leaf):sum() or leaf * leaf)
-    else
-      for _, part in pairs(leaf) do visit(part) end
-    end
-  end
-  visit(v)
+  tree.each("directional", v, function(leaf)
+    square = square + (gl.is_tensor(leaf) and (leaf * leaf):sum() or leaf * leaf)
+  end)
   local length = gl.sqrt(square)
-  local function scaled(leaf)
-    if type(leaf) ~= "table" then return leaf / length end
-    local out = {}
-    for key, part in pairs(leaf) do out[key] = scaled(part) end
-    return out
-  end
-  return scaled(v)
+  if is_zero(length) then check.fail("directional", "the direction has length 0: there is no unit vector along it") end
+  return tree.map("directional", function(leaf) return leaf / length end, v)
 end
 
 --- Rate of change of f along a direction in its first argument.
@@ -31,13 +28,7 @@ end
 ---@param options? {normalize: boolean} along the unit vector of the direction
 ---@return fun(x: any, v: any, ...: any): any
 function derivatives.directional(f, options)
-  local normalize = false
-  for name, value in pairs(options or {}) do
-    if name ~= "normalize" then
-      error(('directional: unknown option "%s": did you mean "normalize"?'):format(tostring(name)), 2)
-    end
-    normalize = value
-  end
+  local normalize = check.options("directional", options, { normalize = false }).normalize
   return function(x, v, ...)
     local rest = table.pack(...)
     local along = normalize and unit(v) or v

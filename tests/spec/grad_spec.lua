@@ -161,6 +161,8 @@ describe("products and matrices", function()
     near(J:matmul(w), push(w))
     near(J:matmul(v), gl.directional(f)(x, v))
     near(J:matmul(v / v:norm()), gl.directional(f, { normalize = true })(x, v))
+    raises(function() gl.directional(f, { normalize = true })(x, gl.zeros_like(v)) end, "length 0")
+    raises(function() gl.directional(f, { normalise = true }) end, "did you mean 'normalize'")
   end)
 
   it("have the structure of what came out and went in", function()

@@ -49,15 +49,15 @@ function LBFGS:load(state)
 end
 
 --- Limited-memory BFGS for a training loop: opt:step(function(params) return loss end). Options: max_iter (20 iterations a
---- step), memory (10), tolerance_grad (1e-7), tolerance_change (1e-9, relative change of the loss), line_search (wolfe,
---- hager_zhang, armijo), initial_step (length of the very first step).
+--- step), history_size (100 pairs), tolerance_grad (1e-7), tolerance_change (1e-9, relative change of the loss),
+--- line_search (wolfe, hager_zhang, armijo), initial_step (length of the very first step).
 ---@return gradlua.LBFGS
 function M.lbfgs(params, options)
   local who = "optim.lbfgs"
-  local o = check.options(who, options, { max_iter = 20, memory = 10, tolerance_grad = 1e-7, tolerance_change = 1e-9,
+  local o = check.options(who, options, { max_iter = 20, history_size = 100, tolerance_grad = 1e-7, tolerance_change = 1e-9,
     line_search = "wolfe", initial_step = 0 })
   check_params(who, params)
-  return setmetatable({ name = "lbfgs", params = params, steps = 0, max_iter = o.max_iter, memory = o.memory,
+  return setmetatable({ name = "lbfgs", params = params, steps = 0, max_iter = o.max_iter, memory = o.history_size,
     tol = o.tolerance_grad, f_tol = o.tolerance_change, line_search = o.line_search, initial_step = o.initial_step }, LBFGS)
 end
 
