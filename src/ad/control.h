@@ -72,6 +72,9 @@ grad_id grad__newton(grad_program *p, grad_program *residual, grad_id x0, int32_
 
 /* --- shared by these ops (control.c) */
 
+/* How many of these values are of float type. */
+int32_t grad__count_floats(const grad_program *p, int32_t n, const grad_id *ids);
+
 /* For infer: outputs [from, from + n) of a nested program are the op's outputs; `rows`: stacked along a new first axis
  * of that extent (NULL: not stacked). */
 grad_status grad__infer_like_outputs(grad_infer *a, const grad_program *sub, int32_t from, int32_t n,

@@ -9,7 +9,7 @@
 #include "ad/pass.h"
 #include "ops/structured.h"
 
-static int32_t count_floats(const grad_program *p, int32_t n, const grad_id *ids) {
+int32_t grad__count_floats(const grad_program *p, int32_t n, const grad_id *ids) {
   int32_t count = 0;
   for (int32_t i = 0; i < n; i++) count += grad__type_is_float(grad__type(p, ids[i]));
   return count;
@@ -77,7 +77,7 @@ static void apply_jvp(grad_jvp *a, const grad_program *f, const grad_program *ru
 static void emit_linear(grad_jvp *a, const grad_program *f, grad_program *jvp, grad_program *vjp, const grad_id *in) {
   const int64_t nargs = f->ninputs;
   grad_program *const subs[2] = {vjp, jvp};
-  const int32_t n = f->ninputs + count_floats(f, f->ninputs, f->inputs);
+  const int32_t n = f->ninputs + grad__count_floats(f, f->ninputs, f->inputs);
   const grad_id out = grad__emit_nested(a->p, &grad__op_custom_linear, n, in, 1, &nargs, jvp ? 2 : 1, subs);
   grad_id tangents[GRAD_MAX_OUT];
   for (int32_t k = 0; k < f->noutputs; k++) tangents[k] = out == GRAD_NONE ? out : out + k;

@@ -16,12 +16,6 @@ static int add_float_inputs(grad_program *q, const grad_program *p, int n, const
   return count;
 }
 
-static int count_floats(const grad_program *p, int n, const grad_id *ids) {
-  int count = 0;
-  for (int i = 0; i < n; i++) count += grad__dtype_is_float((grad_dtype)grad__type(p, ids[i])->dtype);
-  return count;
-}
-
 static grad_status value_program(const grad_program *p, const grad_host_op *op, const grad_id *args,
                                  grad_program **out) {
   grad_id in[GRAD_HOST_MOST], results[GRAD_HOST_MOST];
@@ -44,7 +38,7 @@ static grad_status rule_program(const grad_program *f, const grad_host_op *op, g
   if (status) return status;
   add_arguments(*out, f, op->nin, f->inputs, in);
   const int nin = op->nin + add_float_inputs(*out, f, nseeds, seeds, in + op->nin);
-  const int nout = count_floats(f, nresults, results);
+  const int nout = grad__count_floats(f, nresults, results);
   grad__host(*out, op, kind, nin, in, nout, made);
   for (int k = 0; k < nout; k++) grad__program_output(*out, made[k]);
   return (*out)->status;

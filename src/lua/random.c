@@ -84,25 +84,20 @@ static int finish(draw *d, grad_id id) {
   return grad__call_finish(d->c);
 }
 
-static int rand_uniform(lua_State *L) {
+typedef grad_id (*real_draw)(grad_program *, grad_id, int64_t, grad_dtype, int, const int64_t *);
+
+static int draw_reals(lua_State *L, real_draw build, const grad_op *op) {
   draw d;
   grad_shape s;
   begin(L, &d);
   draw_shape(&d, d.first, &s);
-  grad_id x = grad__random_uniform(d.c->p, d.state, d.offset, draw_dtype(&d), s.ndim, s.at);
-  advance(&d, &grad__op_random_uniform, numel_of(L, &s));
+  grad_id x = build(d.c->p, d.state, d.offset, draw_dtype(&d), s.ndim, s.at);
+  advance(&d, op, numel_of(L, &s));
   return finish(&d, x);
 }
 
-static int rand_normal(lua_State *L) {
-  draw d;
-  grad_shape s;
-  begin(L, &d);
-  draw_shape(&d, d.first, &s);
-  grad_id x = grad__random_normal(d.c->p, d.state, d.offset, draw_dtype(&d), s.ndim, s.at);
-  advance(&d, &grad__op_random_normal, numel_of(L, &s));
-  return finish(&d, x);
-}
+static int rand_uniform(lua_State *L) { return draw_reals(L, grad__random_uniform, &grad__op_random_uniform); }
+static int rand_normal(lua_State *L) { return draw_reals(L, grad__random_normal, &grad__op_random_normal); }
 
 /* lo, hi, shape: both ends included */
 static int rand_int(lua_State *L) {
