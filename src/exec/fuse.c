@@ -13,15 +13,6 @@
 
 /* --- views and constants */
 
-void grad__planner_header(const grad_planner *pl, grad_id v, grad_array *out) {
-  const grad_type *t = grad__type(pl->p, v);
-  if (pl->values[v].view) {
-    *out = *pl->values[v].view;
-  } else {
-    grad__array_wrap(out, GRAD_FAKE_BASE, (grad_dtype)t->dtype, t->ndim, t->shape);
-  }
-}
-
 static bool set_view(grad_planner *pl, grad_id v, const grad_array *view) {
   grad_array *kept = grad__plan_alloc(pl, 1, sizeof *kept);
   if (kept) *kept = *view;

@@ -1,19 +1,6 @@
 /* plan.c: making a plan: the passes of planner.h, then the places of all memory, known once liveness is. */
-#include <string.h>
-
 #include "exec/emit.h"
 #include "exec/planner.h"
-
-/* --- memory */
-
-static void *zeroed(grad_arena *arena, size_t count, size_t size) {
-  void *block = grad__arena_alloc(arena, count * size);
-  if (block) memset(block, 0, count * size);
-  return block;
-}
-
-void *grad__planner_alloc(grad_planner *pl, size_t count, size_t size) { return zeroed(&pl->temp, count, size); }
-void *grad__plan_alloc(grad_planner *pl, size_t count, size_t size) { return zeroed(&pl->plan->arena, count, size); }
 
 static void widest(int64_t *most, int64_t bytes) {
   if (bytes > *most) *most = bytes;

@@ -36,11 +36,8 @@ static int job_gc(lua_State *L) {
 }
 
 static job *job_push(lua_State *L) {
-  job *j = lua_newuserdatauv(L, sizeof *j, 0);
-  memset(j, 0, sizeof *j);
+  job *j = grad__lua_owner_push(L, "gradlua.io_job", sizeof *j, 0, job_gc);
   j->sink.fd = -1;
-  luaL_getmetatable(L, "gradlua.io_job");
-  lua_setmetatable(L, -2);
   return j;
 }
 
@@ -295,10 +292,6 @@ static const grad_fn rows[] = {
     GRAD_FN_END};
 
 void grad__open_data(lua_State *L) {
-  luaL_newmetatable(L, "gradlua.io_job");
-  lua_pushcfunction(L, job_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_pop(L, 1);
   lua_newtable(L);
   grad__lua_register(L, rows);
   gradlua__modules_publish(L, "io");

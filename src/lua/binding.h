@@ -70,6 +70,9 @@ void grad__lua_push_function(lua_State *L, lua_CFunction f, const grad_fn *row, 
  * others are methods, in its field "__index" (in "methods" when there is a row "__index"). With a row "__gc" the
  * metatable is hidden from Lua: nobody else may call that. */
 void grad__lua_metatable(lua_State *L, const char *name, const grad_fn *rows);
+/* Pushes a zeroed userdata that owns C memory which a Lua error could lose: `gc` gives it back. `name` is that of its
+ * metatable in the registry; all calls for a name give the same `gc`. */
+void *grad__lua_owner_push(lua_State *L, const char *name, size_t bytes, int nuservalues, lua_CFunction gc);
 /* Tells Lua's collector of `bytes` of C memory that garbage may hold; may run a step of the collector. */
 void grad__lua_charge(lua_State *L, size_t bytes);
 

@@ -8,7 +8,7 @@
 #include "lua/trace.h"
 #include "lua/tree.h"
 
-static const char body_name[] = "gradlua.body", box_name[] = "gradlua.program";
+static const char body_name[] = "gradlua.body";
 
 /* --- boxes */
 
@@ -20,10 +20,7 @@ static int box_gc(lua_State *L) {
 }
 
 grad_program **grad__program_box(lua_State *L) {
-  grad_program **box = lua_newuserdatauv(L, sizeof *box, 0);
-  *box = NULL;
-  luaL_setmetatable(L, box_name);
-  return box;
+  return grad__lua_owner_push(L, "gradlua.program", sizeof(grad_program *), 0, box_gc);
 }
 
 grad_status grad__program_wrap(const grad_program *p, int32_t n, const grad_type *types, const int32_t *at,
@@ -109,9 +106,8 @@ static int finish(lua_State *L, int status, lua_KContext nleaves) {
   name_outputs(L, t, last);
   grad__trace_end(t);
   grad__lua_check(L, t->p->status);
-  grad_body *b = lua_newuserdatauv(L, sizeof *b, 2);
-  *b = (grad_body){.nleaves = (int32_t)nleaves};
-  luaL_setmetatable(L, body_name);
+  grad_body *b = grad__lua_owner_push(L, body_name, sizeof *b, 2, body_gc);
+  b->nleaves = (int32_t)nleaves;
   int32_t *numbers = lua_newuserdatauv(L, ((size_t)t->p->ninstrs + 1) * (sizeof *numbers + sizeof(grad_dtype)), 0),
           count = 0;
   grad_dtype *dtypes = (grad_dtype *)(numbers + t->p->ninstrs + 1);
@@ -327,16 +323,7 @@ static const grad_fn rows[] = {
     GRAD_FN_END,
 };
 
-static void make_meta(lua_State *L, const char *name, lua_CFunction gc) {
-  luaL_newmetatable(L, name);
-  lua_pushcfunction(L, gc);
-  lua_setfield(L, -2, "__gc");
-  lua_pop(L, 1);
-}
-
 void grad__open_body(lua_State *L) {
-  make_meta(L, body_name, body_gc);
-  make_meta(L, box_name, box_gc);
   lua_newtable(L);
   grad__lua_register(L, rows);
   gradlua__modules_publish(L, "body");

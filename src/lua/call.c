@@ -30,14 +30,8 @@ static int call_gc(lua_State *L) {
 }
 
 static grad_call *new_call(lua_State *L) {
-  grad_call *c = lua_newuserdatauv(L, sizeof *c, 0);
-  memset(c, 0, sizeof *c);
+  grad_call *c = grad__lua_owner_push(L, "gradlua.call", sizeof *c, 0, call_gc);
   c->g = grad__lua(L);
-  if (luaL_newmetatable(L, "gradlua.call")) {
-    lua_pushcfunction(L, call_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &call_key);
   return c;

@@ -23,14 +23,8 @@ static int values_gc(lua_State *L) {
 
 static values *push_values(lua_State *L, const grad_program *p) {
   size_t bytes = sizeof(values) + (size_t)p->nvalues * sizeof(grad_array);
-  values *v = lua_newuserdatauv(L, bytes, 0);
-  memset(v, 0, bytes);
+  values *v = grad__lua_owner_push(L, "gradlua.values", bytes, 0, values_gc);
   v->n = p->nvalues;
-  if (luaL_newmetatable(L, "gradlua.values")) {
-    lua_pushcfunction(L, values_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
   return v;
 }
 

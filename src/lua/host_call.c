@@ -153,17 +153,6 @@ static int compiling_gc(lua_State *L) {
   return 0;
 }
 
-static compiling *push_compiling(lua_State *L) {
-  compiling *c = lua_newuserdatauv(L, sizeof *c, 0);
-  c->derived = NULL;
-  if (luaL_newmetatable(L, "gradlua.compiling")) {
-    lua_pushcfunction(L, compiling_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
-  return c;
-}
-
 /* Records the call; every leaf of the results becomes an output. */
 static grad_trace *record(lua_State *L, const host_call *c) {
   grad_trace *t = grad__trace_begin(L, "the host's function");
@@ -210,7 +199,7 @@ static grad_status derive(const host_call *c, const grad_program *p, const uint8
 static int compile(lua_State *L) {
   const host_call *c = lua_touserdata(L, 1);
   luaL_checkstack(L, c->nin + 16, "too many arguments");
-  compiling *held = push_compiling(L);
+  compiling *held = grad__lua_owner_push(L, "gradlua.compiling", sizeof(compiling), 0, compiling_gc);
   grad_trace *t = record(L, c);
   uint8_t *wrt = lua_newuserdatauv(L, (size_t)t->ninputs + 1, 0);
   for (int i = 0; i < t->ninputs; i++) {

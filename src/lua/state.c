@@ -40,14 +40,20 @@ static int state_gc(lua_State *L) {
   return 0;
 }
 
+void *grad__lua_owner_push(lua_State *L, const char *name, size_t bytes, int nuservalues, lua_CFunction gc) {
+  void *owner = lua_newuserdatauv(L, bytes, nuservalues);
+  memset(owner, 0, bytes);
+  if (luaL_newmetatable(L, name)) {
+    lua_pushcfunction(L, gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  return owner;
+}
+
 /* The core allocates through Lua's own allocator, so a host that limits or counts Lua's memory sees all of it. */
 static void make_state(lua_State *L) {
-  grad_lua *g = lua_newuserdatauv(L, sizeof *g, 0);
-  memset(g, 0, sizeof *g);
-  luaL_newmetatable(L, "gradlua.state");
-  lua_pushcfunction(L, state_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_setmetatable(L, -2);
+  grad_lua *g = grad__lua_owner_push(L, "gradlua.state", sizeof *g, 0, state_gc);
   grad_config config = {.interrupt = was_interrupted, .interrupt_ud = g};
   config.alloc = lua_getallocf(L, &config.alloc_ud);
   if (grad_ctx_new(&config, &g->ctx) != GRAD_OK) luaL_error(L, "gradlua: not enough memory for a context");

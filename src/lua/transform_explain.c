@@ -19,13 +19,8 @@ static int work_gc(lua_State *L) {
 }
 
 static work *push_work(lua_State *L) {
-  work *w = lua_newuserdatauv(L, sizeof *w, 0);
-  *w = (work){.text = {.ctx = grad__lua_ctx(L)}};
-  if (luaL_newmetatable(L, "gradlua.explain")) {
-    lua_pushcfunction(L, work_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
+  work *w = grad__lua_owner_push(L, "gradlua.explain", sizeof *w, 0, work_gc);
+  w->text.ctx = grad__lua_ctx(L);
   return w;
 }
 

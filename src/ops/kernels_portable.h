@@ -32,15 +32,4 @@
 #undef OP2
 #undef OP3
 
-#define ENTRY_FLOAT(name) name##_kernel,
-#define ENTRY_WIDE(name) name##_kernel,
-#define ENTRY_ARITH(name) name##_kernel,
-#define ENTRY_PREDICATE(name) name##_kernel,
-#define ENTRY_SELECT(name) name##_kernel,
-#define ENTRY_LOGICAL(name) NULL,
-const grad_kernel TABLE[GRAD_ROWS] = {
-#define OP1(name, kind, ...) ENTRY_##kind(name)
-#define OP2(name, kind, ...) ENTRY_##kind(name)
-#define OP3(name, kind, ...) ENTRY_##kind(name)
-#include "ops/ops.def"
-};
+#include "ops/kernel_table.h"

@@ -47,6 +47,11 @@ typedef struct grad_infer {
 } grad_infer;
 enum { GRAD_MAX_OUT = 512 };
 
+/* The types that the op infers for an instruction of p (which need not be in p yet): *nout of them, to `out`, which has
+ * room for GRAD_MAX_OUT. `arena` lends memory. Errors: ENOMEM, the op's. */
+grad_status grad__instr_infer(const grad_program *p, const grad_instr *ins, grad_arena *arena, grad_infer_out *out,
+                              int *nout);
+
 /* What eval gets. Inputs may have any strides; outputs are row-major, of the inferred type, uninitialised, and overlap
  * no input. `scratch` has the bytes that the op's scratch slot asked for, 64-byte aligned. Eval allocates nothing
  * (CONTROL ops excepted) and is a pure function of inputs and params. An output whose type has a dynamic extent comes

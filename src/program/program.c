@@ -319,10 +319,11 @@ static bool inputs_valid(grad_program *p, const grad_instr *ins) {
   return true;
 }
 
-static grad_status infer(grad_program *p, const grad_instr *ins, grad_infer_out *out, int *nout) {
+grad_status grad__instr_infer(const grad_program *p, const grad_instr *ins, grad_arena *arena, grad_infer_out *out,
+                              int *nout) {
   enum { FEW = 8 };
   grad_type few[FEW], *types = few;
-  if (ins->nin > FEW) types = grad__arena_alloc(&p->arena, (size_t)ins->nin * sizeof *types);
+  if (ins->nin > FEW) types = grad__arena_alloc(arena, (size_t)ins->nin * sizeof *types);
   if (!types) return p->ctx->status;
   for (int32_t i = 0; i < ins->nin; i++) types[i] = p->types[ins->in[i]];
   grad_infer a = {.ctx = p->ctx,
@@ -381,7 +382,7 @@ static grad_id append(grad_program *p, grad_instr *ins, const grad_type *types) 
 static grad_id infer_and_append(grad_program *p, grad_instr *ins) {
   grad_infer_out out[GRAD_MAX_OUT];
   int nout = 0;
-  grad_status status = infer(p, ins, out, &nout);
+  grad_status status = grad__instr_infer(p, ins, &p->arena, out, &nout);
   if (status) return stick(p, status);
   if (nout < 0 || nout > GRAD_MAX_OUT)
     return grad__program_fail(p, GRAD_EINTERNAL, "%s: %d outputs", ins->op->name, nout);

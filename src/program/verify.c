@@ -7,24 +7,12 @@ static grad_status broken(const grad_program *p, int32_t i, const char *what) {
 
 static grad_status verify_types(const grad_program *p, int32_t i, grad_arena *temporary) {
   const grad_instr *ins = &p->instrs[i];
-  grad_type *types = grad__arena_alloc(temporary, ((size_t)ins->nin + 1) * sizeof *types);
-  if (!types) return p->ctx->status;
-  for (int32_t k = 0; k < ins->nin; k++) types[k] = p->types[ins->in[k]];
   grad_infer_out out[GRAD_MAX_OUT];
-  grad_infer a = {.ctx = p->ctx,
-                  .op = ins->op,
-                  .in = types,
-                  .nin = ins->nin,
-                  .nparams = ins->nparams,
-                  .nsubs = ins->nsubs,
-                  .params = ins->params,
-                  .subs = ins->subs,
-                  .nout = ins->op->nout,
-                  .out = out};
-  grad_status status = ins->op->infer(&a);
+  int nout = 0;
+  grad_status status = grad__instr_infer(p, ins, temporary, out, &nout);
   if (status) return status;
-  if (a.nout != ins->nout) return broken(p, i, "wrong number of outputs");
-  for (int k = 0; k < a.nout; k++) {
+  if (nout != ins->nout) return broken(p, i, "wrong number of outputs");
+  for (int k = 0; k < nout; k++) {
     grad_type t = {out[k].shape, out[k].dtype, out[k].ndim};
     if (!grad__type_equal(&t, &p->types[ins->out + k]))
       return broken(p, i, "an output's type is not what the op infers");
