@@ -85,7 +85,7 @@ local function sections()
   end
   if #further > 0 then out[#out + 1] = { "Further functions", further } end
   for _, module in ipairs(modules) do
-    if resolve(module) then out[#out + 1] = { module_titles[module], names_of(module) } end
+    if resolve(module) then out[#out + 1] = { module_titles[module], names_of(module), intro = help.about_module(module) } end
   end
   return out
 end
@@ -107,6 +107,7 @@ local function reference()
   for _, section in ipairs(sections()) do
     if #section[2] > 0 then
       add("## " .. section[1])
+      if section.intro then add(section.intro .. "\n") end
       for _, name in ipairs(section[2]) do
         local a = about(name)
         local doc = a.doc ~= "" and ": " .. a.doc or ""

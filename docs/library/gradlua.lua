@@ -722,69 +722,69 @@ function gl.nn.xavier_normal(shape, generator, options) end
 function gl.nn.xavier_uniform(shape, generator, options) end
 --- All 0.
 function gl.nn.zeros(shape, _, options) end
---- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
-function gl.optim.adadelta(params, options) end
---- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
-function gl.optim.adagrad(params, options) end
---- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
-function gl.optim.adam(params, options) end
---- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
-function gl.optim.adamax(params, options) end
---- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
-function gl.optim.adamw(params, options) end
---- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
-function gl.optim.amsgrad(params, options) end
---- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
-function gl.optim.asgd(params, options) end
---- See gradlua.optim.kfac, which needs gl.nn and is loaded with it.
+--- Zeiler (2012)
+function gl.optim.adadelta(params, options, ...) end
+--- Duchi, Hazan, Singer (2011)
+function gl.optim.adagrad(params, options, ...) end
+--- Kingma, Ba (2014)
+function gl.optim.adam(params, options, ...) end
+--- Kingma, Ba (2014), section 7
+function gl.optim.adamax(params, options, ...) end
+--- Loshchilov, Hutter (2017)
+function gl.optim.adamw(params, options, ...) end
+--- Reddi, Kale, Kumar (2018): adam with the largest second moment
+function gl.optim.amsgrad(params, options, ...) end
+--- Polyak, Juditsky (1992)
+function gl.optim.asgd(params, options, ...) end
+--- K-FAC for models of gl.nn (a sequential of linear layers, activations and functions): opt:step(grads, x). Options: model, distribution of the outputs (categorical and bernoulli: logits; gaussian: means of unit variance), lr (1), damping (1e-2), decay (0.95, of the averaged factors), update_every (1 step), kl_clip (1e-2; math.huge for none).
 function gl.optim.kfac(params, options) end
 --- Limited-memory BFGS for a training loop: opt:step(function(params) return loss end). Options: max_iter (20 iterations a step), history_size (100 pairs), tolerance_grad (1e-7), tolerance_change (1e-9, relative change of the loss), line_search (wolfe, hager_zhang, armijo), initial_step (length of the very first step).
 function gl.optim.lbfgs(params, options) end
---- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
-function gl.optim.lion(params, options) end
---- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
-function gl.optim.muon(params, options) end
---- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
-function gl.optim.nadam(params, options) end
+--- Chen et al. (2023)
+function gl.optim.lion(params, options, ...) end
+--- Jordan et al. (2024): momentum made orthogonal, for matrices
+function gl.optim.muon(params, options, ...) end
+--- Dozat (2016)
+function gl.optim.nadam(params, options, ...) end
 --- Natural gradient descent (S. Amari (1998)) by conjugate gradients on products with the exact Fisher information, which is never formed. Options: model (function of params and opt:step's further arguments; gives the outputs, one example a row), distribution (gaussian: means of unit variance; normal: the last axis is mean and log standard deviation; bernoulli, categorical: logits), lr (1), damping (1e-3), cg_iter (100), cg_tol (1e-8). The gradient must be that of the mean over the examples.
 function gl.optim.natural(params, options) end
---- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
-function gl.optim.radam(params, options) end
---- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
-function gl.optim.rmsprop(params, options) end
---- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
-function gl.optim.rprop(params, options) end
---- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule), weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
-function gl.optim.sgd(params, options) end
+--- Liu et al. (2019)
+function gl.optim.radam(params, options, ...) end
+--- Tieleman, Hinton (2012); centered, Graves (2013)
+function gl.optim.rmsprop(params, options, ...) end
+--- Riedmiller, Braun (1993)
+function gl.optim.rprop(params, options, ...) end
+--- Robbins-Monro (1951); momentum, Polyak (1964), Sutskever et al. (2013)
+function gl.optim.sgd(params, options, ...) end
 --- Each schedule works on the rate that the one before it gives.
 function gl.optim.schedule.chain(list) end
---- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+--- factor * lr for the first total_iters steps, then lr
 function gl.optim.schedule.constant(options) end
---- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+--- half a cosine from lr to eta_min in T_max steps. Loshchilov, Hutter (2016)
 function gl.optim.schedule.cosine(options) end
---- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+--- cosine, begun anew after T_0 steps, then after T_mult times as many. Loshchilov, Hutter (2016)
 function gl.optim.schedule.cosine_restarts(options) end
---- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+--- up and down between two rates; mode: triangular, triangular2 or exp_range. Smith (2015)
 function gl.optim.schedule.cyclic(options) end
---- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+--- lr * gamma ^ t
 function gl.optim.schedule.exponential(options) end
 --- Whether a value is a schedule.
 function gl.optim.schedule.is_schedule(value) end
---- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+--- lr times a factor that goes from one to the other
 function gl.optim.schedule.linear(options) end
---- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+--- lr times gamma at each of the steps milestones
 function gl.optim.schedule.multistep(options) end
---- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+--- up to max_lr and down again, once. Smith, Topin (2017)
 function gl.optim.schedule.one_cycle(options) end
---- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+--- lr times factor when what :observe(metric) is told has not improved for `patience` calls
 function gl.optim.schedule.plateau(options) end
---- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+--- lr * (1 - t / total_iters) ^ power
 function gl.optim.schedule.polynomial(options) end
 --- Schedules after one another: list[i + 1] begins, from its own step 0, at list.milestones[i].
 function gl.optim.schedule.sequential(list) end
---- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+--- lr times gamma every step_size steps
 function gl.optim.schedule.step(options) end
---- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
+--- linear from start_factor * lr to lr, which the last of `steps` steps reaches
 function gl.optim.schedule.warmup(options) end
 --- Rows and columns of numbers from delimited text (gz read as is), and what is known of the columns: a list of {name, classes}. A column of texts becomes class numbers from 1. Options: delimiter, header (true or false; found out otherwise), skip (that many first lines), dtype.
 function gl.data.csv(path, options) end

@@ -5,6 +5,7 @@ local gl = require "gradlua.core"
 local internal = require "gradlua.internal"
 local check = require "gradlua.check"
 local tree = require "gradlua.tree"
+local described = require "gradlua.described"
 
 local M = {}
 
@@ -36,6 +37,20 @@ local function parameters_of(f)
   return table.concat(names, ", ")
 end
 
+--- The comment that a module begins with, one line a paragraph.
+---@param name string below gradlua
+---@return string?
+function M.about_module(name)
+  local source = internal.about.source("gradlua." .. name)
+  local lines = {}
+  for text in (source or ""):gmatch("([^\n]*)\n") do
+    local comment = text:match("^%-%-%- ?(.*)$")
+    if not comment then break end
+    lines[#lines + 1] = comment
+  end
+  return lines[1] and (table.concat(lines, "\n"):gsub("([^\n])\n([^\n])", "%1 %2"))
+end
+
 local function about_lua(name, f)
   local info = debug.getinfo(f, "S")
   local module = info.source:match("^=%[(gradlua[%w_.]*)%]$")
@@ -52,6 +67,10 @@ end
 ---@return gradlua.About
 function M.about(name, f)
   local row, signature, doc, method = internal.about.row(f)
+  if described[f] then
+    signature, doc = described[f]()
+    return { name = name, signature = signature, doc = doc, method = false }
+  end
   if not row then return about_lua(name, f) end
   return { name = name, signature = signature, doc = doc, method = method }
 end
@@ -73,9 +92,9 @@ local function find(path)
 end
 
 local function list_names(path, module)
-  local names = {}
+  local names, intro = {}, M.about_module(path)
   for _, key in ipairs(tree.keys(module)) do names[#names + 1] = tostring(key) end
-  return ("gl.%s: %s"):format(path, table.concat(names, " "))
+  return ("gl.%s: %s%s"):format(path, table.concat(names, " "), intro and "\n" .. intro or "")
 end
 
 --- The text for a name such as "grad" or "nn.linear".

@@ -73,6 +73,14 @@ static int rules_new(lua_State *L) {
   return 1;
 }
 
+/* text(name): whose rule it is */
+static int rules_text(lua_State *L) {
+  grad_rule rule;
+  grad__lua_check(L, grad_rule_find(grad__lua_ctx(L), luaL_checkstring(L, 1), &rule));
+  lua_pushstring(L, grad_rule_text(rule));
+  return 1;
+}
+
 static int rule_set(lua_State *L) {
   read_options(L, 2, check_rule(L));
   return 0;
@@ -333,6 +341,7 @@ static const grad_fn schedule_methods[] = {{.name = "rate",
 
 static const grad_fn rows[] = {
     {.name = "rule", .signature = "name, options -> rule", .doc = "an update rule", .call = rules_new},
+    {.name = "text", .signature = "name -> string", .doc = "the source of an update rule", .call = rules_text},
     {.name = "schedule",
      .signature = "kind, options -> schedule",
      .doc = "a schedule of learning rates",

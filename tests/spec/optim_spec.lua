@@ -227,6 +227,22 @@ describe("a state", function()
 end)
 
 describe("schedules", function()
+  it("have the defaults that the help tells of", function()
+    local required = { step_size = 3, milestones = { 2, 5 }, gamma = 0.5, T_max = 10, T_0 = 4, steps = 5, max_lr = 2,
+      total_steps = 20, base_lr = 0.5 }
+    for kind in ("constant step multistep exponential linear cosine cosine_restarts warmup one_cycle cyclic polynomial")
+      :gmatch("%S+") do
+      local least, all = { lr = 1 }, { lr = 1 }
+      local options = gl.help("optim.schedule." .. kind):match("{(.-), lr}")
+      for name, default in (options .. ","):gmatch("([%w_]+)%s*=?%s*([^,]*),") do
+        if default == "" then least[name] = required[name] end
+        all[name] = least[name] or load("return " .. default, default, "t", required)()
+      end
+      all.step_size_down = all.step_size_up
+      for t = 0, 12 do near(schedule[kind](least)(t), schedule[kind](all)(t)) end
+    end
+  end)
+
   it("have their closed forms", function()
     near(0.1, schedule.constant { lr = 0.1, factor = 1 }(3))
     near(0.01, schedule.step { lr = 1, step_size = 10, gamma = 0.1 }(25))

@@ -1,10 +1,19 @@
 --- First-order optimizers: `gl.optim.NAME(params, options)`. Meaning, names and defaults are torch.optim's where it has
 --- the method. `opt:step(grads)` changes the parameters in place; the arithmetic is C, one pass over each tensor.
+---
+--- Options of all first-order rules: lr (number or schedule), weight_decay, decoupled (the decay acts on the parameters,
+--- not on the gradient), maximize; clip_value (entries of the gradient are clamped to it), clip_norm (the whole gradient
+--- is scaled down to it); groups ({{match = "bias$", lr = .., weight_decay = ..}, ..}: the first whose Lua pattern matches
+--- a parameter's path counts); ema (decay of an average of the parameters, see averaged); skip_nonfinite (a step with a
+--- NaN or Inf in its gradient changes nothing, and is counted in opt.skipped).
+---
+--- An optimizer has step(grads), accumulate(grads), averaged(), state(), load(state), pure(), lr, steps and skipped.
 
 local gl = require "gradlua.core"
 local internal = require "gradlua.internal"
 local check = require "gradlua.check"
 local tree = require "gradlua.tree"
+local described = require "gradlua.described"
 local schedule = require "gradlua.optim.schedule"
 
 local M = { schedule = schedule }
@@ -27,10 +36,6 @@ local known = {
   muon = { "momentum", "nesterov", "ns_steps", "eps" },
 }
 
---- lr: a number or a schedule. clip_value: entries of the gradient are clamped to it. clip_norm: the whole gradient is
---- scaled down to it. groups: {{match = "bias$", lr = .., weight_decay = ..}, ..}, where the first whose Lua pattern
---- matches a parameter's path counts. ema: decay of an average of the parameters, see `averaged`. skip_nonfinite: a
---- step with a NaN or Inf in its gradient changes nothing, and is counted in `opt.skipped`.
 local common = { "lr", "weight_decay", "maximize", "decoupled", "clip_value" }
 local handled_here = { "clip_norm", "groups", "ema", "skip_nonfinite" }
 
@@ -258,18 +263,37 @@ function Optimizer:load(state)
   if state.schedule and schedule.is_schedule(self.lr) then self.lr:load(state.schedule) end
 end
 
+--- The value of an option of a rule as it would be written.
+local function value_text(rule, option)
+  local pair = pairs_of[option]
+  if pair then return ("{%g, %g}"):format(rule:get(pair[1]), rule:get(pair[2])) end
+  local value = rule:get(option)
+  return type(value) == "boolean" and tostring(value) or ("%g"):format(value)
+end
+
+--- Signature and text of a rule, with the defaults that it has.
+local function describe(rule_name)
+  local rule, options = internal.rules.rule(rule_name, {}), {}
+  for _, names in ipairs { { "lr" }, known[rule_name], { "weight_decay" } } do
+    for _, option in ipairs(names) do options[#options + 1] = option .. " = " .. value_text(rule, option) end
+  end
+  return ("params, {%s, ...} -> optimizer"):format(table.concat(options, ", ")), internal.rules.text(rule_name)
+end
+
 for rule_name in pairs(known) do
-  --- The optimizer of that name, with the rule's options as torch.optim has them and lr (number or schedule),
-  --- weight_decay, maximize, clip_norm, clip_value, groups ({{match = "bias$", lr = ..}, ..}), ema, skip_nonfinite. It has
-  --- step(grads), accumulate(grads), averaged(), state(), load(state), lr, steps, skipped.
-  ---@return gradlua.Optimizer
-  M[rule_name] = function(params, options) return make(rule_name, params, options) end
+  local function constructor(params, options) return make(rule_name, params, options) end
+  M[rule_name] = constructor
+  described[constructor] = function() return describe(rule_name) end
 end
 
 local second_order = require "gradlua.optim.second_order"
 M.lbfgs, M.natural = second_order.lbfgs, second_order.natural
 
---- See gradlua.optim.kfac, which needs gl.nn and is loaded with it.
+-- It needs gl.nn and is loaded with it.
 function M.kfac(params, options) return require("gradlua.optim.kfac").kfac(params, options) end
+described[M.kfac] = function()
+  local about = require("gradlua.help").about("optim.kfac", require("gradlua.optim.kfac").kfac)
+  return about.signature, about.doc
+end
 
 return M

@@ -5,23 +5,36 @@
 local gl = require "gradlua.core"
 local internal = require "gradlua.internal"
 local check = require "gradlua.check"
+local described = require "gradlua.described"
 
 local M = {}
 
-local known = {
-  constant = { "factor", "total_iters" },
-  step = { "step_size", "gamma" },
-  multistep = { "milestones", "gamma" },
-  exponential = { "gamma" },
-  linear = { "start_factor", "end_factor", "total_iters" },
-  cosine = { "T_max", "eta_min" },
-  cosine_restarts = { "T_0", "T_mult", "eta_min" },
-  warmup = { "steps", "start_factor" },
-  one_cycle = { "max_lr", "total_steps", "pct_start", "anneal_strategy", "div_factor", "final_div_factor", "three_phase" },
-  cyclic = { "base_lr", "max_lr", "step_size_up", "step_size_down", "mode", "gamma" },
-  polynomial = { "total_iters", "power" },
-  plateau = { "mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lr", "eps" },
+--- Each kind's options with their defaults (an option without one must be given), and what it does. Step t = 0, 1, ...
+local kinds = {
+  constant = { "factor = 1/3, total_iters = 5", "factor * lr for the first total_iters steps, then lr" },
+  step = { "step_size, gamma = 0.1", "lr times gamma every step_size steps" },
+  multistep = { "milestones, gamma = 0.1", "lr times gamma at each of the steps milestones" },
+  exponential = { "gamma", "lr * gamma ^ t" },
+  linear = { "start_factor = 1/3, end_factor = 1, total_iters = 5", "lr times a factor that goes from one to the other" },
+  cosine = { "T_max, eta_min = 0", "half a cosine from lr to eta_min in T_max steps. Loshchilov, Hutter (2016)" },
+  cosine_restarts = { "T_0, T_mult = 1, eta_min = 0",
+    "cosine, begun anew after T_0 steps, then after T_mult times as many. Loshchilov, Hutter (2016)" },
+  warmup = { "steps, start_factor = 0", "linear from start_factor * lr to lr, which the last of `steps` steps reaches" },
+  one_cycle = { "max_lr, total_steps, pct_start = 0.3, anneal_strategy = 'cos', div_factor = 25, final_div_factor = 1e4, "
+    .. "three_phase = false", "up to max_lr and down again, once. Smith, Topin (2017)" },
+  cyclic = { "base_lr, max_lr, step_size_up = 2000, step_size_down = step_size_up, mode = 'triangular', gamma = 1",
+    "up and down between two rates; mode: triangular, triangular2 or exp_range. Smith (2015)" },
+  polynomial = { "total_iters = 5, power = 1", "lr * (1 - t / total_iters) ^ power" },
+  plateau = { "mode = 'min', factor = 0.1, patience = 10, threshold = 1e-4, threshold_mode = 'rel', cooldown = 0, min_lr = 0, "
+    .. "eps = 1e-8", "lr times factor when what :observe(metric) is told has not improved for `patience` calls" },
 }
+
+--- The names in a list of options with defaults.
+local function option_names(options)
+  local names = { lr = check.none }
+  for name in options:gsub("=[^,]*", ""):gmatch("[%a_][%w_]*") do names[name] = check.none end
+  return names
+end
 
 ---@class gradlua.Schedule
 ---@field lr number? the base rate
@@ -57,18 +70,16 @@ function Schedule:load(state)
   for _, metric in ipairs(state.observed or {}) do self:observe(metric) end
 end
 
-for kind, names in pairs(known) do
-  --- The schedule of that name, with the options that torch.optim.lr_scheduler gives it, and lr, its base rate.
-  ---@return gradlua.Schedule
-  M[kind] = function(options)
-    local who = "schedule." .. kind
-    local defaults = { lr = check.none }
-    for _, name in ipairs(names) do defaults[name] = check.none end
-    local o = check.options(who, options, defaults)
+for kind, about in pairs(kinds) do
+  local known = option_names(about[1])
+  local function constructor(options)
+    local o = check.options("schedule." .. kind, options, known)
     local handle = internal.rules.schedule(kind, o)
     return setmetatable({ kind = kind, lr = o.lr, handle = kind == "plateau" and handle or nil,
       apply = function(base, step) return handle:rate(base, step) end }, Schedule)
   end
+  M[kind] = constructor
+  described[constructor] = function() return ("{%s, lr} -> schedule"):format(about[1]), about[2] end
 end
 
 --- Each schedule works on the rate that the one before it gives.
