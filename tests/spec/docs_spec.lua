@@ -1,43 +1,50 @@
--- The tutorial's blocks run as they stand, one after the other.
+-- The blocks of Lua in the documents run as they stand, one after the other.
+
+local gl = require "gradlua"
+
+--- Runs the blocks of a document as one program; gives what it printed, and how many blocks there were.
+local function run(path)
+  local file = assert(io.open(path))
+  local text = file:read("a")
+  file:close()
+  local blocks, lines = {}, {}
+  for block in text:gmatch("```lua\n(.-)```") do blocks[#blocks + 1] = block end
+  local environment = setmetatable({ print = function(...)
+    local row = table.pack(...)
+    for i = 1, row.n do row[i] = tostring(row[i]) end
+    lines[#lines + 1] = table.concat(row, "\t")
+  end }, { __index = _G })
+  assert(load(table.concat(blocks, "\n"), "=" .. path, "t", environment))()
+  return table.concat(lines, "\n"), #blocks
+end
 
 describe("the tutorial", function()
   it("runs", function()
-    local file = assert(io.open("docs/tutorial.md"))
-    local text = file:read("a")
-    file:close()
-    local blocks = {}
-    for block in text:gmatch("```lua\n(.-)```") do blocks[#blocks + 1] = block end
-    assert.is_true(#blocks > 5)
-    local lines = {}
-    local environment = setmetatable({ print = function(...)
-      local row = table.pack(...)
-      for i = 1, row.n do row[i] = tostring(row[i]) end
-      lines[#lines + 1] = table.concat(row, "\t")
-    end }, { __index = _G })
-    local chunk = assert(load(table.concat(blocks, "\n"), "=tutorial", "t", environment))
-    chunk()
-    local output = table.concat(lines, "\n")
+    local output, blocks = run("docs/tutorial.md")
+    assert.is_true(blocks > 5)
     assert.is_truthy(output:find("12.0", 1, true))
     assert.is_truthy(output:find("the gradient is within the tolerance", 1, true))
     assert.is_true(tonumber(output:match("right on the held%-out part:\t([%d.]+)")) > 0.9, output)
   end)
 end)
 
+describe("what newcomers are told", function()
+  it("runs", function()
+    local output, blocks = run("docs/coming_from.md")
+    assert.are.equal(4, blocks)
+    assert.is_truthy(output:find("2*x*y", 1, true), output)
+  end)
+end)
+
 describe("the README", function()
   it("shows Lua that runs", function()
-    local file = assert(io.open("README.md"))
-    local block = file:read("a"):match("```lua\n(.-)```")
-    file:close()
-    local printed = 0
-    local environment = setmetatable({ print = function() printed = printed + 1 end }, { __index = _G })
-    assert(load(block, "=README", "t", environment))()
-    assert.are.equal(4, printed)
+    local output, blocks = run("README.md")
+    assert.is_true(blocks >= 1)
+    assert.is_truthy(output:find("the gradient is within the tolerance", 1, true), output)
   end)
 end)
 
 describe("help", function()
-  local gl = require "gradlua"
-
   it("tells call, meaning and method of functions in C and in Lua", function()
     local text = gl.help "sum"
     assert.is_truthy(text:find("gl.sum(x", 1, true))
