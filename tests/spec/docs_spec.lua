@@ -15,7 +15,9 @@ local function run(path)
     lines[#lines + 1] = table.concat(row, "\t")
   end }, { __index = _G })
   assert(load(table.concat(blocks, "\n"), "=" .. path, "t", environment))()
-  return table.concat(lines, "\n"), #blocks
+  local output = table.concat(lines, "\n")
+  assert.is_nil(output:find("%f[%a]nil%f[%A]"), output) -- a name that does not exist
+  return output, #blocks
 end
 
 describe("the tutorial", function()
