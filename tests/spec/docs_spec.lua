@@ -1,4 +1,4 @@
--- The blocks of Lua in the documents run as they stand, one after the other.
+-- The blocks of Lua in the documents run as they stand, one after the other, and print what stands behind `-->`.
 
 local gl = require "gradlua"
 
@@ -17,6 +17,10 @@ local function run(path)
   assert(load(table.concat(blocks, "\n"), "=" .. path, "t", environment))()
   local output = table.concat(lines, "\n")
   assert.is_nil(output:find("%f[%a]nil%f[%A]"), output) -- a name that does not exist
+  local spaced = output:gsub("%s+", " ")
+  for promised in text:gmatch("%-%-> ([^\n]+)") do
+    assert.is_truthy(spaced:find((promised:gsub("%s+", " ")), 1, true), promised .. " is not what is printed")
+  end
   return output, #blocks
 end
 
