@@ -83,10 +83,16 @@ grad_status grad__function_new(grad_program *p, const grad_array *bound, const d
 }
 
 grad_status grad_compile(grad_program *p, grad_function **out) {
+  if (p->status) return p->status;
   if (!p->status && p->nscalars) {
     return grad__fail(p->ctx, GRAD_EVALUE, "compile: the program reads numbers that nothing gives it");
   }
-  return grad__function_new(p, NULL, NULL, out);
+  grad_program *own; /* the caller may go on building p */
+  grad_status status = grad__prune(p, &own);
+  if (status) return status;
+  status = grad__function_new(own, NULL, NULL, out);
+  grad__program_release(own);
+  return status;
 }
 
 int grad_function_inputs(const grad_function *f) { return f->nopen; }
