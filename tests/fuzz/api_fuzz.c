@@ -21,6 +21,7 @@ typedef struct host {
   int nids[SLOTS];
   grad_function *functions[SLOTS];
   int polls;
+  size_t bytes;
 } host;
 
 static void require(bool ok, const char *what) {
@@ -30,6 +31,14 @@ static void require(bool ok, const char *what) {
 }
 
 static int byte(host *h) { return h->at < h->end ? *h->at++ : 0; }
+
+static void *counted(void *ud, void *block, size_t old_size, size_t new_size) {
+  host *h = ud;
+  void *moved = new_size > 0 ? realloc(block, new_size) : NULL;
+  if (new_size == 0) free(block);
+  if (moved || new_size == 0) h->bytes += new_size - old_size;
+  return moved;
+}
 
 static int interrupt(void *ud) { return ++((host *)ud)->polls > POLLS; }
 
@@ -333,8 +342,8 @@ static void close(host *h) {
     grad_program_free(h->programs[i]);
     grad_array_free(h->arrays[i]);
   }
-  require(h->ctx->used == 0, "memory stayed allocated");
   grad_ctx_free(h->ctx);
+  require(h->bytes == 0, "memory stayed allocated");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -342,9 +351,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                           run,   compile, derive, new_array,    new_program, fill_array,
                                           build, build,   build,  borrow_array, set_threads};
   host h = {.at = data, .end = data + size};
-  const grad_config config = {.byte_limit = LIMIT, .interrupt = interrupt, .interrupt_ud = &h};
+  const grad_config config = {
+      .alloc = counted, .alloc_ud = &h, .byte_limit = LIMIT, .interrupt = interrupt, .interrupt_ud = &h};
   if (grad_ctx_new(&config, &h.ctx) != GRAD_OK) return 0;
-  if (grad_program_new(h.ctx, &h.programs[0]) != GRAD_OK) return 0;
+  require(grad_program_new(h.ctx, &h.programs[0]) == GRAD_OK, "a context without room for a program");
   for (int i = 0; i < MOST_CALLS && h.at < h.end; i++) calls[byte(&h) % (int)(sizeof calls / sizeof *calls)](&h);
   close(&h);
   return 0;
