@@ -17,11 +17,10 @@ typedef struct plan_run {
 
 static void store_slot(const grad_plan *plan, const grad_slot *slot, double value) {
   char *at = plan->workspace + slot->offset;
-  const grad_copier convert = grad__array_copier((grad_dtype)slot->dtype, GRAD_F64);
   if (slot->dtype == GRAD_F64) {
     memcpy(at, &value, sizeof value);
   } else {
-    convert(1, at, 1, &value, 1);
+    grad__array_copier((grad_dtype)slot->dtype, GRAD_F64)(1, at, 1, &value, 1);
   }
 }
 

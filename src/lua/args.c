@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lua/binding.h"
+#include "lua/trace.h"
 
 /* Pushes what a value is, for messages: "nil", "a number 2.5", "a tensor f64 2 x 3". */
 static const char *describe(lua_State *L, int arg) {
@@ -45,7 +46,7 @@ int64_t grad__arg_integer_or(lua_State *L, int arg, const char *what, int64_t ot
 double grad__arg_number(lua_State *L, int arg, const char *what) {
   if (lua_type(L, arg) == LUA_TNUMBER) return lua_tonumber(L, arg);
   const grad_tensor *t = grad__tensor_to(L, arg);
-  if (!t || grad__tensor_is_traced(t) || t->array.ndim != 0) grad__arg_error(L, arg, what, "a number");
+  if (!t || grad__trace_for(L, t) || t->array.ndim != 0) grad__arg_error(L, arg, what, "a number");
   return grad__array_get(&t->array, NULL);
 }
 

@@ -96,7 +96,7 @@ static int root(lua_State *L) {
 /* concrete(x) -> tensor, was_traced */
 static int concrete(lua_State *L) {
   const grad_tensor *t = grad__tensor_check(L, 1, "x");
-  const bool traced = grad__tensor_is_traced(t);
+  const bool traced = grad__trace_for(L, t) != NULL;
   if (traced) {
     const grad_array *value = grad__trace_read(L, t, "a solver");
     grad__tensor_push_copy(L, value, value->dtype);

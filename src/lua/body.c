@@ -280,10 +280,10 @@ static int is_tracing(lua_State *L) {
   return 1;
 }
 
-/* is_traced(x) -> boolean */
+/* is_traced(x) -> boolean: are operations on x recorded? */
 static int is_traced(lua_State *L) {
   const grad_tensor *x = grad__tensor_to(L, 1);
-  lua_pushboolean(L, x && grad__tensor_is_traced(x));
+  lua_pushboolean(L, x && grad__trace_for(L, x));
   return 1;
 }
 

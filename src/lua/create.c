@@ -107,10 +107,7 @@ static int data_options(lua_State *L) {
 static int make_tensor(lua_State *L) {
   const grad_tensor *t = grad__tensor_to(L, 1);
   int options = t ? grad__options_at(L, 2) : 0;
-  if (t && grad__tensor_is_traced(t)) {
-    lua_settop(L, 1);
-    return 1;
-  }
+  if (grad__trace_push_lifted(L, 1)) return 1;
   if (t) {
     grad__tensor_push_copy(L, &t->array, grad__option_dtype(L, options, (grad_dtype)t->array.dtype));
     return 1;
@@ -158,7 +155,7 @@ static int full(lua_State *L) {
   grad__arg_shape(L, 1, 1, false, &shape);
   const grad_tensor *t = grad__tensor_to(L, 2);
   bool truth = lua_isboolean(L, 2);
-  if (t && grad__tensor_is_traced(t)) { /* a traced value: its broadcast */
+  if (t && grad__trace_for(L, t)) { /* a traced value: its broadcast */
     grad_call *c = grad__call_begin(L);
     grad__call_return(c, grad__broadcast(c->p, grad__call_capture(c, 2), shape.ndim, shape.at));
     return grad__call_finish(c);

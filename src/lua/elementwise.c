@@ -211,9 +211,9 @@ static operands read_operands(lua_State *L, int nin, operand *x) {
     if (!t) continue;
     all.plain = false;
     x[k].array = &t->array;
-    if (!grad__tensor_is_traced(t)) continue;
+    grad_trace *trace = grad__trace_for(L, t);
+    if (!trace) continue;
     all.simple = false;
-    grad_trace *trace = grad__trace_of(L, t);
     if (!all.newest || trace->serial > all.newest->serial) all.newest = trace;
   }
   return all;

@@ -37,7 +37,7 @@ static int index_get(lua_State *L) {
   const grad_tensor *t = grad__tensor_check(L, 1, "the tensor");
   grad_index index;
   grad__index_read(L, &t->array, 2, &index);
-  if (!index.basic || grad__tensor_is_traced(t)) return get_by_program(L, &index);
+  if (!index.basic || grad__trace_for(L, t)) return get_by_program(L, &index);
   grad_array view;
   grad__index_view(&t->array, &index, &view);
   grad__tensor_push_view(L, 1, &view);
@@ -98,7 +98,7 @@ static int index_assign(lua_State *L) {
 /* The elements of a mask that is only known when the program runs need no positions: they are chosen in place. */
 static bool is_staged_mask(lua_State *L, int arg) {
   const grad_tensor *t = grad__tensor_to(L, arg);
-  return t && grad__tensor_is_traced(t) && t->array.dtype == GRAD_BOOL;
+  return t && t->array.dtype == GRAD_BOOL && grad__trace_for(L, t);
 }
 
 static void build_put(grad_call *c) {

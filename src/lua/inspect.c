@@ -80,7 +80,7 @@ static int totable(lua_State *L) {
 static int clone(lua_State *L) {
   const grad_tensor *t = grad__tensor_check(L, 1, "the tensor");
   lua_settop(L, 1);
-  if (!grad__tensor_is_traced(t)) grad__tensor_push_copy(L, &t->array, (grad_dtype)t->array.dtype);
+  if (!grad__trace_push_lifted(L, 1)) grad__tensor_push_copy(L, &t->array, (grad_dtype)t->array.dtype);
   return 1;
 }
 

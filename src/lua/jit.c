@@ -275,7 +275,7 @@ static int record(lua_State *L, int n) {
   grad__jit_push_guards(L, lua_gettop(L));
   lua_remove(L, -2);
   grad_trace *t = grad__trace_begin(L, "jit");
-  t->draws = true;
+  grad__trace_persist(t);
   lua_getiuservalue(L, 1, UV_FIXED);
   int fixed = lua_gettop(L);
   lua_getiuservalue(L, 1, UV_FUNCTION);

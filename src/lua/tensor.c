@@ -27,7 +27,7 @@ grad_tensor *grad__tensor_check(lua_State *L, int arg, const char *what) {
 
 grad_tensor *grad__tensor_check_concrete(lua_State *L, int arg, const char *what) {
   grad_tensor *t = grad__tensor_check(L, arg, what);
-  if (grad__tensor_is_traced(t))
+  if (grad__trace_for(L, t))
     grad__lua_error(L, "%s is a traced value: this needs a concrete tensor (outside of a transform)", what);
   return t;
 }

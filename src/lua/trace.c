@@ -50,7 +50,13 @@ void grad__trace_end(grad_trace *t) {
   if (t->serial == 0) return;
   t->g->traces[t->slot] = NULL;
   t->g->live_traces--;
+  t->g->persistent_traces -= t->persistent;
   t->serial = 0;
+}
+
+void grad__trace_persist(grad_trace *t) {
+  t->persistent = true;
+  t->g->persistent_traces++;
 }
 
 static int trace_free(lua_State *L) {
@@ -103,17 +109,28 @@ grad_id grad__trace_open_input(lua_State *L, grad_trace *t, grad_dtype dtype, in
   return id;
 }
 
-static grad_id bind_tensor(lua_State *L, grad_trace *t, const grad_tensor *x) {
-  grad_id id;
-  if (grad__tensor_is_traced(x)) grad__trace_of(L, x);
+/* What the tensor at `index` is as a value of a trace older than t; NULL for the concrete tensors, which t reads
+ * itself.
+ */
+static grad_trace *outer_value(lua_State *L, const grad_trace *t, const grad_tensor *x, int index, grad_id *id) {
+  grad_trace *outer = grad__trace_for(L, x);
+  if (!outer || outer == t) return NULL;
+  *id = grad__trace_lift(L, outer, index, GRAD_F64);
+  return outer;
+}
+
+static grad_id bind_tensor(lua_State *L, grad_trace *t, int index) {
+  grad_id id, outer_id;
+  const grad_tensor *x = grad__tensor_to(L, index);
+  const grad_trace *outer = outer_value(L, t, x, index, &outer_id);
   grad_binding *b = add_input(L, t, x->array.dtype, x->array.ndim, x->array.shape, &id);
-  if (!grad__tensor_is_traced(x)) {
+  if (!outer) {
     b->kind = GRAD_BOUND_ARRAY;
     b->array = x->array;
     return id;
   }
   b->kind = GRAD_BOUND_VALUE;
-  b->serial = x->serial, b->slot = x->slot, b->id = x->id;
+  b->serial = outer->serial, b->slot = outer->slot, b->id = outer_id;
   return id;
 }
 
@@ -132,7 +149,7 @@ grad_id grad__trace_argument(lua_State *L, grad_trace *t, int index) {
     grad__tensor_push_number(L, lua_tonumber(L, index));
   else
     lua_pushvalue(L, index);
-  grad_id id = bind_tensor(L, t, grad__tensor_to(L, -1));
+  grad_id id = bind_tensor(L, t, lua_gettop(L));
   keep(L, t, id, -1);
   lua_pop(L, 1);
   return id;
@@ -158,7 +175,7 @@ static grad_id capture(lua_State *L, grad_trace *t, const grad_tensor *x, int in
     return id;
   }
   lua_pop(L, 1);
-  id = bind_tensor(L, t, x);
+  id = bind_tensor(L, t, index);
   lua_pushinteger(L, id);
   lua_rawset(L, -3); /* captures[key] = id */
   lua_pushvalue(L, index);
@@ -223,11 +240,31 @@ grad_trace *grad__trace_of(lua_State *L, const grad_tensor *x) {
   return t;
 }
 
+/* A concrete tensor's id is the number of traces begun before it was made. */
+static bool is_outside(const grad_trace *t, const grad_tensor *x) {
+  return (uint64_t)(uint32_t)x->id < (uint32_t)t->serial;
+}
+
+static grad_trace *persistent_for(lua_State *L, const grad_lua *g, const grad_tensor *x) {
+  grad_trace *newest = NULL;
+  for (int i = 0; i < g->ntraces; i++) {
+    grad_trace *t = g->traces[i];
+    if (!t || !t->persistent || t->thread != L || !is_outside(t, x)) continue;
+    if (!newest || t->serial > newest->serial) newest = t;
+  }
+  return newest;
+}
+
+grad_trace *grad__trace_for(lua_State *L, const grad_tensor *x) {
+  if (grad__tensor_is_traced(x)) return grad__trace_of(L, x);
+  const grad_lua *g = grad__lua(L);
+  return g->persistent_traces > 0 ? persistent_for(L, g, x) : NULL;
+}
+
 grad_trace *grad__trace_newer(lua_State *L, grad_trace *newest, int index) {
   const grad_tensor *x = grad__tensor_to(L, index);
-  if (!x || !grad__tensor_is_traced(x)) return newest;
-  grad_trace *t = grad__trace_of(L, x);
-  return !newest || t->serial > newest->serial ? t : newest;
+  grad_trace *t = x ? grad__trace_for(L, x) : NULL;
+  return t && (!newest || t->serial > newest->serial) ? t : newest;
 }
 
 static grad_tensor *push_value(lua_State *L, grad_trace *t, grad_id id) {
@@ -247,6 +284,18 @@ static grad_tensor *push_value(lua_State *L, grad_trace *t, grad_id id) {
 }
 
 void grad__trace_push(lua_State *L, grad_trace *t, grad_id id) { push_value(L, t, id); }
+
+grad_trace *grad__trace_push_lifted(lua_State *L, int index) {
+  const grad_tensor *x = grad__tensor_to(L, index);
+  grad_trace *t = x ? grad__trace_for(L, x) : NULL;
+  if (!t) return NULL;
+  if (grad__tensor_is_traced(x))
+    lua_pushvalue(L, index);
+  else
+    grad__trace_push(L, t, grad__trace_lift(L, t, index, GRAD_F64));
+  return t;
+}
+
 void grad__trace_push_weak(lua_State *L, grad_trace *t, grad_id id) { push_value(L, t, id)->weak = true; }
 
 /* --- tensors that change while captured */
@@ -294,7 +343,7 @@ grad_trace *grad__trace_drawing(lua_State *L) {
   for (int i = 0; i < g->ntraces && g->live_traces; i++) {
     grad_trace *t = g->traces[i];
     if (!t || t->thread != L) continue;
-    if (t->draws && (!draws || t->serial > draws->serial)) draws = t;
+    if (t->persistent && (!draws || t->serial > draws->serial)) draws = t;
     if (!newest || t->serial > newest->serial) newest = t;
   }
   if (newest && newest->pure)

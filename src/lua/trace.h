@@ -39,7 +39,8 @@ struct grad_trace {
   int32_t slot;
   int captures;            /* reference to a Lua table: captures[tensor or its name] = id, captures[id] = tensor */
   const lua_State *thread; /* in which it was begun */
-  bool draws;              /* records draws: a jitted function */
+  bool persistent;         /* a jitted function: the program will run again, so draws are recorded, and so is every
+                              operation on a tensor from outside of it */
   bool pure;               /* the body of a staged loop: no draws, no changes in place */
   grad_drawn drawn[8];
   int ndrawn;
@@ -80,11 +81,20 @@ void grad__trace_push_input(lua_State *L, const grad_trace *t, int32_t i);
 
 /* The live trace of a traced tensor; raises when it has ended. */
 grad_trace *grad__trace_of(lua_State *L, const grad_tensor *t);
-/* The newer of `newest` (may be NULL) and the trace of the value at `index` (if it is traced). */
+/* The function being recorded will run again without Lua: its trace becomes persistent. */
+void grad__trace_persist(grad_trace *t);
+/* The trace that an operation on x is recorded in: a traced value's own (raises when it has ended); for a concrete
+ * tensor from outside of a function that is recorded for later runs, that function's: the tensor may then hold other
+ * numbers. NULL: none, the operation runs at once. */
+grad_trace *grad__trace_for(lua_State *L, const grad_tensor *x);
+/* The newer of `newest` (may be NULL) and the trace for the value at `index`. */
 grad_trace *grad__trace_newer(lua_State *L, grad_trace *newest, int index);
 /* Pushes the tensor of a value. Raises when id is GRAD_NONE, with the program's failure, which is forgotten. */
 void grad__trace_push(lua_State *L, grad_trace *t, grad_id id);
-/* The same for a value that was made of plain numbers only. */
+/* Pushes the tensor at `index` as a value of the trace that an operation on it is recorded in, and returns that; NULL,
+ * and nothing pushed, when there is none. */
+grad_trace *grad__trace_push_lifted(lua_State *L, int index);
+/* The same as push for a value that was made of plain numbers only. */
 void grad__trace_push_weak(lua_State *L, grad_trace *t, grad_id id);
 
 /* The value of a traced tensor, evaluated now. Raises for staged traces, saying what to use instead of `doing`. */

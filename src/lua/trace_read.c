@@ -19,6 +19,11 @@ static const char *remedy(const char *staged_by) {
   return "gl.where, gl.cond or gl.while_loop depend on values when the program runs";
 }
 
+static void not_known(lua_State *L, const grad_trace *t, const char *doing) {
+  grad__lua_error(L, "%s needs a number, but inside gl.%s values are not known while the function is recorded: %s",
+                  doing, t->staged_by, remedy(t->staged_by));
+}
+
 static const grad_array *evaluate(lua_State *L, grad_trace *t, grad_id id, const char *doing);
 
 /* Headers of known values have their own reference, as grad__direct_partial expects. */
@@ -28,7 +33,7 @@ static void know(grad_array *known, const grad_array *value) {
 }
 
 static void know_arrays(grad_trace *t) {
-  for (int32_t k = 0; k < t->ninputs; k++) {
+  for (int32_t k = 0; k < t->ninputs && !t->persistent; k++) {
     grad_array *known = &t->known[t->p->inputs[k]];
     if (t->inputs[k].kind == GRAD_BOUND_ARRAY && !known->data) know(known, &t->inputs[k].array);
   }
@@ -62,9 +67,7 @@ static const grad_array *evaluate(lua_State *L, grad_trace *t, grad_id id, const
     know_outer_values(L, t, id, doing);
     status = grad__direct_partial(t->p, id, t->known, t->scalars);
   }
-  if (status == GRAD_EVALUE && t->staged_by)
-    grad__lua_error(L, "%s needs a number, but inside gl.%s values are not known while the function is recorded: %s",
-                    doing, t->staged_by, remedy(t->staged_by));
+  if (status == GRAD_EVALUE && t->staged_by) not_known(L, t, doing);
   grad__lua_check(L, status);
   return &t->known[id];
 }
@@ -74,5 +77,8 @@ const grad_array *grad__trace_evaluate(lua_State *L, const grad_tensor *x, const
 }
 
 const grad_array *grad__trace_read(lua_State *L, const grad_tensor *x, const char *doing) {
-  return grad__tensor_is_traced(x) ? grad__trace_evaluate(L, x, doing) : &x->array;
+  if (grad__tensor_is_traced(x)) return grad__trace_evaluate(L, x, doing);
+  const grad_trace *t = grad__trace_for(L, x);
+  if (t) not_known(L, t, doing);
+  return &x->array;
 }

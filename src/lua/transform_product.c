@@ -27,11 +27,14 @@ static void push_matching(lua_State *L, int index, const grad_array *like, const
   } else if (!v) {
     grad_array *number = grad__tensor_new(L, (grad_dtype)like->dtype, 0, NULL);
     grad__array_fill(number, lua_tonumber(L, index));
-  } else if (grad__tensor_is_traced(v)) {
-    grad_trace *t = grad__trace_of(L, v);
-    grad__trace_push(L, t, grad__convert(t->p, v->id, (grad_dtype)like->dtype));
   } else {
-    grad__tensor_push_copy(L, &v->array, (grad_dtype)like->dtype);
+    grad_trace *t = grad__trace_push_lifted(L, index);
+    if (t) {
+      grad__trace_push(L, t, grad__convert(t->p, grad__tensor_to(L, -1)->id, (grad_dtype)like->dtype));
+      lua_remove(L, -2);
+    } else {
+      grad__tensor_push_copy(L, &v->array, (grad_dtype)like->dtype);
+    }
   }
 }
 

@@ -93,13 +93,14 @@ static void move_axis(lua_State *L, int from, int to) {
     if (rest == from) rest++;
     axes[i] = i == to ? from : rest++;
   }
-  if (!grad__tensor_is_traced(x)) {
+  grad_trace *t = grad__trace_push_lifted(L, at);
+  if (t) {
+    grad__trace_push(L, t, grad__permute(t->p, grad__tensor_to(L, -1)->id, axes));
+    lua_remove(L, -2);
+  } else {
     grad_array view;
     grad__view_permute(&x->array, axes, &view);
     grad__tensor_push_view(L, at, &view);
-  } else {
-    grad_trace *t = grad__trace_of(L, x);
-    grad__trace_push(L, t, grad__permute(t->p, x->id, axes));
   }
   lua_remove(L, at);
 }

@@ -80,6 +80,33 @@ describe("gl.jit", function()
     near(0, f(gl.ones(2)))
   end)
 
+  it("records operations on captured tensors, so that they too see new numbers", function()
+    local w, p = gl.tensor { 1, 2 }, gl.tensor { 2, 1 }
+    p = p:to("i64")
+    local uses = {
+      product = function(a) return (w * 2 * a):sum() end,
+      gradient = gl.grad(function(a) return (w:sum() * a * w:exp()):sum() end),
+      of_captured = function(a) return gl.grad(function(v) return (v ^ 3):sum() end)(w) * a end,
+      view = function(a) return w[1] * a + w[{ { 1, 2 } }]:sum() end,
+      positions = function(a) return w[p] * a end,
+      copies = function(a) return w:clone() * a + gl.tensor(w) + gl.full({ 2 }, w[1]) end,
+      batched = function(a) return gl.vmap(function(v) return v * w end, { in_axes = 2 })(gl.stack({ w, a }, 2)) end,
+      choice = function(a) return gl.cond(w:sum():gt(5), function(v) return v * 2 end, function(v) return v + w end, a) end,
+      loop = function(a) return gl.fori(2, function(_, s) return s * w end, a) end,
+    }
+    for name, f in pairs(uses) do
+      w:copy_(gl.tensor { 1, 2 })
+      local staged, a = gl.jit(f), gl.tensor { 0.5, 1 }
+      near(f(a), staged(a), 1e-14, name)
+      w:add_(3)
+      near(f(a), staged(a), 1e-14, name)
+      assert.are.equal(1, staged:stats().hits, name)
+    end
+    raises(function() gl.jit(function(a) return a * w:item() end)(1) end, "one element")
+    raises(function() gl.jit(function(a) return a * w[1]:item() end)(1) end, "item()", "not known")
+    raises(function() gl.jit(function(a) if w:sum() > 1 then return a end end)(1) end, "not known", "gl.cond")
+  end)
+
   it("takes static arguments as constants", function()
     local f = gl.jit(function(a, n)
       for _ = 1, n do a = a * 2 end
