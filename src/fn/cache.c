@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "ad/loop.h"
+
 /* --- recipes */
 
 grad_status grad__recipe_apply(grad_program *p, const grad_recipe *recipe, grad_program *parts[2],
@@ -262,16 +264,34 @@ grad_status grad__cache_get(grad_cache *cache, grad_program *p, const grad_recip
   return GRAD_OK;
 }
 
-/* Planning costs about what a thousand elements an instruction do, and then saves most of the memory traffic: a program
- * over large arrays is worth it at its first run. */
-static bool has_much_work(const grad_program *p) {
-  enum { ELEMENTS_PER_INSTRUCTION = 4096 };
-  int64_t elements = 0;
+/* How often the programs nested in an instruction run. A while loop does not tell: some tens. */
+static double nested_runs(const grad_instr *ins) {
+  enum { STEPS_OF_A_WHILE = 32 };
+  if (ins->op == &grad__op_while) return STEPS_OF_A_WHILE;
+  if (ins->op != &grad__op_scan) return 1;
+  const int64_t length = grad__loop_view(ins).length;
+  return length == GRAD_DYNAMIC ? STEPS_OF_A_WHILE : (double)length;
+}
+
+/* What the direct evaluator takes for a program, in units of planning one instruction; *planning: what its plans take.
+ */
+static double direct_work(const grad_program *p, double *planning) {
+  const double each = 0.1, elements_per_unit = 4096;
+  double work = 0;
+  *planning += p->ninstrs;
   for (int32_t i = 0; i < p->ninstrs; i++) {
-    int64_t n = grad__type_numel(grad__type(p, p->instrs[i].out));
-    if (n > 0) elements += n;
+    const grad_instr *ins = &p->instrs[i];
+    const int64_t n = grad__type_numel(grad__type(p, ins->out));
+    work += each + (n > 0 ? (double)n / elements_per_unit : 0);
+    for (int32_t k = 0; k < ins->nsubs; k++) work += nested_runs(ins) * direct_work(ins->subs[k], planning);
   }
-  return elements / ELEMENTS_PER_INSTRUCTION > p->ninstrs;
+  return work;
+}
+
+/* A program over large arrays, or with a loop of many steps, is worth a plan at its first run. */
+static bool has_much_work(const grad_program *p) {
+  double planning = 0;
+  return direct_work(p, &planning) > planning;
 }
 
 /* The plan is made for the second run, or when it pays at once. */

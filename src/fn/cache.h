@@ -2,8 +2,8 @@
  * plan) is kept under the trace's structure, so that a second call with an equal trace pays only for tracing.
  *
  * An entry is found by the program's hash, checked for structural equality, and by the recipe. The first run of an
- * entry is direct: a program seen once is not worth planning. The least recently used entries go when a bound is
- * passed.
+ * entry is direct, unless arrays or loops are so long that planning pays at once. The least recently used entries go
+ * when a bound is passed.
  */
 #ifndef GRAD_FN_CACHE_H
 #define GRAD_FN_CACHE_H
