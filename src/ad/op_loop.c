@@ -102,7 +102,8 @@ static grad_status while_infer(grad_infer *a) {
 
 /* --- evaluation */
 
-/* A run: headers for one call of the body, and two sets of buffers for the carry. */
+/* A run: headers for one call of the body, and two sets of buffers for the carry. The headers are made once; a step
+ * moves their pointers. */
 typedef struct loop_run {
   const grad_eval *a;
   grad_loop_view v;
@@ -130,6 +131,11 @@ static int64_t loop_scratch(const grad_program *p, const grad_instr *ins) {
   return (int64_t)(padded(headers) + padded((size_t)v.body->ninputs * sizeof(void *) + 8) + 2 * carry_bytes(&v));
 }
 
+static void wrap_output(const loop_run *r, int32_t k, void *data) {
+  const grad_type *t = grad__type(r->v.body, r->v.body->outputs[k]);
+  grad__array_wrap(&r->out[k], data, (grad_dtype)t->dtype, t->ndim, t->shape);
+}
+
 static loop_run run_start(const grad_eval *a) {
   loop_run r = {.a = a, .v = grad__loop_view(a->ins)};
   const size_t nin = (size_t)r.v.body->ninputs, nout = (size_t)r.v.body->noutputs;
@@ -145,30 +151,39 @@ static loop_run run_start(const grad_eval *a) {
     r.in[i] = *a->in[i];
     r.args[i] = &r.in[i];
   }
+  for (int32_t k = 0; k < r.v.body->noutputs; k++) wrap_output(&r, k, NULL);
   return r;
 }
 
-/* Headers of the next carry in the buffers of this step. */
+static int64_t output_bytes(const grad_array *out) {
+  return grad__array_numel(out) * (int64_t)grad__dtype_size((grad_dtype)out->dtype);
+}
+
+/* The next carry goes to the buffers of this step. */
 static void place_carry(loop_run *r) {
   char *at = r->buffers[r->step % 2];
   for (int32_t k = 0; k < r->v.ncarry; k++) {
-    const grad_type *t = grad__type(r->v.body, r->v.body->outputs[k]);
-    grad__array_wrap(&r->out[k], at, (grad_dtype)t->dtype, t->ndim, t->shape);
-    at += padded((size_t)grad__type_numel(t) * grad__dtype_size((grad_dtype)t->dtype));
+    r->out[k].data = at;
+    at += padded((size_t)output_bytes(&r->out[k]));
   }
 }
 
-/* The row of a stack that y number k of this step goes to. */
+/* y number k of this step goes to a row of its stack. */
 static void place_y(loop_run *r, int32_t k, const grad_array *stack, int64_t row) {
-  const grad_type *t = grad__type(r->v.body, r->v.body->outputs[r->v.ncarry + k]);
-  const size_t bytes = (size_t)grad__type_numel(t) * grad__dtype_size((grad_dtype)t->dtype);
-  char *data = bytes ? (char *)stack->data + (size_t)row * bytes : NULL;
-  grad__array_wrap(&r->out[r->v.ncarry + k], data ? data : stack->data, (grad_dtype)t->dtype, t->ndim, t->shape);
+  grad_array *out = &r->out[r->v.ncarry + k];
+  out->data = (char *)stack->data + (stack->data ? row * output_bytes(out) : 0);
 }
 
 static grad_status run_body(loop_run *r) {
   grad_status status = r->a->call(r->a->call_ud, r->v.body, r->args, NULL, r->out);
-  for (int32_t k = 0; k < r->v.ncarry && !status; k++) r->in[r->v.nconsts + k] = r->out[k];
+  for (int32_t k = 0; k < r->v.ncarry && !status; k++) {
+    grad_array *carry = &r->in[r->v.nconsts + k];
+    if (r->step > 0) {
+      carry->data = r->out[k].data;
+    } else {
+      *carry = r->out[k]; /* the first one was the caller's, in any strides */
+    }
+  }
   r->step++;
   return status ? status : grad__interrupted(r->a->ctx);
 }
@@ -184,11 +199,21 @@ static grad_status new_stack(const loop_run *r, int32_t k, int64_t rows, grad_ar
   return grad__array_new(r->a->ctx, (grad_dtype)t->dtype, t->ndim + 1, shape, out);
 }
 
+/* The rows of the xs that a step reads; the first step makes their headers. */
+static void move_rows(loop_run *r, int64_t row, bool first) {
+  const int32_t from = r->v.nconsts + r->v.ncarry;
+  for (int32_t i = from; i < from + r->v.nxs; i++) {
+    const grad_array *xs = r->a->in[i];
+    if (first) grad__view_drop(xs, 0, row, &r->in[i]);
+    const int64_t offset = row * xs->strides[0] * (int64_t)grad__dtype_size((grad_dtype)xs->dtype);
+    if (xs->data) r->in[i].data = (char *)xs->data + offset;
+  }
+}
+
 static grad_status scan_steps(loop_run *r, int64_t length) {
-  const int32_t first = r->v.nconsts + r->v.ncarry;
   for (int64_t t = 0; t < length; t++) {
     const int64_t row = r->v.reverse ? length - 1 - t : t;
-    for (int32_t k = 0; k < r->v.nxs; k++) grad__view_drop(r->a->in[first + k], 0, row, &r->in[first + k]);
+    move_rows(r, row, t == 0);
     place_carry(r);
     for (int32_t k = 0; k < r->v.nys; k++) place_y(r, k, r->a->out[r->v.ncarry + k], row);
     grad_status status = run_body(r);

@@ -138,8 +138,13 @@ static bool same_layout(const grad_array *a, const grad_array *b) {
 
 void grad__array_copy(const grad_array *to, const grad_array *from) {
   const grad_copier copy = copies[to->dtype][from->dtype];
+  const int64_t numel = grad__array_numel(to);
+  if (numel == 0 || same_layout(to, from)) return;
+  if (to->dtype == from->dtype && grad__array_is_contiguous(to) && grad__array_is_contiguous(from)) {
+    memcpy(to->data, from->data, (size_t)numel * grad__dtype_size((grad_dtype)to->dtype));
+    return;
+  }
   grad_array t = *to, f = *from;
-  if (grad__array_numel(to) == 0 || same_layout(to, from)) return;
   order_axes(&t, &f);
   const int axis = transposed_axis(&t, &f);
   if (axis >= 0) {
