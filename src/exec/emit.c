@@ -2,8 +2,9 @@
 #include "exec/emit.h"
 
 enum {
-  LEAST_ELEMENTS = 32, /* below, a vector is hardly ever full */
-  LEAST_STRETCH = 2    /* micros: one alone is what a kernel is */
+  LEAST_ELEMENTS = 4, /* below, a vector is hardly ever full; a short row gains most, as what a kernel has stored under
+                         a mask the next one cannot load before it has reached the cache */
+  LEAST_STRETCH = 2   /* micros: one alone is what a kernel is */
 };
 
 #if defined __x86_64__ && defined __unix__
