@@ -3,6 +3,7 @@
 #include "linalg/blas.h"
 #include "core/pool.h"
 #include "linalg/blas_library.h"
+#include "linalg/gemm_blocks.h"
 #include "linalg/small_gemm.h"
 #include "linalg/tall_gemv.h"
 #include "linalg/tiles.h"
@@ -10,11 +11,9 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
+#include <string.h>
 
 /* Fortran calling convention; f32 and f64 differ in what the pointers to numbers point at. */
-typedef void (*gemm_fn)(const char *ta, const char *tb, const int *m, const int *n, const int *k, const void *alpha,
-                        const void *a, const int *lda, const void *b, const int *ldb, const void *beta, void *c,
-                        const int *ldc);
 typedef void (*gemv_fn)(const char *ta, const int *m, const int *n, const void *alpha, const void *a, const int *lda,
                         const void *x, const int *incx, const void *beta, void *y, const int *incy);
 typedef void (*syrk_fn)(const char *uplo, const char *ta, const int *n, const int *k, const void *alpha, const void *a,
@@ -26,19 +25,26 @@ typedef double (*ddot_fn)(const int *n, const double *x, const int *incx, const 
 
 /* Index 0: f32, 1: f64. Written once; see blas_library.c. */
 static struct {
-  gemm_fn gemm[2];
+  grad_gemm_fn gemm[2];
   gemv_fn gemv[2];
   syrk_fn syrk[2];
   trsm_fn trsm[2];
   sdot_fn sdot;
   ddot_fn ddot;
   bool complete;
+  bool has_small_kernels; /* see gemm_blocks.h */
 } blas;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+/* What the library says of itself; "" when it does not. */
+static const char *text_of(const char *name) {
+  char *(*const get)(void) = (char *(*)(void))grad__blas_library_symbol(name);
+  return get ? get() : "";
+}
+
 static void find_symbols(void) {
-  blas.gemm[0] = (gemm_fn)grad__blas_library_symbol("sgemm_");
-  blas.gemm[1] = (gemm_fn)grad__blas_library_symbol("dgemm_");
+  blas.gemm[0] = (grad_gemm_fn)grad__blas_library_symbol("sgemm_");
+  blas.gemm[1] = (grad_gemm_fn)grad__blas_library_symbol("dgemm_");
   blas.gemv[0] = (gemv_fn)grad__blas_library_symbol("sgemv_");
   blas.gemv[1] = (gemv_fn)grad__blas_library_symbol("dgemv_");
   blas.syrk[0] = (syrk_fn)grad__blas_library_symbol("ssyrk_");
@@ -51,6 +57,7 @@ static void find_symbols(void) {
   for (int i = 0; i < 2; i++) {
     blas.complete = blas.complete && blas.gemm[i] && blas.gemv[i] && blas.syrk[i] && blas.trsm[i];
   }
+  blas.has_small_kernels = strcmp(text_of("openblas_get_corename"), "SkylakeX") == 0;
 }
 
 static grad_status load(grad_ctx *ctx) {
@@ -72,22 +79,6 @@ static grad_status ready(grad_ctx *ctx, int n, const int64_t *extents) {
   return load(ctx);
 }
 
-/* A number of the dtype, for passing by address. */
-typedef union number {
-  float f;
-  double d;
-} number;
-
-static number to_number(grad_dtype dtype, double x) {
-  number out;
-  if (dtype == GRAD_F32) {
-    out.f = (float)x;
-  } else {
-    out.d = x;
-  }
-  return out;
-}
-
 static int slot(grad_dtype dtype) { return dtype == GRAD_F64; }
 
 static const void *offset(grad_dtype dtype, const void *data, int64_t elements) {
@@ -102,16 +93,18 @@ static const void *lowest(grad_dtype dtype, const void *x, int64_t n, int64_t st
 /* A product in tiles: what their threads share. */
 typedef struct product {
   grad_ctx *ctx;
-  grad_dtype dtype;
   grad_tiles tiles;
-  const char *ta, *tb;
-  const void *a, *b;
-  void *c;
-  number alpha, beta;
-  int64_t row_a, col_b; /* steps from one row of op(a), one column of op(b) to the next */
-  int m, n, k, lda, ldb, ldc;
+  grad_gemm whole;
   _Atomic int stopped; /* a worker must not write to the context: the caller records the interrupt */
 } product;
+
+static void multiply(const grad_gemm *p) {
+  if (blas.has_small_kernels && grad__gemm_blocks_fit(p)) {
+    grad__gemm_blocks(p);
+  } else {
+    grad__gemm_whole(p);
+  }
+}
 
 static void run_tile(void *ud, int64_t chunk, int worker) {
   (void)worker;
@@ -121,12 +114,9 @@ static void run_tile(void *ud, int64_t chunk, int worker) {
     p->stopped = 1;
     return;
   }
-  const int row = (int)(chunk / p->tiles.across * p->tiles.rows), col = (int)(chunk % p->tiles.across * p->tiles.cols);
-  const int rows = p->m - row < p->tiles.rows ? p->m - row : (int)p->tiles.rows;
-  const int cols = p->n - col < p->tiles.cols ? p->n - col : (int)p->tiles.cols;
-  const void *const a = offset(p->dtype, p->a, row * p->row_a), *const b = offset(p->dtype, p->b, col * p->col_b);
-  void *const c = (void *)(uintptr_t)offset(p->dtype, p->c, (int64_t)row * p->ldc + col);
-  blas.gemm[slot(p->dtype)](p->tb, p->ta, &cols, &rows, &p->k, &p->alpha, b, &p->ldb, a, &p->lda, &p->beta, c, &p->ldc);
+  const int64_t row = chunk / p->tiles.across * p->tiles.rows, col = chunk % p->tiles.across * p->tiles.cols;
+  const grad_gemm tile = grad__gemm_part(&p->whole, row, col, 0, (int64_t[]){p->tiles.rows, p->tiles.cols, p->whole.k});
+  multiply(&tile);
 }
 
 grad_status grad__gemm(grad_ctx *ctx, grad_dtype dtype, bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha,
@@ -139,23 +129,22 @@ grad_status grad__gemm(grad_ctx *ctx, grad_dtype dtype, bool ta, bool tb, int64_
   const grad_status status = ready(ctx, 6, (int64_t[]){m, n, k, lda, ldb, ldc});
   if (status) return status;
   product p = {.ctx = ctx,
-               .dtype = dtype,
                .tiles = grad__tiles(m, n, k),
-               .ta = ta ? "T" : "N",
-               .tb = tb ? "T" : "N",
-               .a = a,
-               .b = b,
-               .c = c,
-               .alpha = to_number(dtype, alpha),
-               .beta = to_number(dtype, beta),
-               .row_a = ta ? 1 : lda,
-               .col_b = tb ? ldb : 1,
-               .m = (int)m,
-               .n = (int)n,
-               .k = (int)k,
-               .lda = (int)lda,
-               .ldb = (int)ldb,
-               .ldc = (int)ldc};
+               .whole = {.fn = blas.gemm[slot(dtype)],
+                         .dtype = dtype,
+                         .ta = ta,
+                         .tb = tb,
+                         .m = (int)m,
+                         .n = (int)n,
+                         .k = (int)k,
+                         .lda = (int)lda,
+                         .ldb = (int)ldb,
+                         .ldc = (int)ldc,
+                         .alpha = grad__blas_number(dtype, alpha),
+                         .beta = grad__blas_number(dtype, beta),
+                         .a = a,
+                         .b = b,
+                         .c = c}};
   grad__pool_run(ctx, p.tiles.down * p.tiles.across, run_tile, &p);
   return p.stopped ? grad__fail(ctx, GRAD_EINTERRUPT, "interrupted") : GRAD_OK;
 }
@@ -174,7 +163,7 @@ grad_status grad__gemv(grad_ctx *ctx, grad_dtype dtype, bool ta, int64_t m, int6
   const grad_status status = ready(ctx, 5, (int64_t[]){m, n, lda, incx, incy});
   if (status) return status;
   const int rows = (int)m, cols = (int)n, la = (int)lda, sx = (int)incx, sy = (int)incy;
-  const number one = to_number(dtype, alpha), two = to_number(dtype, beta);
+  const grad_blas_number one = grad__blas_number(dtype, alpha), two = grad__blas_number(dtype, beta);
   blas.gemv[slot(dtype)](ta ? "N" : "T", &cols, &rows, &one, a, &la, lowest(dtype, x, nx, incx), &sx, &two,
                          (void *)(uintptr_t)lowest(dtype, y, ny, incy), &sy);
   return GRAD_OK;
@@ -196,7 +185,7 @@ grad_status grad__syrk(grad_ctx *ctx, grad_dtype dtype, bool lower, bool ta, int
   const grad_status status = ready(ctx, 4, (int64_t[]){n, k, lda, ldc});
   if (status) return status;
   const int order = (int)n, inner = (int)k, la = (int)lda, lc = (int)ldc;
-  const number one = to_number(dtype, alpha), two = to_number(dtype, beta);
+  const grad_blas_number one = grad__blas_number(dtype, alpha), two = grad__blas_number(dtype, beta);
   blas.syrk[slot(dtype)](lower ? "U" : "L", ta ? "N" : "T", &order, &inner, &one, a, &la, &two, c, &lc);
   return GRAD_OK;
 }
@@ -207,7 +196,7 @@ grad_status grad__trsm(grad_ctx *ctx, grad_dtype dtype, bool right, bool lower, 
   const grad_status status = ready(ctx, 4, (int64_t[]){m, n, lda, ldb});
   if (status) return status;
   const int rows = (int)m, cols = (int)n, la = (int)lda, lb = (int)ldb;
-  const number one = to_number(dtype, alpha);
+  const grad_blas_number one = grad__blas_number(dtype, alpha);
   blas.trsm[slot(dtype)](right ? "L" : "R", lower ? "U" : "L", ta ? "T" : "N", unit ? "U" : "N", &cols, &rows, &one, a,
                          &la, b, &lb);
   return GRAD_OK;
@@ -216,11 +205,9 @@ grad_status grad__trsm(grad_ctx *ctx, grad_dtype dtype, bool right, bool lower, 
 grad_status grad__blas_info(grad_ctx *ctx, grad_blas_info *out) {
   const grad_status status = load(ctx);
   if (status) return status;
-  char *(*const config)(void) = (char *(*)(void))grad__blas_library_symbol("openblas_get_config");
-  char *(*const core)(void) = (char *(*)(void))grad__blas_library_symbol("openblas_get_corename");
   int (*const threads)(void) = (int (*)(void))grad__blas_library_symbol("openblas_get_num_threads");
-  *out = (grad_blas_info){.version = config ? config() : "",
-                          .core = core ? core() : "",
+  *out = (grad_blas_info){.version = text_of("openblas_get_config"),
+                          .core = text_of("openblas_get_corename"),
                           .threads = threads ? threads() : 1,
                           .ours = grad__blas_library_ours()};
   return GRAD_OK;
