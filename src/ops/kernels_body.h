@@ -73,4 +73,4 @@ static void widened(grad_kernel kernel, int nin, int64_t n, float *out, const vo
 #undef OP2
 #undef OP3
 
-#include "ops/kernel_table.h"
+#include "ops/kernels_entries.h"

@@ -32,4 +32,4 @@
 #undef OP2
 #undef OP3
 
-#include "ops/kernel_table.h"
+#include "ops/kernels_entries.h"

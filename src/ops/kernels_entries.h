@@ -1,4 +1,4 @@
-/* kernel_table.h: the table of the kernels NAME_kernel that stand before it, by row; its name is TABLE. Meant to be
+/* kernels_entries.h: the table of the kernels NAME_kernel that stand before it, by row; its name is TABLE. Meant to be
  * included at the end of what instantiates kernels, hence without a guard. */
 #define ENTRY_FLOAT(name) name##_kernel,
 #define ENTRY_WIDE(name) name##_kernel,
