@@ -51,8 +51,31 @@ double grad__arg_number(lua_State *L, int arg, const char *what) {
 }
 
 void grad__check_fits(lua_State *L, double value, grad_dtype dtype) {
-  if (dtype == GRAD_I64 && !(isfinite(value) && value == floor(value)))
+  if (dtype == GRAD_I64 && !(value == floor(value) && value >= -0x1p63 && value < 0x1p63))
     grad__lua_error(L, "the value must be an integer (the dtype is i64), got %.14g", value);
+}
+
+int grad__number_parts(lua_State *L, int index, grad_dtype dtype, double part[2]) {
+  const bool whole = dtype == GRAD_I64 && lua_isinteger(L, index);
+  part[0] = lua_isboolean(L, index) ? lua_toboolean(L, index) : lua_tonumber(L, index);
+  if (!whole || fabs(part[0]) < 0x1p53) return 1;
+  const lua_Integer n = lua_tointeger(L, index), low = n & 0xffffffff;
+  part[0] = (double)(n - low);
+  part[1] = (double)low;
+  return 2;
+}
+
+const grad_array *grad__arg_element(lua_State *L, int arg, const char *what, grad_dtype dtype) {
+  const bool truth = lua_isboolean(L, arg), exact = dtype == GRAD_I64 && lua_isinteger(L, arg);
+  const lua_Integer whole = lua_tointeger(L, arg);
+  const double value = truth ? lua_toboolean(L, arg) : grad__arg_number(L, arg, what);
+  if (!exact) grad__check_fits(L, value, dtype);
+  const grad_array *element = grad__tensor_new(L, dtype, 0, NULL);
+  if (exact)
+    *(int64_t *)element->data = whole;
+  else
+    grad__array_fill(element, value);
+  return element;
 }
 
 bool grad__arg_boolean_or(lua_State *L, int arg, const char *what, bool otherwise) {

@@ -94,8 +94,10 @@ static grad_id classes_of(grad_call *c, grad_id prediction) {
   const grad_id t = grad__call_tensor(c, 2, "the target");
   if (prediction == GRAD_NONE || t == GRAD_NONE) return GRAD_NONE;
   const grad_type *x = grad__call_type(c, prediction), *y = grad__call_type(c, t);
-  if (x->ndim > 0 && y->ndim == x->ndim - 1) return grad__labels(c->p, t, x->shape[x->ndim - 1]);
-  return grad__dtype_is_float((grad_dtype)y->dtype) ? grad__convert(c->p, t, (grad_dtype)x->dtype) : t;
+  if (x->ndim > 0 && grad__shape_equal(x->ndim - 1, x->shape, y->ndim, y->shape))
+    return grad__labels(c->p, t, x->shape[x->ndim - 1]);
+  const bool alike = grad__shape_equal(x->ndim, x->shape, y->ndim, y->shape);
+  return alike ? grad__convert(c->p, t, (grad_dtype)x->dtype) : t;
 }
 
 static void cross_entropy(grad_call *c) {

@@ -109,8 +109,13 @@ void grad__arg_error(lua_State *L, int arg, const char *what, const char *expect
 int64_t grad__arg_integer(lua_State *L, int arg, const char *what);
 int64_t grad__arg_integer_or(lua_State *L, int arg, const char *what, int64_t otherwise);
 double grad__arg_number(lua_State *L, int arg, const char *what);
-/* Raises when elements of `dtype` cannot be `value`: i64 and a fraction, NaN or Inf. */
+/* Raises when elements of `dtype` cannot be `value`: i64 and a fraction, NaN, Inf, or more than 64 bits. */
 void grad__check_fits(lua_State *L, double value, grad_dtype dtype);
+/* The number or boolean at stack `index` as doubles whose sum it is as an element of `dtype`: two of them for an i64
+ * that no double holds, else one. Returns how many. */
+int grad__number_parts(lua_State *L, int index, grad_dtype dtype, double part[2]);
+/* Pushes the number, boolean or 0-d tensor at `arg` as a 0-d tensor of `dtype`; raises when it does not fit. */
+const grad_array *grad__arg_element(lua_State *L, int arg, const char *what, grad_dtype dtype);
 bool grad__arg_boolean_or(lua_State *L, int arg, const char *what, bool otherwise);
 int grad__arg_axis(lua_State *L, int arg, const char *what, int ndim);
 int grad__arg_axis_or(lua_State *L, int arg, const char *what, int ndim, int otherwise);

@@ -140,15 +140,24 @@ grad_id grad__call_number(grad_call *c, double value, grad_dtype dtype) {
 grad_dtype grad__number_dtype(lua_State *L, int index, grad_dtype other) {
   if (lua_isboolean(L, index)) return GRAD_BOOL;
   if (grad__dtype_is_float(other)) return other;
+  if (lua_isinteger(L, index)) return GRAD_I64;
   double value = lua_tonumber(L, index);
   return value == floor(value) && fabs(value) < 0x1p53 ? GRAD_I64 : GRAD_F64;
+}
+
+grad_id grad__call_lua_number(grad_call *c, int index, grad_dtype around) {
+  const grad_dtype dtype = grad__number_dtype(c->L, index, around);
+  if (c->trace) return sound(c, grad__trace_lift(c->L, c->trace, index, dtype));
+  double part[2];
+  const int parts = grad__number_parts(c->L, index, dtype, part);
+  const grad_id high = grad__call_number(c, part[0], dtype);
+  return parts == 1 ? high : sound(c, grad__add(c->p, high, grad__call_number(c, part[1], dtype)));
 }
 
 static grad_id number_argument(grad_call *c, int arg, const char *what, grad_dtype other) {
   int type = lua_type(c->L, arg);
   if (type != LUA_TNUMBER && type != LUA_TBOOLEAN) grad__arg_error(c->L, arg, what, "a tensor or a number");
-  double value = type == LUA_TNUMBER ? lua_tonumber(c->L, arg) : lua_toboolean(c->L, arg);
-  return grad__call_number(c, value, grad__number_dtype(c->L, arg, other));
+  return grad__call_lua_number(c, arg, other);
 }
 
 grad_id grad__call_tensor(grad_call *c, int arg, const char *what) {
@@ -292,8 +301,8 @@ static void check_count(lua_State *L, const grad_fn *fn, int nargs) {
   most -= options;
   while (nargs > most && lua_isnil(L, nargs)) nargs--;
   if (nargs > most)
-    grad__lua_error(L, "takes at most %d argument%s, got %d: %s(%s)", most, most == 1 ? "" : "s", nargs, fn->name,
-                    fn->signature);
+    grad__lua_error(L, "takes at most %d argument%s, got %d: %s(%.*s)", most, most == 1 ? "" : "s", nargs, fn->name,
+                    (int)strcspn(fn->signature, ">") - (int)strlen(" -"), fn->signature);
 }
 
 int grad__call_row(lua_State *L) {

@@ -32,6 +32,9 @@ struct grad_call {
   bool list; /* the results come back as one Lua list */
 };
 
+/* elementwise.c: registers rows of elementwise functions, each with its variant that works in place. */
+void grad__lua_register_elementwise(lua_State *L, const grad_fn *rows);
+
 /* The C function of every row that has a builder. */
 int grad__call_row(lua_State *L);
 
@@ -48,6 +51,8 @@ grad_id grad__call_value(grad_call *c, int arg, const char *what);
 grad_id grad__call_value_like(grad_call *c, int arg, const char *what, grad_id like);
 /* A number that came from Lua, as a value: not part of the program. */
 grad_id grad__call_number(grad_call *c, double value, grad_dtype dtype);
+/* The same for the number or boolean at stack `index`, next to a tensor of dtype `around`; integers are exact. */
+grad_id grad__call_lua_number(grad_call *c, int index, grad_dtype around);
 /* Makes a further array an input of the eager program, or a capture of the trace: the tensor at stack `index`. */
 grad_id grad__call_capture(grad_call *c, int index);
 /* A list of tensors; the ids are in memory that lives as long as the call. */

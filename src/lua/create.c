@@ -46,14 +46,14 @@ typedef struct filler {
 static void raise_entry(const filler *f, int depth, const char *expected) {
   luaL_Buffer b;
   char text[160];
-  const char *got = luaL_typename(f->L, -1);
+  const char *got = lua_type(f->L, -1) == LUA_TNUMBER ? lua_tostring(f->L, -1) : luaL_typename(f->L, -1);
   luaL_buffinit(f->L, &b);
   for (int i = 0; i < depth; i++) {
     snprintf(text, sizeof text, "[%lld]", (long long)f->path[i]);
     luaL_addstring(&b, text);
   }
   luaL_pushresult(&b);
-  grad__lua_error(f->L, "entry %s must be %s, got a %s; the shape of the first entries is %s", lua_tostring(f->L, -1),
+  grad__lua_error(f->L, "entry %s must be %s, got %s; the shape of the first entries is %s", lua_tostring(f->L, -1),
                   expected, got, grad__shape_text(f->shape->ndim, f->shape->at, text, sizeof text));
 }
 
@@ -86,7 +86,7 @@ static void fill_level(filler *f, int depth) {
   lua_Unsigned n = lua_rawlen(L, -1);
   if ((int64_t)n != f->shape->at[depth]) {
     char text[96];
-    snprintf(text, sizeof text, "a table of %lld entries (this one has %llu: ragged)", (long long)f->shape->at[depth],
+    snprintf(text, sizeof text, "a table of %lld entries (it has %llu: ragged)", (long long)f->shape->at[depth],
              (unsigned long long)n);
     raise_entry(f, depth, text);
   }
@@ -149,6 +149,13 @@ static int filled(lua_State *L, double value) {
 static int zeros(lua_State *L) { return filled(L, 0); }
 static int ones(lua_State *L) { return filled(L, 1); }
 
+static int repeated(lua_State *L, const grad_array *value, int ndim, const int64_t *shape) {
+  grad_array every;
+  grad__view_broadcast(value, ndim, shape, &every);
+  grad__array_copy(grad__tensor_new(L, (grad_dtype)value->dtype, ndim, shape), &every);
+  return 1;
+}
+
 static int full(lua_State *L) {
   int options = grad__options_at(L, 3);
   grad_shape shape;
@@ -160,19 +167,15 @@ static int full(lua_State *L) {
     grad__call_return(c, grad__broadcast(c->p, grad__call_capture(c, 2), shape.ndim, shape.at));
     return grad__call_finish(c);
   }
-  double value = truth ? lua_toboolean(L, 2) : grad__arg_number(L, 2, "the value");
   grad_dtype otherwise = truth ? GRAD_BOOL : t ? (grad_dtype)t->array.dtype : GRAD_F64;
-  grad_dtype dtype = grad__option_dtype(L, options, otherwise);
-  grad__check_fits(L, value, dtype);
-  grad__array_fill(grad__tensor_new(L, dtype, shape.ndim, shape.at), value);
-  return 1;
+  const grad_array *value = grad__arg_element(L, 2, "the value", grad__option_dtype(L, options, otherwise));
+  return repeated(L, value, shape.ndim, shape.at);
 }
 
 static int filled_like(lua_State *L, double value) {
   const grad_tensor *t = grad__tensor_check(L, 1, "the tensor");
   int options = grad__options_at(L, 2);
   grad_dtype dtype = grad__option_dtype(L, options, (grad_dtype)t->array.dtype);
-  grad__check_fits(L, value, dtype);
   grad__array_fill(grad__tensor_new(L, dtype, t->array.ndim, t->array.shape), value);
   return 1;
 }
@@ -181,10 +184,9 @@ static int zeros_like(lua_State *L) { return filled_like(L, 0); }
 static int ones_like(lua_State *L) { return filled_like(L, 1); }
 
 static int full_like(lua_State *L) {
-  lua_rotate(L, 2, -1); /* x, value -> value at the end */
-  double value = grad__arg_number(L, -1, "the value");
-  lua_pop(L, 1);
-  return filled_like(L, value);
+  const grad_tensor *t = grad__tensor_check(L, 1, "the tensor");
+  grad_dtype dtype = grad__option_dtype(L, grad__options_at(L, 3), (grad_dtype)t->array.dtype);
+  return repeated(L, grad__arg_element(L, 2, "the value", dtype), t->array.ndim, t->array.shape);
 }
 
 static int eye(lua_State *L) {
@@ -219,8 +221,32 @@ static void push_ramp(lua_State *L, grad_dtype dtype, int64_t n, double from, do
   }
 }
 
+/* Integers make an exact i64 range. The bounds are further apart than their type reaches, so the count has no sign. */
+static void push_integers(lua_State *L, lua_Integer from, lua_Integer to, lua_Integer step) {
+  const bool up = step > 0, empty = up ? from > to : from < to;
+  const uint64_t span = up ? (uint64_t)to - (uint64_t)from : (uint64_t)from - (uint64_t)to;
+  const uint64_t stride = up ? (uint64_t)step : 0 - (uint64_t)step, count = empty ? 0 : span / stride + 1;
+  if (!empty && count - 1 > (uint64_t)1 << 52) grad__lua_error(L, "the range has too many entries");
+  const int64_t n = (int64_t)count;
+  int64_t *at = grad__tensor_new(L, GRAD_I64, 1, &n)->data;
+  for (int64_t i = 0; i < n; i++) at[i] = (int64_t)((uint64_t)from + (uint64_t)i * (uint64_t)step);
+}
+
+static bool are_integers(lua_State *L, int last) {
+  for (int i = 1; i <= last; i++)
+    if (!lua_isinteger(L, i)) return false;
+  return true;
+}
+
 static int arange(lua_State *L) {
   int options = grad__options(L), last = lua_gettop(L) - (options != 0);
+  const grad_dtype dtype = grad__option_dtype(L, options, GRAD_F64);
+  if (last > 3) grad__lua_error(L, "takes at most 3 arguments, got %d", last);
+  if (dtype == GRAD_I64 && last > 0 && are_integers(L, last) && !(last == 3 && lua_tointeger(L, 3) == 0)) {
+    push_integers(L, last == 1 ? 1 : lua_tointeger(L, 1), lua_tointeger(L, last == 1 ? 1 : 2),
+                  last == 3 ? lua_tointeger(L, 3) : 1);
+    return 1;
+  }
   double from = 1, to, step = 1;
   if (last == 1) {
     to = grad__arg_number(L, 1, "the end");
@@ -235,7 +261,7 @@ static int arange(lua_State *L) {
     grad__lua_error(L, "the range %g, %g by %g is not finite", from, to, step);
   if (count < 0) count = 0;
   if (count > 0x1p52) grad__lua_error(L, "the range %g, %g by %g has too many entries", from, to, step);
-  push_ramp(L, grad__option_dtype(L, options, GRAD_F64), (int64_t)count, from, step, (double)NAN);
+  push_ramp(L, dtype, (int64_t)count, from, step, (double)NAN);
   return 1;
 }
 

@@ -2,6 +2,7 @@
  * operators. Concrete operands that fit go straight to the kernel; whatever is not simple goes the general way, through
  * a small program, so that both give the same dtypes and shapes. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lua/binding.h"
@@ -182,8 +183,7 @@ static void run_program(lua_State *L, const grad_op *op, int nin, const operand 
       continue;
     }
     check_number(L, k + 1);
-    double value = lua_isboolean(L, k + 1) ? lua_toboolean(L, k + 1) : lua_tonumber(L, k + 1);
-    in[k] = grad__call_number(c, value, grad__number_dtype(L, k + 1, around));
+    in[k] = grad__call_lua_number(c, k + 1, around);
   }
   grad__call_return(c, apply(c->p, op, nin, in));
   grad__call_finish(c);
@@ -251,20 +251,26 @@ static int elementwise_call(lua_State *L) {
   return 1;
 }
 
+/* Floats hold everything, integers integers and truth values, truth values only themselves. */
+static bool holds(const grad_array *x, const grad_array *value) {
+  return grad__dtype_is_float((grad_dtype)x->dtype) || value->dtype <= x->dtype;
+}
+
 /* x:add_(y): the result goes to x, whose dtype and shape stay. */
 static int in_place_call(lua_State *L) {
-  const elementwise *e = (const elementwise *)grad__lua_fn(L);
-  lua_settop(L, e->op->nin);
+  const grad_fn *fn = grad__lua_fn(L);
   const grad_tensor *x = grad__tensor_check_writable(L, 1, "the tensor");
-  call_elementwise(L, e);
+  if (fn->build)
+    grad__call_row(L);
+  else
+    elementwise_call(L);
   const grad_tensor *result = grad__tensor_to(L, -1);
   if (grad__tensor_is_traced(result))
     grad__lua_error(
         L, "a concrete tensor cannot take a value of a transform in place: use the method without the underscore");
   char a[160], b[160];
   const grad_array *from = &result->array;
-  if (!grad__shape_equal(from->ndim, from->shape, x->array.ndim, x->array.shape) ||
-      (grad__dtype_is_float((grad_dtype)from->dtype) && !grad__dtype_is_float((grad_dtype)x->array.dtype)))
+  if (!grad__shape_equal(from->ndim, from->shape, x->array.ndim, x->array.shape) || !holds(&x->array, from))
     grad__lua_error(L, "the result (%s) does not fit in place into the tensor (%s)",
                     grad__tensor_text(result, a, sizeof a), grad__tensor_text(x, b, sizeof b));
   grad__array_copy(&x->array, from);
@@ -274,8 +280,9 @@ static int in_place_call(lua_State *L) {
 
 /* --- comparisons of 0-d tensors by Lua's operators */
 
-static double ordered(lua_State *L, int arg, const char *sign, const char *method) {
-  if (lua_type(L, arg) == LUA_TNUMBER) return lua_tonumber(L, arg);
+/* Puts the operand's number in its place: Lua compares integers with floats exactly. */
+static void ordered(lua_State *L, int arg, const char *sign, const char *method) {
+  if (lua_type(L, arg) == LUA_TNUMBER) return;
   const grad_tensor *t = grad__tensor_to(L, arg);
   if (!t) grad__arg_error(L, arg, "an operand", "a tensor or a number");
   char text[160], doing[32];
@@ -284,18 +291,22 @@ static double ordered(lua_State *L, int arg, const char *sign, const char *metho
         L, "a %s b needs numbers or 0-d tensors, got a tensor (%s): use a:%s(b), which compares element by element",
         sign, grad__tensor_text(t, text, sizeof text), method);
   snprintf(doing, sizeof doing, "a %s b", sign);
-  return grad__array_get(grad__trace_read(L, t, doing), NULL);
+  grad__tensor_push_element(L, grad__trace_read(L, t, doing), NULL);
+  if (lua_isboolean(L, -1)) lua_pushinteger(L, lua_toboolean(L, -1));
+  lua_replace(L, arg);
 }
 
 static int less_than(lua_State *L) {
-  double a = ordered(L, 1, "<", "lt"), b = ordered(L, 2, "<", "lt");
-  lua_pushboolean(L, a < b);
+  ordered(L, 1, "<", "lt");
+  ordered(L, 2, "<", "lt");
+  lua_pushboolean(L, lua_compare(L, 1, 2, LUA_OPLT));
   return 1;
 }
 
 static int less_equal(lua_State *L) {
-  double a = ordered(L, 1, "<=", "le"), b = ordered(L, 2, "<=", "le");
-  lua_pushboolean(L, a <= b);
+  ordered(L, 1, "<=", "le");
+  ordered(L, 2, "<=", "le");
+  lua_pushboolean(L, lua_compare(L, 1, 2, LUA_OPLE));
   return 1;
 }
 
@@ -312,12 +323,14 @@ static void find_results(lua_State *L, elementwise *e) {
   }
 }
 
-static void *arena_text(lua_State *L, const char *a, const char *b) {
+static const char *arena_text(lua_State *L, const char *a, const char *b) {
   size_t na = strlen(a), nb = strlen(b);
   char *text = grad__arena_alloc(&grad__lua(L)->arena, na + nb + 1);
-  if (!text) grad__lua_check(L, GRAD_ENOMEM);
-  memcpy(text, a, na);
-  memcpy(text + na, b, nb + 1);
+  if (!text) {
+    grad__lua_check(L, GRAD_ENOMEM);
+    return NULL;
+  }
+  snprintf(text, na + nb + 1, "%s%s", a, b);
   return text;
 }
 
@@ -339,18 +352,26 @@ static elementwise *make_row(lua_State *L, const grad_op *op) {
   e->fn.signature = signatures[op->nin - 1];
   e->fn.doc = op->doc;
   e->fn.call = elementwise_call;
-  e->fn.method = true;
+  e->fn.method = e->fn.plain = true;
   find_results(L, e);
   return e;
 }
 
-static void add_in_place(lua_State *L, const elementwise *from) {
-  elementwise *e = grad__arena_copy(&grad__lua(L)->arena, from, sizeof *e);
-  if (!e) grad__lua_check(L, GRAD_ENOMEM);
-  e->fn.name = arena_text(L, from->fn.name, "_");
-  e->fn.doc = arena_text(L, "in place: ", from->fn.doc);
-  e->fn.call = in_place_call;
-  grad__lua_register_row(L, &e->fn);
+/* Registers the variant with a trailing underscore of a row, which is `size` bytes long. */
+static void add_in_place(lua_State *L, const grad_fn *from, size_t size) {
+  grad_fn *fn = grad__arena_copy(&grad__lua(L)->arena, from, size);
+  if (!fn) grad__lua_check(L, GRAD_ENOMEM);
+  fn->name = arena_text(L, from->name, "_");
+  fn->doc = arena_text(L, "in place: ", from->doc);
+  fn->call = in_place_call;
+  grad__lua_register_row(L, fn);
+}
+
+void grad__lua_register_elementwise(lua_State *L, const grad_fn *rows) {
+  for (; rows->name; rows++) {
+    grad__lua_register_row(L, rows);
+    add_in_place(L, rows, sizeof *rows);
+  }
 }
 
 /* Operators by the name of their row. */
@@ -372,7 +393,7 @@ static void add_rows(lua_State *L) {
     const elementwise *e = make_row(L, op);
     grad__lua_register_row(L, &e->fn);
     add_operators(L, e);
-    if (op->nin < 3 && e->result[GRAD_F64] == GRAD_F64) add_in_place(L, e);
+    if (op->nin < 3 && e->result[GRAD_F64] == GRAD_F64) add_in_place(L, &e->fn, sizeof *e);
   }
 }
 

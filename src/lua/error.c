@@ -25,10 +25,14 @@ void grad__lua_push_where(lua_State *L) {
     lua_pushliteral(L, "");
 }
 
-/* Messages of the core often begin with the operation's name already. */
-static bool begins_with_name(const char *message, const char *name) {
-  size_t n = strlen(name);
-  return strncmp(message, name, n) == 0 && message[n] == ':';
+/* Messages of the core often begin with an operation's name already: the function's own, or, of a function that is
+ * made of ops, that of an op which the user has not called. The rest of such a message. */
+static const char *without_name(const grad_fn *fn, const char *message) {
+  if (!fn) return message;
+  const size_t n = strspn(message, "abcdefghijklmnopqrstuvwxyz0123456789_");
+  if (n == 0 || strncmp(message + n, ": ", 2) != 0) return message;
+  const bool own = strncmp(message, fn->name, n) == 0 && fn->name[n] == 0;
+  return own || fn->build || fn->plain ? message + n + 2 : message;
 }
 
 #if defined __GNUC__
@@ -42,7 +46,7 @@ raise(lua_State *L, const char *message) {
     lua_pushliteral(L, ": ");
     lua_concat(L, 2);
   }
-  if (fn && !begins_with_name(message, fn->name))
+  if (fn)
     lua_pushfstring(L, "%s: %s", fn->name, message);
   else
     lua_pushstring(L, message);
@@ -68,5 +72,5 @@ void grad__lua_check(lua_State *L, grad_status status) {
     luaL_error(L, "interrupted!");
   }
   const char *message = grad_message(g->ctx);
-  raise(L, *message ? message : grad_status_text(status));
+  raise(L, *message ? without_name(grad__lua_fn(L), message) : grad_status_text(status));
 }

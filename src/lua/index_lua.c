@@ -47,14 +47,9 @@ static int index_get(lua_State *L) {
 /* A source that shares memory with the target is copied first. */
 static const grad_array *source_of(lua_State *L, const grad_tensor *x, int arg) {
   if (!grad__tensor_to(L, arg)) {
-    bool truth = lua_isboolean(L, arg);
-    if (!truth && lua_type(L, arg) != LUA_TNUMBER) grad__arg_error(L, arg, "the value", "a number or a tensor");
-    if (!truth) grad__check_fits(L, lua_tonumber(L, arg), (grad_dtype)x->array.dtype);
-    if (lua_isinteger(L, arg) && x->array.dtype == GRAD_I64)
-      *(int64_t *)grad__tensor_new(L, GRAD_I64, 0, NULL)->data = lua_tointeger(L, arg);
-    else
-      grad__tensor_push_number(L, truth ? lua_toboolean(L, arg) : lua_tonumber(L, arg));
-    return &grad__tensor_to(L, -1)->array;
+    if (!lua_isboolean(L, arg) && lua_type(L, arg) != LUA_TNUMBER)
+      grad__arg_error(L, arg, "the value", "a number or a tensor");
+    return grad__arg_element(L, arg, "the value", (grad_dtype)x->array.dtype);
   }
   const grad_tensor *value = grad__tensor_to(L, arg);
   if (grad__tensor_is_traced(value))
@@ -88,8 +83,8 @@ static int index_assign(lua_State *L) {
   }
   source_of(L, x, 3); /* checks it */
   grad_call *c = grad__call_begin(L);
-  grad_id value = grad__call_value(c, 3, "the value");
-  grad__call_return(c, grad__index_put(c, grad__call_capture(c, 1), &index, value));
+  grad_id to = grad__call_capture(c, 1), value = grad__call_value_like(c, 3, "the value", to);
+  grad__call_return(c, grad__index_put(c, to, &index, value));
   grad__call_finish(c);
   grad__array_copy(&x->array, &grad__tensor_to(L, -1)->array);
   return 0;

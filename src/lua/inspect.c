@@ -93,9 +93,10 @@ static void build_to(grad_call *c) {
 
 static int fill_in_place(lua_State *L) {
   const grad_tensor *t = grad__tensor_check_writable(L, 1, "the tensor");
-  double value = lua_isboolean(L, 2) ? lua_toboolean(L, 2) : grad__arg_number(L, 2, "the value");
-  grad__check_fits(L, value, (grad_dtype)t->array.dtype);
-  grad__array_fill(&t->array, value);
+  grad_array every;
+  const grad_array *value = grad__arg_element(L, 2, "the value", (grad_dtype)t->array.dtype);
+  grad__view_broadcast(value, t->array.ndim, t->array.shape, &every);
+  grad__array_copy(&t->array, &every);
   lua_settop(L, 1);
   return 1;
 }

@@ -79,7 +79,7 @@ unknown_option(lua_State *L, const char *name, const names *known) {
     luaL_addstring(&b, list[i]);
   }
   luaL_pushresult(&b);
-  grad__lua_error(L, "unknown option \"%s\": there are %s", name, lua_tostring(L, -1));
+  grad__lua_error(L, "unknown option \"%s\": known here: %s", name, lua_tostring(L, -1));
 }
 
 static void check_name(lua_State *L, const char *name, const names *known) {

@@ -100,4 +100,4 @@ static const grad_fn rows[] = {
     GRAD_FN_END,
 };
 
-void grad__open_rows_activation(lua_State *L) { grad__lua_register(L, rows); }
+void grad__open_rows_activation(lua_State *L) { grad__lua_register_elementwise(L, rows); }

@@ -57,6 +57,10 @@ static void build_norm(grad_call *c) {
   grad__call_return(c, grad__norm(c->p, x, axes(c, x), keepdim(c), order));
 }
 
+static grad_id from_one(grad_call *c, grad_id positions) {
+  return grad__op2(c->p, &grad__op_add, positions, grad__full(c->p, 1, GRAD_I64, 0, NULL));
+}
+
 /* Positions from 1; with no axis, that in row order. */
 static void arg_extremum(grad_call *c, const grad_op *op) {
   grad_id x = grad__call_tensor(c, 1, "the tensor");
@@ -65,10 +69,14 @@ static void arg_extremum(grad_call *c, const grad_op *op) {
   bool flat = lua_isnil(c->L, 2);
   int axis = flat ? 0 : grad__arg_axis(c->L, 2, "axis", type.ndim);
   if (flat) x = grad__reshape(c->p, x, 1, &numel);
-  grad_id at = grad__arg_extremum(c->p, op, x, axis);
-  at = grad__op2(c->p, &grad__op_add, at, grad__full(c->p, 1, GRAD_I64, 0, NULL));
-  if (at != GRAD_NONE && !flat && keepdim(c)) at = grad__insert_axis(c->p, at, axis);
-  grad__call_return(c, at);
+  grad_id at = from_one(c, grad__arg_extremum(c->p, op, x, axis));
+  if (at == GRAD_NONE || !keepdim(c)) {
+    grad__call_return(c, at);
+    return;
+  }
+  int64_t kept[GRAD_MAX_AXES];
+  for (int i = 0; i < type.ndim; i++) kept[i] = flat || i == axis ? 1 : type.shape[i];
+  grad__call_return(c, grad__reshape(c->p, at, type.ndim, kept));
 }
 
 static void build_argmax(grad_call *c) { arg_extremum(c, &grad__op_argmax); }
@@ -91,10 +99,6 @@ static void build_cumsum(grad_call *c) { along(c, grad__cumsum); }
 static void build_cumprod(grad_call *c) { along(c, grad__cumprod); }
 static void build_softmax(grad_call *c) { along(c, grad__softmax); }
 static void build_log_softmax(grad_call *c) { along(c, grad__log_softmax); }
-
-static grad_id from_one(grad_call *c, grad_id positions) {
-  return grad__op2(c->p, &grad__op_add, positions, grad__full(c->p, 1, GRAD_I64, 0, NULL));
-}
 
 static void build_sort(grad_call *c) {
   grad_id x = grad__call_tensor(c, 1, "the tensor"), positions = GRAD_NONE;

@@ -231,7 +231,7 @@ static void build_pad(grad_call *c) {
   int ndim = ndim_of(c, x);
   if (!lua_istable(c->L, 2)) grad__arg_error(c->L, 2, "pairs", "a list of {before, after}, one an axis");
   lua_Integer n = (lua_Integer)lua_rawlen(c->L, 2);
-  if (n > ndim) grad__lua_error(c->L, "%d pairs for %d axes", (int)n, ndim);
+  if (n > ndim) grad__lua_error(c->L, "%d pairs for %d ax%s", (int)n, ndim, ndim == 1 ? "is" : "es");
   for (lua_Integer i = 0; i < n; i++) {
     lua_rawgeti(c->L, 2, i + 1);
     const int given = grad__arg_integers(c->L, lua_gettop(c->L), "a pair", 2, pair);
@@ -242,7 +242,9 @@ static void build_pad(grad_call *c) {
     before[i] = pair[0], after[i] = pair[1];
     lua_pop(c->L, 1);
   }
-  grad__call_return(c, grad__pad(c->p, x, before, after, grad__option_number(c->L, c->options, "value", 0)));
+  const double value = grad__option_number(c->L, c->options, "value", 0);
+  grad__check_fits(c->L, value, (grad_dtype)grad__call_type(c, x)->dtype);
+  grad__call_return(c, grad__pad(c->p, x, before, after, value));
 }
 
 #define ROW(NAME, SIGNATURE, DOC)                                                                                      \

@@ -49,7 +49,7 @@ static void check_staged_change(lua_State *L, const grad_tensor *t) {
 
 static bool has_repeats(const grad_array *a) {
   for (int i = 0; i < a->ndim; i++)
-    if (a->strides[i] == 0 && a->shape[i] > 1) return true;
+    if (a->strides[i] == 0 && a->shape[i] > 1) return grad__array_numel(a) > 0;
   return false;
 }
 

@@ -208,8 +208,10 @@ grad_id grad__trace_number(lua_State *L, grad_trace *t, double value, grad_dtype
 grad_id grad__trace_lift(lua_State *L, grad_trace *t, int index, grad_dtype number_dtype) {
   const grad_tensor *x = grad__tensor_to(L, index);
   if (!x) {
-    double value = lua_isboolean(L, index) ? lua_toboolean(L, index) : lua_tonumber(L, index);
-    return grad__trace_number(L, t, value, number_dtype);
+    double part[2];
+    const int parts = grad__number_parts(L, index, number_dtype, part);
+    const grad_id high = grad__trace_number(L, t, part[0], number_dtype);
+    return parts == 1 ? high : grad__add(t->p, high, grad__trace_number(L, t, part[1], number_dtype));
   }
   if (x->serial == t->serial) return x->id;
   return capture(L, t, x, index);

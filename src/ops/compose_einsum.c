@@ -39,7 +39,7 @@ typedef struct einsum {
 } einsum;
 
 static bool fail(einsum *e, const char *what) {
-  grad__program_fail(e->p, GRAD_EVALUE, "einsum \"%s\": %s", e->spec, what);
+  grad__program_fail(e->p, GRAD_EVALUE, "einsum: \"%s\": %s", e->spec, what);
   return false;
 }
 
@@ -94,7 +94,7 @@ static bool note_extents(einsum *e, int index, const term *t) {
     e->count[t->label[i]]++;
     if (*extent >= 0 && *extent != 1 && shape[i] != 1 && shape[i] != *extent) {
       grad__program_fail(e->p, GRAD_ESHAPE,
-                         "einsum \"%s\": axis %d of operand %d, labelled %c, has extent %lld; elsewhere it has %lld",
+                         "einsum: \"%s\": axis %d of operand %d, labelled %c, has extent %lld; elsewhere it has %lld",
                          e->spec, i + 1, index + 1, name_of(t->label[i]), (long long)shape[i], (long long)*extent);
       return false;
     }
@@ -112,7 +112,7 @@ static bool parse_term(einsum *e, const char **at, grad_id operand) {
   if (t->n < 0) return false;
   if (t->n != ndim) {
     char text[GRAD_SHAPE_TEXT];
-    grad__program_fail(e->p, GRAD_ESHAPE, "einsum \"%s\": operand %d has shape %s, its term names %d axes", e->spec,
+    grad__program_fail(e->p, GRAD_ESHAPE, "einsum: \"%s\": operand %d has shape %s, its term names %d axes", e->spec,
                        e->nterms + 1, grad__shape_text(ndim, grad__shape(e->p, operand), text, sizeof text), t->n);
     return false;
   }

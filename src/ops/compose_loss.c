@@ -16,8 +16,8 @@ static bool targets_fit(grad_program *p, const char *name, grad_id prediction, g
   char got[128], want[128];
   grad__program_fail(
       p, GRAD_ESHAPE,
-      "%s: predictions %s (last axis: classes) need one label a row, or probabilities of the same shape; "
-      "got %s",
+      "%s: predictions %s (last axis: classes) need targets of one label a row, or probabilities of the same shape; "
+      "the target is %s",
       name, grad__type_text(x, want, sizeof want), grad__type_text(t, got, sizeof got));
   return false;
 }

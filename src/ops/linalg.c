@@ -22,6 +22,23 @@ grad_id grad__linalg_matrix(grad_program *p, const char *name, grad_id a, bool s
   return grad__dtype_is_float((grad_dtype)t->dtype) ? a : grad__convert(p, a, GRAD_F64);
 }
 
+bool grad__linalg_system(grad_program *p, const char *name, bool square, grad_id *a, grad_id *b, bool *vector) {
+  *a = grad__linalg_matrix(p, name, *a, square);
+  if (*a == GRAD_NONE || *b == GRAD_NONE) return false;
+  const grad_type m = *grad__type(p, *a), right = *grad__type(p, *b);
+  const int rows = right.ndim < 2 ? 0 : right.ndim - 2; /* the axis of b that goes with the matrix's rows */
+  if (right.ndim == 0 || right.shape[rows] != m.shape[m.ndim - 2]) {
+    char first[GRAD_SHAPE_TEXT], second[GRAD_SHAPE_TEXT];
+    grad__program_fail(p, GRAD_ESHAPE, "%s: a matrix of shape %s and a right-hand side of shape %s do not fit", name,
+                       grad__shape_text(m.ndim, m.shape, first, sizeof first),
+                       grad__shape_text(right.ndim, right.shape, second, sizeof second));
+    return false;
+  }
+  *vector = right.ndim == 1;
+  *b = grad__linalg_matrix(p, name, *vector ? grad__insert_axis(p, *b, 1) : *b, false);
+  return *b != GRAD_NONE;
+}
+
 /* With those leading axes, its last two kept. */
 static grad_id with_leading(grad_program *p, grad_id a, int lead, const int64_t *leading) {
   const grad_type *const t = grad__type(p, a);

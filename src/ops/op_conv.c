@@ -58,21 +58,26 @@ static grad_status channel_fail(grad_infer *a, const int64_t *groups) {
                     grad__shape_text(4, a->in[1].shape, second, sizeof second), (long long)*groups);
 }
 
+/* Are channels on axis 1 of x, and outputs on axis 0 of w, the groups' share of each? Both have `ndim` axes. */
+static grad_status check_channels(grad_ctx *ctx, int ndim, const int64_t *x, const int64_t *w, int64_t groups) {
+  if (groups < 1) return grad__fail(ctx, GRAD_EVALUE, "conv: groups must be at least 1, got %lld", (long long)groups);
+  if (x[1] % groups == 0 && x[1] / groups == w[1] && w[0] % groups == 0) return GRAD_OK;
+  char input[GRAD_SHAPE_TEXT], weight[GRAD_SHAPE_TEXT];
+  return grad__fail(ctx, GRAD_ESHAPE,
+                    "conv: an input of shape %s has %lld channels, but a weight of shape %s takes %lld in each of its "
+                    "groups (%lld, which must divide its %lld outputs)",
+                    grad__shape_text(ndim, x, input, sizeof input), (long long)x[1],
+                    grad__shape_text(ndim, w, weight, sizeof weight), (long long)w[1], (long long)groups,
+                    (long long)w[0]);
+}
+
 static grad_status conv_infer(grad_infer *a) {
   grad_status status = infer_operands(a);
   if (status != GRAD_OK) return status;
   const int64_t *x = a->in[0].shape, *w = a->in[1].shape, groups = a->params[GROUPS];
   grad_window window = grad__window_of(a->params);
-  if (groups < 1)
-    return grad__fail(a->ctx, GRAD_EVALUE, "conv: groups must be at least 1, got %lld", (long long)groups);
-  if (x[1] % groups || x[1] / groups != w[1] || w[0] % groups) {
-    char image[GRAD_SHAPE_TEXT], weight[GRAD_SHAPE_TEXT];
-    return grad__fail(a->ctx, GRAD_ESHAPE,
-                      "conv: input %s has %lld channels in %lld groups; weight %s expects %lld channels a group and as "
-                      "many outputs as groups divide",
-                      grad__shape_text(4, x, image, sizeof image), (long long)x[1], (long long)groups,
-                      grad__shape_text(4, w, weight, sizeof weight), (long long)w[1]);
-  }
+  status = check_channels(a->ctx, 4, x, w, groups);
+  if (status != GRAD_OK) return status;
   status = grad__window_fit(a->ctx, "conv", &window, x + 2);
   if (status != GRAD_OK) return status;
   return grad__infer_out(a, 0, (grad_dtype)a->in[0].dtype, 4,
@@ -443,6 +448,8 @@ grad_id grad__conv1d(grad_program *p, grad_id x, grad_id w, const grad_conv *c) 
     return grad__program_fail(p, GRAD_ESHAPE, "conv1d: expected signals N C L and weights O C/groups K, got %s and %s",
                               grad__shape_text(image->ndim, image->shape, first, sizeof first),
                               grad__shape_text(weight->ndim, weight->shape, second, sizeof second));
+  p->status = check_channels(p->ctx, 3, image->shape, weight->shape, c->groups);
+  if (p->status != GRAD_OK) return GRAD_NONE;
   const grad_conv flat = {
       .stride = {1, c->stride[0]}, .padding = {0, c->padding[0]}, .dilation = {1, c->dilation[0]}, .groups = c->groups};
   return grad__drop_axis(p, grad__conv2d(p, grad__insert_axis(p, x, 2), grad__insert_axis(p, w, 2), &flat), 2);

@@ -136,19 +136,10 @@ static grad_id least_squares(grad_program *p, grad_id a, grad_id b) {
 }
 
 grad_id grad__lstsq(grad_program *p, grad_id a, grad_id b) {
-  a = grad__linalg_matrix(p, "lstsq", a, false);
-  if (a == GRAD_NONE || b == GRAD_NONE) return GRAD_NONE;
-  const bool vector = grad__ndim(p, b) == 1;
-  if (vector) b = grad__insert_axis(p, b, 1);
-  b = grad__linalg_matrix(p, "lstsq", b, false);
-  if (b == GRAD_NONE) return GRAD_NONE;
+  bool vector;
+  if (!grad__linalg_system(p, "lstsq", false, &a, &b, &vector)) return GRAD_NONE;
   grad__linalg_align(p, &a, &b);
   if (a == GRAD_NONE) return GRAD_NONE;
-  const int n = grad__ndim(p, a);
-  if (grad__extent(p, a, n - 2) != grad__extent(p, b, n - 2)) {
-    return grad__program_fail(p, GRAD_ESHAPE, "lstsq: the matrix has %lld rows, but the right-hand side has %lld",
-                              (long long)grad__extent(p, a, n - 2), (long long)grad__extent(p, b, n - 2));
-  }
   const grad_id x = least_squares(p, a, b);
-  return vector && x != GRAD_NONE ? grad__drop_axis(p, x, n - 1) : x;
+  return vector && x != GRAD_NONE ? grad__drop_axis(p, x, grad__ndim(p, x) - 1) : x;
 }

@@ -267,12 +267,8 @@ grad_lu grad__lu(grad_program *p, grad_id a) {
 }
 
 grad_id grad__solve(grad_program *p, grad_id a, grad_id b) {
-  a = grad__linalg_matrix(p, "solve", a, true);
-  if (a == GRAD_NONE || b == GRAD_NONE) return GRAD_NONE;
-  const bool vector = grad__ndim(p, b) == 1;
-  if (vector) b = grad__insert_axis(p, b, 1);
-  b = grad__linalg_matrix(p, "solve", b, false);
-  if (b == GRAD_NONE) return GRAD_NONE;
+  bool vector;
+  if (!grad__linalg_system(p, "solve", true, &a, &b, &vector)) return GRAD_NONE;
   grad_id plain = a; /* factored before it is broadcast, so that one matrix is factored once */
   grad__linalg_align(p, &a, &b);
   if (a == GRAD_NONE) return GRAD_NONE;

@@ -138,11 +138,8 @@ const grad_op grad__op_triangular_solve = {
 };
 
 grad_id grad__triangular_solve(grad_program *p, grad_id t, grad_id b, bool upper, bool transposed) {
-  t = grad__linalg_matrix(p, "triangular_solve", t, true);
-  if (t == GRAD_NONE || b == GRAD_NONE) return GRAD_NONE;
-  const bool vector = grad__ndim(p, b) == 1;
-  if (vector) b = grad__insert_axis(p, b, 1);
-  b = grad__linalg_matrix(p, "triangular_solve", b, false);
+  bool vector;
+  if (!grad__linalg_system(p, "triangular_solve", true, &t, &b, &vector)) return GRAD_NONE;
   grad__linalg_align(p, &t, &b);
   const grad_id x = grad__triangular_solve_for(p, t, b, upper, transposed, GRAD_TRIANGULAR_SOLVE);
   return vector && x != GRAD_NONE ? grad__drop_axis(p, x, grad__ndim(p, x) - 1) : x;

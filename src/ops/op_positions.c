@@ -12,9 +12,9 @@
 #include "ops/compose.h"
 #include "ops/structured.h"
 
-static grad_status expect_dtype(grad_infer *a, int i, grad_dtype dtype) {
-  if (a->in[i].dtype == dtype) return GRAD_OK;
-  return grad__fail(a->ctx, GRAD_EDTYPE, "%s: expected %s, got %s", a->op->name, grad__dtype_name(dtype),
+static grad_status expect_positions(grad_infer *a, int i) {
+  if (a->in[i].dtype == GRAD_I64) return GRAD_OK;
+  return grad__fail(a->ctx, GRAD_EDTYPE, "positions must be i64, got %s: convert with :to(\"i64\")",
                     grad__dtype_name((grad_dtype)a->in[i].dtype));
 }
 
@@ -35,7 +35,7 @@ static void batch_lead(grad_batch *a) {
 /* --- positions */
 
 static grad_status positions_infer(grad_infer *a) {
-  const grad_status status = expect_dtype(a, 0, GRAD_I64);
+  const grad_status status = expect_positions(a, 0);
   return status == GRAD_OK ? infer_same_shape(a) : status;
 }
 
@@ -77,9 +77,9 @@ grad_id grad__positions(grad_program *p, grad_id index, int64_t extent) {
 /* --- labels */
 
 static grad_status labels_infer(grad_infer *a) {
-  if (a->in[0].dtype == GRAD_I64) return infer_same_shape(a);
-  const grad_status status = expect_dtype(a, 0, GRAD_F64);
-  return status == GRAD_OK ? infer_same_shape(a) : status;
+  const grad_dtype dtype = (grad_dtype)a->in[0].dtype;
+  if (dtype == GRAD_I64 || dtype == GRAD_F64) return infer_same_shape(a);
+  return grad__fail(a->ctx, GRAD_EDTYPE, "labels must be i64 or f64, got %s", grad__dtype_name(dtype));
 }
 
 static grad_status label_fail(const grad_eval *a, double label, int64_t row) {
@@ -129,7 +129,7 @@ grad_id grad__labels(grad_program *p, grad_id labels, int64_t extent) {
 
 static grad_status ravel_infer(grad_infer *a) {
   for (int i = 0; i < a->nin; i++) {
-    const grad_status status = expect_dtype(a, i, GRAD_I64);
+    const grad_status status = expect_positions(a, i);
     if (status != GRAD_OK) return status;
     if (!grad__shape_equal(a->in[i].ndim, a->in[i].shape, a->in[0].ndim, a->in[0].shape))
       return grad__fail(a->ctx, GRAD_ESHAPE, "ravel_index: positions of different axes have different shapes");
@@ -189,7 +189,7 @@ grad_id grad__ravel_index(grad_program *p, int n, const grad_id *index, const in
 /* --- last_writer */
 
 static grad_status writer_infer(grad_infer *a) {
-  const grad_status status = expect_dtype(a, 0, GRAD_I64);
+  const grad_status status = expect_positions(a, 0);
   if (status != GRAD_OK) return status;
   int64_t shape[GRAD_MAX_AXES + 1];
   int ndim = 0;
@@ -229,8 +229,8 @@ const grad_op grad__op_last_writer = {.name = "last_writer",
 /* --- mask_rank */
 
 static grad_status rank_infer(grad_infer *a) {
-  const grad_status status = expect_dtype(a, 0, GRAD_BOOL);
-  return status == GRAD_OK ? infer_same_shape(a) : status;
+  if (a->in[0].dtype == GRAD_BOOL) return infer_same_shape(a);
+  return grad__fail(a->ctx, GRAD_EDTYPE, "a mask must be bool, got %s", grad__dtype_name((grad_dtype)a->in[0].dtype));
 }
 
 static grad_status rank_eval(const grad_eval *a) {

@@ -4,6 +4,63 @@ local gl = require "gradlua"
 local support = require "tests.spec.support"
 local near, raises = support.near, support.raises
 
+describe("integers", function()
+  local big = 9007199254740993 -- 2^53 + 1, which no double holds
+  local x = gl.tensor({ big, 2 }, { dtype = "i64" })
+
+  local function is(want, got)
+    assert.are.equal("i64", got:dtype())
+    assert.are.same(want, got:totable())
+  end
+
+  it("of 64 bits are exact next to i64 tensors", function()
+    is({ big + 7, 9 }, x + 7)
+    is({ big + big, big + 2 }, x + big)
+    is({ 0, big - 2 }, big - x)
+    is({ 1, big // 2 }, big // x)
+    is({ 0, big % 2 }, big % x)
+    is({ big, big }, x:maximum(big))
+    is({ big + math.mininteger, 2 + math.mininteger }, x + math.mininteger)
+    is({ big + math.maxinteger, 2 + math.maxinteger }, x + math.maxinteger)
+    is({ big, 5 }, x:clamp(5, big + 2))
+    is({ big + 2, 2 }, gl.where(gl.tensor { true, false }, big + 2, x))
+    assert.are.same({ false, false }, x:eq(big - 1):totable())
+    assert.are.same({ true, false }, x:gt(big - 1):totable())
+  end)
+
+  it("of 64 bits are exact in fillings, assignments and comparisons", function()
+    is({ big, big }, gl.full({ 2 }, big, { dtype = "i64" }))
+    is({ big, big }, gl.full_like(x, big))
+    is({ big, big }, x:clone():fill_(big))
+    is({ 7, big }, x:put(1, 7):put(2, big))
+    is({ big, 2 }, x:put(gl.tensor { true, false }, big))
+    local y = x:clone()
+    y[gl.tensor({ 2 }, { dtype = "i64" })] = big
+    is({ big, big }, y)
+    is({ big - 1, big, big + 1 }, gl.arange(big - 1, big + 1, { dtype = "i64" }))
+    is({ math.maxinteger, -1 }, gl.arange(math.maxinteger, math.mininteger, math.mininteger, { dtype = "i64" }))
+    is({}, gl.arange(1, 0, { dtype = "i64" }))
+    assert.is_true(x[1] > big - 1 and x[1] <= big and not (x[1] < big))
+  end)
+
+  it("of 64 bits are exact in transforms", function()
+    local f = function(v) return (v * (x + big):sub(2 * big - 3):to("f64")):sum() end
+    assert.are.equal(8 - big, gl.grad(f)(1.0))
+    is({ big + 3, 5 }, gl.jit(function(v) return v + 3 end)(x))
+    is({ big + big, big + 2 }, gl.jit(function(v) return v + big end)(x))
+    is({ big + big, big + 2 }, gl.vmap(function(v) return v + big end)(x))
+  end)
+
+  it("become f64 next to a fraction, and refuse one in their place", function()
+    assert.are.equal("f64", (x + 0.5):dtype())
+    local y = gl.tensor({ 1, 2 }, { dtype = "i64" })
+    raises(function() y:fill_(0.5) end, "fill_", "integer", "0.5")
+    raises(function() y:pad({ { 1, 1 } }, { value = 0.5 }) end, "pad", "integer", "0.5")
+    raises(function() y[1] = 1e30 end, "integer", "1e+30")
+    raises(function() gl.full({ 2 }, 1.5, { dtype = "i64" }) end, "full", "integer")
+  end)
+end)
+
 describe("operators", function()
   local x = gl.tensor { 1, -2, 3 }
 
@@ -108,3 +165,26 @@ describe("functions", function()
     assert.are.equal(-3, slope(function(x) return 7 % x end, 2))
   end)
 end)
+
+describe("in place", function()
+  it("functions with parameters work as their pure forms do", function()
+    for _, case in ipairs { { "clamp", -1, 1 }, { "leaky_relu", 0.1 }, { "elu" }, { "selu" }, { "gelu", { approximate = "tanh" } },
+      { "silu" }, { "hardtanh" } } do
+      local name = case[1]
+      local x = gl.tensor { -2, -0.5, 0.5, 2 }
+      local want = x[name](x, table.unpack(case, 2))
+      assert.is_true(rawequal(x, x[name .. "_"](x, table.unpack(case, 2))))
+      near(want, x)
+    end
+    raises(function() gl.ones(2):clamp_(0, gl.ones(3, 2)) end, "clamp_", "3 x 2")
+    raises(function() gl.tensor({ 1 }, { dtype = "i64" }):silu_() end, "silu_", "f64", "i64")
+    raises(function() gl.tensor({ true }):add_(1) end, "add_", "i64 1", "bool 1")
+  end)
+
+  it("empty tensors may be assigned to", function()
+    local x = gl.zeros(2, 0, 3)
+    x[{ { 1, 2 } }] = 1
+    assert.are.same({ 2, 0, 3 }, x:shape())
+  end)
+end)
+

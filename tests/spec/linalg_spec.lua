@@ -2,6 +2,7 @@
 -- inside every transform, and what it refuses.
 
 local gl = require "gradlua"
+local raises = require("tests.spec.support").raises
 
 local function positive(a) return a:matmul(a:transpose()) + gl.eye(a:shape()[#a:shape()]) end
 
@@ -118,3 +119,19 @@ describe("linear algebra", function()
     near({ 2, 0, 0, 2 }, gl.grad(function(x) return (gl.eigh(x) ^ 2):sum() end)(gl.eye(2)), 1e-14, "grad")
   end)
 end)
+
+describe("systems that do not fit", function()
+  it("are refused by name, with the shapes as they were given", function()
+    local a = gl.eye(2)
+    raises(function() a:solve(gl.ones(3)) end, "solve: a matrix of shape 2 x 2 and a right-hand side of shape 3 do not fit")
+    raises(function() a:solve(gl.tensor(1)) end, "solve: a matrix of shape 2 x 2")
+    raises(function() gl.cholesky_solve(a, gl.ones(3, 1)) end, ": cholesky_solve: a matrix of shape 2 x 2", "shape 3 x 1")
+    raises(function() gl.lstsq(gl.ones(3, 2), gl.ones(2)) end, "lstsq: a matrix of shape 3 x 2", "shape 2 do not fit")
+    raises(function() gl.einsum("ij,jk", a, gl.ones(3, 2)) end, ': einsum: "ij,jk": axis 1')
+    raises(function() gl.ones(1, 3):expand(2, 4) end, ": expand: shape 1 x 3")
+    raises(function() gl.conv1d(gl.ones(1, 2, 5), gl.ones(1, 1, 3)) end, ": conv1d: an input of shape 1 x 2 x 5 has 2 channels")
+    raises(function() gl.embedding(a, gl.ones(2)) end, "embedding: positions must be i64, got f64")
+    raises(function() gl.nn.cross_entropy(gl.ones(2, 3), gl.ones(3)) end, "target is f64 3")
+  end)
+end)
+
