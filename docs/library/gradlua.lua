@@ -620,7 +620,7 @@ function gl.cache_stats() end
 function gl.help(path) end
 --- Self-attention over N x T x size; {causal = true} lets a position see itself and what stands before it. The option `context` of the call (N x S x size) is attended to instead of x.
 function gl.nn.attention(size, heads, options) end
---- Windows of size x size, {stride = size, padding = 0}.
+--- Windows of size x size, or of {height, width}: {stride = size, padding = 0}, numbers or pairs.
 function gl.nn.avg_pool2d(size, options) end
 --- Mean 0 and variance 1 for each channel (axis 2) over the batch, then weight * x + bias. Ioffe, Szegedy 2015. While training, the batch's statistics are used; otherwise params.running_mean and params.running_var. A layer is a pure function, so it does not change these: it puts the new ones into the list `options.updates`, if there is one, which a loss returns after its value and `nn.update` then writes into the parameters.
 function gl.nn.batch_norm(channels, options) end
@@ -628,9 +628,9 @@ function gl.nn.batch_norm(channels, options) end
 function gl.nn.bce(prediction, target, options) end
 --- binary cross-entropy of logits
 function gl.nn.bce_with_logits(prediction, target, options) end
---- Convolution with windows of `size`: {stride, padding, dilation, groups, bias, init, dtype}. params.weight is outputs x channels / groups x size (x size), params.bias outputs.
+--- Convolution with windows of `size`, a number or one for each axis: {stride = 1, padding = 0, dilation = 1 (numbers, or one for each axis), groups = 1, bias = true, init, dtype = "f64"}. params.weight is outputs x channels / groups x size (x size), params.bias outputs; with `init` the bias starts at zero.
 function gl.nn.conv1d(channels, outputs, size, options) end
---- Convolution with windows of `size`: {stride, padding, dilation, groups, bias, init, dtype}. params.weight is outputs x channels / groups x size (x size), params.bias outputs.
+--- Convolution with windows of `size`, a number or one for each axis: {stride = 1, padding = 0, dilation = 1 (numbers, or one for each axis), groups = 1, bias = true, init, dtype = "f64"}. params.weight is outputs x channels / groups x size (x size), params.bias outputs; with `init` the bias starts at zero.
 function gl.nn.conv2d(channels, outputs, size, options) end
 --- 1 - cosine of the angle, for each row
 function gl.nn.cosine(prediction, target, options) end
@@ -648,7 +648,7 @@ function gl.nn.embedding(count, size, options) end
 function gl.nn.flatten(params, x, options) end
 --- a layer without parameters
 function gl.nn.gelu(params, x, options) end
---- A layer over sequences N x T x inputs, giving all states N x T x size and the last one.
+--- A layer over sequences N x T x inputs, giving all states N x T x size and the last one ({h, c} for lstm). The option `state` of the call is the state to start from, zeros otherwise.
 function gl.nn.gru(inputs, size, options) end
 --- a layer without parameters
 function gl.nn.hardtanh(params, x, options) end
@@ -662,7 +662,7 @@ function gl.nn.hinge(prediction, target, options) end
 function gl.nn.huber(prediction, target, options) end
 --- divergence of log-probabilities from probabilities, for each row
 function gl.nn.kl_div(prediction, target, options) end
---- Makes a layer.
+--- Makes a layer of one's own, from {name, init = function(generator) -> params, apply = function(params, x, options) -> y}.
 function gl.nn.layer(spec) end
 --- Mean 0 and variance 1 along the last axis, then weight * x + bias. Ba, Kiros, Hinton 2016.
 function gl.nn.layer_norm(size, options) end
@@ -674,11 +674,11 @@ function gl.nn.linear(inputs, outputs, options) end
 function gl.nn.log_softmax(params, x, options) end
 --- a layer without parameters
 function gl.nn.logsigmoid(params, x, options) end
---- A layer over sequences N x T x inputs, giving all states N x T x size and the last one.
+--- A layer over sequences N x T x inputs, giving all states N x T x size and the last one ({h, c} for lstm). The option `state` of the call is the state to start from, zeros otherwise.
 function gl.nn.lstm(inputs, size, options) end
 --- sizes of the differences
 function gl.nn.mae(prediction, target, options) end
---- Windows of size x size, {stride = size, padding = 0}.
+--- Windows of size x size, or of {height, width}: {stride = size, padding = 0}, numbers or pairs.
 function gl.nn.max_pool2d(size, options) end
 --- squares of the differences
 function gl.nn.mse(prediction, target, options) end
@@ -692,9 +692,9 @@ function gl.nn.ones(shape, _, options) end
 function gl.nn.orthogonal(shape, generator, options) end
 --- a layer without parameters
 function gl.nn.relu(params, x, options) end
---- x + inner(x).
+--- x + inner(x), for a layer or a plain function of one tensor.
 function gl.nn.residual(inner) end
---- A layer over sequences N x T x inputs, giving all states N x T x size and the last one.
+--- A layer over sequences N x T x inputs, giving all states N x T x size and the last one ({h, c} for lstm). The option `state` of the call is the state to start from, zeros otherwise.
 function gl.nn.rnn(inputs, size, options) end
 --- a layer without parameters
 function gl.nn.selu(params, x, options) end

@@ -51,26 +51,39 @@ function M.nearest(name, names)
   return best
 end
 
+--- What to say to a name that is not among the keys of `known`: the nearest of them, or all.
+local function remedy(name, known)
+  local near = type(name) == "string" and M.nearest(name, known)
+  if near then return (': did you mean "%s"?'):format(near) end
+  local names = {}
+  for key in pairs(known) do names[#names + 1] = key end
+  table.sort(names)
+  return ": there are " .. (#names > 0 and table.concat(names, ", ") or "none here")
+end
+
+--- Raises unless `given` is a table whose names are all known (the keys of `known`), with the nearest known name.
+---@param name string the function's
+---@param given any
+---@param known table
+function M.names(name, given, known)
+  if type(given) ~= "table" then M.fail(name, "options must be a table, not %s", type(given)) end
+  for key in pairs(given) do
+    if known[key] == nil then M.fail(name, 'unknown option "%s"%s', tostring(key), remedy(key, known)) end
+  end
+end
+
 --- Fills options with their defaults. An unknown name raises, with the nearest known one.
 ---@param name string the function's
 ---@param given table? what the caller passed
 ---@param defaults table the known options; `M.none` marks one without a default
 ---@return table
 function M.options(name, given, defaults)
-  if given ~= nil and type(given) ~= "table" then
-    M.fail(name, "options must be a table, not %s", type(given))
-  end
+  if given ~= nil then M.names(name, given, defaults) end
   local out = {}
   for key, value in pairs(defaults) do
     if value ~= M.none then out[key] = value end
   end
-  for key, value in pairs(given or {}) do
-    if defaults[key] == nil then
-      local near = type(key) == "string" and M.nearest(key, defaults)
-      M.fail(name, "unknown option '%s'%s", tostring(key), near and (", did you mean '%s'?"):format(near) or "")
-    end
-    out[key] = value
-  end
+  for key, value in pairs(given or {}) do out[key] = value end
   return out
 end
 
@@ -94,7 +107,7 @@ end
 
 --- Raises unless `value` is an integer of at least `least`.
 function M.integer(name, what, value, least)
-  local n = math.tointeger(value)
+  local n = type(value) == "number" and math.tointeger(value)
   if not n or n < least then
     M.fail(name, "%s must be an integer of at least %d, not %s", what, least, tostring(value))
   end

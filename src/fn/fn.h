@@ -43,10 +43,10 @@ grad_status grad__fn_hessian_diag(const grad_program *p, const bool *wrt, grad_p
 
 /* --- gradcheck.c */
 typedef struct grad_check_options {
-  int order;         /* 1: first derivatives; 2: those of the gradient (the function must give a number); 0 is 1 */
-  double eps;        /* step relative to max(1, |x|); 0: the cube root of the dtype's rounding unit */
-  double rtol, atol; /* 0: for f64 1e-5 and 1e-7, where f32 takes part 1e-2 and 1e-3 */
-  int64_t samples;   /* most entries checked for each input, spread evenly; 0: 64 */
+  int order;  /* 1: first derivatives; 2: those of the gradient (several numbers are weighted and summed); 0 is 1 */
+  double eps; /* step relative to max(1, |x|); 0: the cube root of the dtype's rounding unit */
+  double rtol, atol;       /* 0: for f64 1e-5 and 1e-7, where f32 takes part 1e-2 and 1e-3 */
+  int64_t samples;         /* most entries checked for each input, spread evenly; 0: 64 */
   grad_jacobian_mode mode; /* REVERSE: entries by pullbacks, `samples` rows for each output; otherwise by pushes */
 } grad_check_options;
 

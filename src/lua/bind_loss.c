@@ -124,14 +124,19 @@ static void kl_div(grad_call *c) {
   return_reduced(c, grad__sum(p, grad__mulz(p, q, ratio), last_axis(c, x), false));
 }
 
+/* The length of each row, but at least 1e-8, as torch has it: the loss of a zero vector is 1. */
+static grad_id lengths(grad_call *c, grad_id x, uint32_t axis) {
+  const grad_id norms = grad__norm(c->p, x, axis, false, 2);
+  return grad__op2(c->p, &grad__op_maximum, norms, number(c, 1e-8, norms));
+}
+
 static void cosine(grad_call *c) {
   grad_program *p = c->p;
   const grad_id x = prediction_of(c), t = target_of(c, x);
   const uint32_t axis = last_axis(c, x);
   const grad_id dot = grad__sum(p, grad__mul(p, x, t), axis, false);
-  const grad_id norms = grad__mul(p, grad__norm(p, x, axis, false, 2), grad__norm(p, t, axis, false, 2));
-  const grad_id safe = grad__op2(p, &grad__op_maximum, norms, number(c, 1e-12, norms));
-  return_reduced(c, grad__sub(p, number(c, 1, x), grad__div(p, dot, safe)));
+  const grad_id norms = grad__mul(p, lengths(c, x, axis), lengths(c, t, axis));
+  return_reduced(c, grad__sub(p, number(c, 1, x), grad__div(p, dot, norms)));
 }
 
 /* linear(x, weight [, bias]): x W' + b on the last axis */

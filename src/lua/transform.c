@@ -65,7 +65,7 @@ static void trace_argument(lua_State *L, grad_trace *t, int index, int leaves, b
   snprintf(what, sizeof what, "argument %d", index);
   lua_Integer first = (lua_Integer)lua_rawlen(L, leaves) + 1, next = 1;
   lua_Integer count = grad__tree_flatten(L, index, leaves, what);
-  if (count == 0) grad__arg_error(L, index, what, "a number, a tensor, or a table of them");
+  if (count == 0 && !lua_istable(L, index)) grad__arg_error(L, index, what, "a number, a tensor, or a table of them");
   lua_createtable(L, (int)count, 0);
   for (lua_Integer i = 0; i < count; i++) {
     lua_rawgeti(L, leaves, first + i);

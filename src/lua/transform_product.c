@@ -60,6 +60,29 @@ static void append_vector(lua_State *L, int inputs, int index, int likes, lua_In
   lua_settop(L, leaves - 1);
 }
 
+/* Raises unless each vector of a list has the structure of its value in the list at `likes`. */
+static void match_vectors(lua_State *L, int likes, int vectors, const char *what) {
+  likes = lua_absindex(L, likes);
+  lua_Integer count = (lua_Integer)lua_rawlen(L, likes);
+  char name[48];
+  for (lua_Integer k = 1; k <= count; k++) {
+    snprintf(name, sizeof name, count > 1 ? "%s %d" : "%s", what, (int)k);
+    lua_rawgeti(L, likes, k);
+    lua_rawgeti(L, vectors, k);
+    grad__tree_match(L, -2, -1, name);
+    lua_pop(L, 2);
+  }
+}
+
+/* Pushes the list of the first n arguments. */
+static void push_arguments(lua_State *L, int n) {
+  lua_createtable(L, n, 0);
+  for (int i = 1; i <= n; i++) {
+    lua_pushvalue(L, i);
+    lua_rawseti(L, -2, i);
+  }
+}
+
 /* --- the value of the first result */
 
 /* Pushes a copy of the structure at `like` with leaves outputs[first], ...: numbers when the transform was of numbers.
@@ -101,6 +124,8 @@ static int jvp_finish(lua_State *L, int status, lua_KContext context) {
   const grad_derived *d = grad__derived_push(L, t, &recipe);
   grad__trace_push_inputs(L, t);
   int inputs = lua_gettop(L);
+  push_arguments(L, n);
+  match_vectors(L, -1, lua_upvalueindex(GRAD_UP_OWN), "the tangent");
   append_vector(L, inputs, lua_upvalueindex(GRAD_UP_OWN), n + GRAD_AT_LEAVES, 1, grad__transform_nleaves(L, n),
                 "the tangent");
   grad__derived_apply(L, d, 0, inputs);
@@ -142,18 +167,19 @@ static int jvp(lua_State *L) {
 
 /* --- functions that are left behind */
 
-/* Their upvalues: the derived programs, the residuals, the leaves whose structure the argument has, a value of that
- * structure, and those of what comes out. */
-enum { KEPT_DERIVED = 3, KEPT_RESIDUALS, KEPT_IN_LEAVES, KEPT_IN_COUNT, KEPT_OUT_LEAVES, KEPT_OUT_LIKE, KEPT_MANY };
+/* Their upvalues: the derived programs, the residuals, the leaves whose structure the arguments have and a list of
+ * values of that structure, and the same of what comes out. */
+enum { KEPT_DERIVED = 3, KEPT_RESIDUALS, KEPT_IN_LEAVES, KEPT_IN_LIKE, KEPT_OUT_LEAVES, KEPT_OUT_LIKE, KEPT_MANY };
 
 static int call_kept(lua_State *L, const char *what) {
   int n = lua_gettop(L), many = lua_toboolean(L, lua_upvalueindex(KEPT_MANY));
   const grad_derived *d = lua_touserdata(L, lua_upvalueindex(KEPT_DERIVED));
-  lua_Integer count = lua_tointeger(L, lua_upvalueindex(KEPT_IN_COUNT)), next = 1;
+  lua_Integer count = (lua_Integer)lua_rawlen(L, lua_upvalueindex(KEPT_IN_LEAVES)), next = 1;
   lua_createtable(L, n, 0); /* the arguments as one list */
   lua_insert(L, 1);
   for (int i = n; i >= 1; i--) lua_rawseti(L, 1, i);
   if (n == 0) grad__lua_error(L, "%s is missing", what);
+  match_vectors(L, lua_upvalueindex(KEPT_IN_LIKE), 1, what);
   lua_Integer residuals = (lua_Integer)lua_rawlen(L, lua_upvalueindex(KEPT_RESIDUALS));
   lua_createtable(L, (int)(residuals + count), 0);
   for (lua_Integer i = 1; i <= residuals; i++) {
@@ -176,15 +202,6 @@ static int call_kept(lua_State *L, const char *what) {
 
 static int call_pullback(lua_State *L) { return call_kept(L, "the cotangent"); }
 static int call_push(lua_State *L) { return call_kept(L, "the tangent"); }
-
-/* Pushes the list of the first n arguments. */
-static void push_arguments(lua_State *L, int n) {
-  lua_createtable(L, n, 0);
-  for (int i = 1; i <= n; i++) {
-    lua_pushvalue(L, i);
-    lua_rawseti(L, -2, i);
-  }
-}
 
 /* Pushes outputs[first] .. outputs[last] as a list. */
 static void push_part(lua_State *L, int outputs, lua_Integer first, lua_Integer last) {
@@ -215,17 +232,21 @@ static int finish_kept(lua_State *L, int n, grad_recipe_kind kind, lua_CFunction
   push_like_result(L, n, n + GRAD_AT_RESULTS, outputs, 1, count);
   int value = lua_gettop(L);
   lua_pushvalue(L, derived);
-  push_part(L, outputs, noutputs + 1, (lua_Integer)lua_rawlen(L, outputs));
-  push_part(L, outputs, 1, count); /* the leaves of the value */
-  if (!pullback) lua_pushvalue(L, n + GRAD_AT_LEAVES), lua_replace(L, -2);
-  lua_pushinteger(L, pullback ? count : grad__transform_nleaves(L, n));
-  lua_newtable(L); /* leaves of what comes out */
-  grad__tree_flatten(L, value, lua_gettop(L), "the result");
-  if (pullback) lua_pushvalue(L, n + GRAD_AT_LEAVES), lua_replace(L, -2);
-  if (pullback)
-    push_arguments(L, n);
-  else
+  push_part(L, outputs, noutputs + 1, (lua_Integer)lua_rawlen(L, outputs)); /* the residuals */
+  if (pullback) {
+    push_part(L, outputs, 1, count);
+    lua_createtable(L, 1, 0);
     lua_pushvalue(L, value);
+    lua_rawseti(L, -2, 1);
+    lua_pushvalue(L, n + GRAD_AT_LEAVES);
+    push_arguments(L, n);
+  } else {
+    lua_pushvalue(L, n + GRAD_AT_LEAVES);
+    push_arguments(L, n);
+    lua_newtable(L);
+    grad__tree_flatten(L, value, lua_gettop(L), "the result");
+    lua_pushvalue(L, value);
+  }
   lua_pushboolean(L, pullback);
   grad__lua_push_function(L, f, grad__lua_fn(L), KEPT_MANY - KEPT_DERIVED + 1);
   return 2 + grad__transform_push_aux(L, n, aux, outputs, count + 1);
@@ -270,6 +291,8 @@ static int hvp_finish(lua_State *L, int status, lua_KContext context) {
   const grad_derived *d = grad__derived_push(L, t, &recipe);
   grad__trace_push_inputs(L, t);
   int inputs = lua_gettop(L);
+  lua_rawgeti(L, lua_upvalueindex(GRAD_UP_ARGNUMS), 1);
+  grad__tree_match(L, (int)lua_tointeger(L, -1), lua_upvalueindex(GRAD_UP_OWN), "the vector");
   append_vector(L, inputs, lua_upvalueindex(GRAD_UP_OWN), n + GRAD_AT_LEAVES, 1, grad__transform_nleaves(L, n),
                 "the vector");
   grad__derived_apply(L, d, 0, inputs);

@@ -153,3 +153,35 @@ static void build(lua_State *L, int like, int leaves, lua_Integer *next, grad_tr
 void grad__tree_build(lua_State *L, int like, int leaves, lua_Integer *next, grad_tree_rest rest) {
   build(L, lua_absindex(L, like), lua_absindex(L, leaves), next, rest, 0);
 }
+
+/* `path` is a string on the stack, which names what is compared: "the tangent.w". */
+static void match(lua_State *L, int like, int index, const char *path, int depth) {
+  if (is_leaf(L, like)) {
+    if (!is_leaf(L, index))
+      grad__lua_error(L, "%s must be a tensor or a number, got %s", path, luaL_typename(L, index));
+    return;
+  }
+  if (!lua_istable(L, like)) return;
+  if (!lua_istable(L, index))
+    grad__lua_error(L, "%s must be a table, as its value is, got %s", path, luaL_typename(L, index));
+  lua_Integer n;
+  enter(L, depth, path);
+  int top = lua_gettop(L);
+  const grad_keys *keys = grad__keys_open(L, like, path, &n);
+  for (lua_Integer i = 0; i < n; i++) {
+    grad__keys_push(L, keys, i);
+    const char *inner = lua_pushfstring(L, "%s.%s", path, luaL_tolstring(L, -1, NULL));
+    lua_remove(L, -2);
+    lua_pushvalue(L, -2);
+    lua_rawget(L, like);
+    lua_pushvalue(L, -3);
+    lua_rawget(L, index);
+    match(L, top + 4, top + 5, inner, depth + 1);
+    lua_settop(L, top + 1);
+  }
+  lua_settop(L, top);
+}
+
+void grad__tree_match(lua_State *L, int like, int index, const char *what) {
+  match(L, lua_absindex(L, like), lua_absindex(L, index), what, 0);
+}

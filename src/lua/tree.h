@@ -16,6 +16,9 @@ typedef enum grad_tree_rest { GRAD_TREE_DROP, GRAD_TREE_KEEP } grad_tree_rest;
  * left out) and moves *next on. KEEP: constants and metatables are copied too. */
 void grad__tree_build(lua_State *L, int like, int leaves, lua_Integer *next, grad_tree_rest rest);
 
+/* Raises unless the value at `index` has a leaf wherever `like` has one, under the same keys. `what` names it. */
+void grad__tree_match(lua_State *L, int like, int index, const char *what);
+
 /* The keys of a table in their order. Pushes one value, which holds them; push gives key i (from 0). */
 typedef struct grad_keys grad_keys;
 const grad_keys *grad__keys_open(lua_State *L, int table, const char *what, lua_Integer *count);

@@ -58,6 +58,72 @@ describe("sequential", function()
   end)
 end)
 
+describe("a layer", function()
+  local function message(f, ...) return tostring(select(2, pcall(f, ...))) end
+  local linear = nn.linear(3, 2)
+
+  it("says so when its parameters or its input are missing", function()
+    assert.is_truthy(message(linear, gl.ones(1, 3)):find("parameters first, layer(params, x, options)", 1, true))
+    assert.is_truthy(message(linear, nil, gl.ones(1, 3)):find("got nil", 1, true))
+    assert.is_truthy(message(linear, linear:init()):find("the input is missing", 1, true))
+    assert.is_truthy(message(nn.sequential { nn.relu }, {}, gl.ones(1)):find("nn.relu: a layer is called", 1, true))
+  end)
+
+  it("refuses misspelt options of the call, and takes those of one's own layers", function()
+    assert.is_truthy(message(linear, linear:init(), gl.ones(1, 3), { trian = true }):find('did you mean "train"', 1, true))
+    local scaled = nn.layer { name = "scaled", options = { "by" }, apply = function(_, x, o) return x * (o.by or 1) end }
+    local model = nn.sequential { nn.relu, scaled }
+    near(gl.tensor { 3, 0 }, model(model:init(), gl.tensor { 1, -1 }, { by = 3 }))
+    assert.is_truthy(message(nn.relu, {}, gl.ones(1), { by = 3 }):find('unknown option "by"', 1, true))
+  end)
+
+  it("says which shape it needs", function()
+    local function refuses(layer, x, text) assert.is_truthy(message(layer, layer:init(), x):find(text, 1, true)) end
+    refuses(nn.layer_norm(3), gl.ones(2, 1), "expected 3 entries on the last axis, got shape 2 x 1")
+    refuses(nn.attention(4, 2), gl.ones(3, 4), "expected N x T x 4, got shape 3 x 4")
+    refuses(nn.rnn(4, 2), gl.ones(3, 0, 4), "the sequences are empty")
+  end)
+
+  it("inside others may be a plain function", function()
+    local twice = nn.residual(function(x) return x end)
+    near(gl.tensor { 2, 4 }, twice(twice:init(), gl.tensor { 1, 2 }))
+    assert.has_error(function() nn.residual(3) end)
+    assert.has_error(function() nn.sequential { first = nn.relu } end)
+    assert.has_error(function() nn.sequential(nn.linear(3, 2), nn.relu) end)
+  end)
+end)
+
+describe("convolution and pooling layers", function()
+  it("take windows, strides and paddings that differ by axis", function()
+    local conv = nn.conv2d(2, 4, { 3, 2 }, { stride = { 2, 1 }, padding = { 1, 0 }, dilation = { 1, 2 }, groups = 2 })
+    local p, x = conv:init(gl.generator(1)), random(2, 2, 9, 8)
+    assert.are.same({ 4, 1, 3, 2 }, p.weight:shape())
+    near(gl.conv2d(x, p.weight, { stride = { 2, 1 }, padding = { 1, 0 }, dilation = { 1, 2 }, groups = 2, bias = p.bias }),
+      conv(p, x), 0)
+    assert.are.equal("conv2d(2 -> 4, 3 x 2, stride 2 x 1, padding 1 x 0)", tostring(conv))
+    local pool = nn.max_pool2d({ 2, 3 }, { stride = { 1, 2 }, padding = { 1, 0 } })
+    near(gl.max_pool2d(x, { 2, 3 }, { stride = { 1, 2 }, padding = { 1, 0 } }), pool({}, x), 0)
+    assert.are.equal("max_pool2d(2 x 3, stride 1 x 2)", tostring(pool))
+    near(gl.avg_pool2d(x, 2), nn.avg_pool2d(2)({}, x), 0)
+    for _, size in ipairs { { 3 }, { 3, 3, 3 }, 0, "3", { 3, 1.5 } } do
+      assert.has_error(function() nn.conv2d(1, 1, size) end)
+      assert.has_error(function() nn.avg_pool2d(size) end)
+    end
+    assert.has_error(function() nn.conv1d(1, 1, { 3, 3 }) end)
+  end)
+
+  it("start with a bias of zero under an initialiser of one's own, as linear layers do", function()
+    for _, layer in ipairs { nn.linear(3, 2, { init = nn.he_normal }), nn.conv1d(3, 2, 3, { init = nn.he_normal }) } do
+      near(gl.zeros(2), layer:init().bias, 0)
+    end
+    local p = nn.conv2d(3, 50, 5, { dtype = "f32" }):init(gl.generator(2))
+    assert.are.equal("f32", p.bias:dtype())
+    assert.is_true(p.bias:abs():max():item() <= 1 / math.sqrt(3 * 25))
+    assert.is_true(p.bias:abs():max():item() > 0.5 / math.sqrt(3 * 25))
+    assert.is_nil(nn.conv2d(1, 1, 3, { bias = false }):init().bias)
+  end)
+end)
+
 describe("the same generator", function()
   it("gives the same parameters", function()
     local model = nn.sequential { nn.linear(3, 4), nn.relu, nn.linear(4, 2) }
@@ -209,6 +275,12 @@ describe("losses", function()
     near(0, nn.bce_with_logits(gl.tensor { 1000, -1000 }, gl.tensor { 1, 0 }))
     near(2000, nn.cross_entropy(gl.tensor { { 1000, -1000 } }, gl.tensor { 2 }))
     assert.is_true(nn.bce(gl.tensor { 0 }, gl.tensor { 1 }):item() == 100)
+  end)
+
+  it("of directions do not depend on small lengths, and are 1 for a zero vector, as in torch", function()
+    near(0, nn.cosine(gl.tensor { 1e-7, 0 }, gl.tensor { 1e-7, 0 }))
+    near(1, nn.cosine(gl.zeros(3), gl.ones(3)))
+    near(1, nn.cosine(gl.ones(3), gl.zeros(3)))
   end)
 
   it("have right gradients", function()

@@ -35,6 +35,11 @@ function M.attention(size, heads, options)
     end,
     apply = function(params, x, call)
       local source = call.context or x
+      for _, sequence in ipairs { x, source } do
+        if sequence:ndim() ~= 3 or sequence:size(3) ~= size then
+          check.fail("nn.attention", "expected N x T x %d, got shape %s", size, layer.shape_text(sequence))
+        end
+      end
       local n, times = x:size(1), x:size(2)
       local q = split(parts.query(params.query, x))
       local k = split(parts.key(params.key, source))

@@ -3,37 +3,44 @@
 local gl = require "gradlua.core"
 local check = require "gradlua.check"
 local layer = require "gradlua.nn.layer"
-local initializers = require "gradlua.nn.initializers"
+local weights = require "gradlua.nn.weights"
 
 local M = {}
 
+--- The extents of a window: a number for every axis, or a list with one for each.
+---@return integer[]
+local function window(who, size, axes)
+  local each = type(size) == "table" and size or table.move({ size, size }, 1, axes, 1, {})
+  if #each ~= axes then check.fail(who, "size must be a number or a list of %d, not a list of %d", axes, #each) end
+  for _, extent in ipairs(each) do check.integer(who, "size", extent, 1) end
+  return each
+end
+
+local function text(value)
+  return type(value) == "table" and table.concat(value, " x ") or tostring(value)
+end
+
 --- Makes the constructor for `axes` axes of space.
 local function convolution(name, axes, apply)
-  --- Convolution with windows of `size`: {stride, padding, dilation, groups, bias, init, dtype}. params.weight is
-  --- outputs x channels / groups x size (x size), params.bias outputs.
+  --- Convolution with windows of `size`, a number or one for each axis: {stride = 1, padding = 0, dilation = 1 (numbers, or
+  --- one for each axis), groups = 1, bias = true, init, dtype = "f64"}. params.weight is outputs x channels / groups x size
+  --- (x size), params.bias outputs; with `init` the bias starts at zero.
   M[name] = function(channels, outputs, size, options)
     local who = "nn." .. name
     check.integer(who, "channels", channels, 1)
     check.integer(who, "outputs", outputs, 1)
-    check.integer(who, "size", size, 1)
+    local extents = window(who, size, axes)
     local o = check.options(who, options,
       { stride = 1, padding = 0, dilation = 1, groups = 1, bias = true, init = check.none, dtype = "f64" })
+    check.integer(who, "groups", o.groups, 1)
     if channels % o.groups ~= 0 or outputs % o.groups ~= 0 then
       check.fail(who, "channels (%d) and outputs (%d) must be multiples of groups (%d)", channels, outputs, o.groups)
     end
-    local shape = { outputs, channels // o.groups }
-    for i = 1, axes do shape[2 + i] = size end
-    local fan_in = shape[2] * size ^ axes
-    local uniform = { bound = 1 / math.sqrt(fan_in), dtype = o.dtype }
+    local shape = { outputs, channels // o.groups, table.unpack(extents) }
     return layer.new {
       name = name,
-      detail = ("%d -> %d, %d, stride %d, padding %d"):format(channels, outputs, size, o.stride, o.padding),
-      init = function(generator)
-        local init = o.init or initializers.uniform
-        local params = { weight = init(shape, generator, o.init and { dtype = o.dtype } or uniform) }
-        if o.bias then params.bias = initializers.uniform({ outputs }, generator, uniform) end
-        return params
-      end,
+      detail = ("%d -> %d, %s, stride %s, padding %s"):format(channels, outputs, text(size), text(o.stride), text(o.padding)),
+      init = function(generator) return weights.draw(shape, o, generator) end,
       apply = function(params, x)
         return apply(x, params.weight, { stride = o.stride, padding = o.padding, dilation = o.dilation,
           groups = o.groups, bias = params.bias })
@@ -46,14 +53,14 @@ convolution("conv1d", 1, function(...) return gl.conv1d(...) end)
 convolution("conv2d", 2, function(...) return gl.conv2d(...) end)
 
 for _, name in ipairs { "max_pool2d", "avg_pool2d" } do
-  --- Windows of size x size, {stride = size, padding = 0}.
+  --- Windows of size x size, or of {height, width}: {stride = size, padding = 0}, numbers or pairs.
   M[name] = function(size, options)
-    check.integer("nn." .. name, "size", size, 1)
+    local extents = window("nn." .. name, size, 2)
     local o = check.options("nn." .. name, options, { stride = size, padding = 0 })
     return layer.new {
       name = name,
-      detail = ("%d, stride %d"):format(size, o.stride),
-      apply = function(_, x) return gl[name](x, size, o) end,
+      detail = ("%s, stride %s"):format(text(size), text(o.stride)),
+      apply = function(_, x) return gl[name](x, extents, o) end,
     }
   end
 end

@@ -5,6 +5,7 @@ local internal = require "gradlua.internal"
 local check = require "gradlua.check"
 local layer = require "gradlua.nn.layer"
 local initializers = require "gradlua.nn.initializers"
+local weights = require "gradlua.nn.weights"
 
 local M = {}
 
@@ -14,17 +15,10 @@ function M.linear(inputs, outputs, options)
   check.integer("nn.linear", "inputs", inputs, 1)
   check.integer("nn.linear", "outputs", outputs, 1)
   local o = check.options("nn.linear", options, { bias = true, init = check.none, dtype = "f64" })
-  local uniform = { bound = 1 / math.sqrt(inputs), dtype = o.dtype }
   return layer.new {
     name = "linear",
     detail = ("%d -> %d%s"):format(inputs, outputs, o.bias and "" or ", no bias"),
-    init = function(generator)
-      local init = o.init or initializers.uniform
-      local params = { weight = init({ outputs, inputs }, generator, o.init and { dtype = o.dtype } or uniform) }
-      if o.bias and o.init then params.bias = gl.zeros({ outputs }, { dtype = o.dtype }) end
-      if o.bias and not o.init then params.bias = initializers.uniform({ outputs }, generator, uniform) end
-      return params
-    end,
+    init = function(generator) return weights.draw({ outputs, inputs }, o, generator) end,
     apply = function(params, x) return internal.losses.linear(x, params.weight, params.bias) end,
   }
 end

@@ -28,38 +28,52 @@ function M.update(updates)
   end
 end
 
+--- Refuses what is neither a layer nor a function of one tensor.
+local function check_part(who, what, part)
+  if type(part) ~= "function" and not layer.is_layer(part) then
+    check.fail(who, "%s must be a layer or a function, not %s", what, type(part))
+  end
+end
+
+local function init_part(part, generator) return layer.is_layer(part) and part:init(generator) or {} end
+
+local function apply_part(part, params, x, options)
+  if layer.is_layer(part) then return layer.apply(part, params, x, options) end
+  return part(x)
+end
+
 --- Layers after one another; a plain function of one tensor may stand for a layer.
 ---@param layers table[]
 function M.sequential(layers)
   check.kind("nn.sequential", "layers", layers, "table")
-  for i, l in ipairs(layers) do
-    if type(l) ~= "function" and not layer.is_layer(l) then
-      check.fail("nn.sequential", "entry %d must be a layer or a function, not %s", i, type(l))
+  for key in pairs(layers) do
+    if math.type(key) ~= "integer" or key > #layers then
+      check.fail("nn.sequential", "expected a list of layers {first, second, ..}, got an entry at %s", tostring(key))
     end
   end
+  for i, part in ipairs(layers) do check_part("nn.sequential", "entry " .. i, part) end
   return layer.new {
     name = "sequential",
     init = function(generator)
       local params = {}
-      for i, l in ipairs(layers) do params[i] = layer.is_layer(l) and l:init(generator) or {} end
+      for i, part in ipairs(layers) do params[i] = init_part(part, generator) end
       return params
     end,
     apply = function(params, x, options)
-      for i, l in ipairs(layers) do
-        if layer.is_layer(l) then x = l(params[i], x, options) else x = l(x) end
-      end
+      for i, part in ipairs(layers) do x = apply_part(part, params[i], x, options) end
       return x
     end,
     children = layers,
   }
 end
 
---- x + inner(x).
+--- x + inner(x), for a layer or a plain function of one tensor.
 function M.residual(inner)
+  check_part("nn.residual", "the inner part", inner)
   return layer.new {
     name = "residual",
-    init = function(generator) return inner:init(generator) end,
-    apply = function(params, x, options) return x + inner(params, x, options) end,
+    init = function(generator) return init_part(inner, generator) end,
+    apply = function(params, x, options) return x + apply_part(inner, params, x, options) end,
     children = { inner },
   }
 end

@@ -1,5 +1,8 @@
 --- What a layer is.
 
+local gl = require "gradlua.core"
+local check = require "gradlua.check"
+
 local M = {}
 
 ---@class gradlua.Layer
@@ -10,18 +13,36 @@ Layer.__index = Layer
 
 local no_options = {}
 
+--- What the layers of this library read of the options of a call; a layer of one's own may name further ones.
+local call_options = { "train", "generator", "updates", "state", "context" }
+
 ---@class gradlua.LayerSpec
 ---@field name string
 ---@field init? fun(generator: any?): table the parameters; none when left out
 ---@field apply fun(params: table, x: any, options: table): any
 ---@field detail? string shown in parentheses
 ---@field children? any[] layers inside, for printing
+---@field options? string[] options of the call that `apply` reads, beside train, generator, updates, state and context
 
---- Makes a layer.
+--- The options of a call that a layer, or one inside it, reads: a set.
+local function known_options(spec)
+  local known = {}
+  for _, name in ipairs(call_options) do known[name] = true end
+  for _, name in ipairs(spec.options or {}) do known[name] = true end
+  for _, child in ipairs(spec.children or {}) do
+    for name in pairs(M.is_layer(child) and child.known or {}) do known[name] = true end
+  end
+  return known
+end
+
+--- Makes a layer of one's own, from {name, init = function(generator) -> params, apply = function(params, x, options) -> y}.
 ---@param spec gradlua.LayerSpec
 ---@return gradlua.Layer
 function M.new(spec)
-  local layer = setmetatable({ spec = spec, name = spec.name }, Layer)
+  check.kind("nn.layer", "spec", spec, "table")
+  check.kind("nn.layer", "spec.name", spec.name, "string")
+  check.callable("nn.layer", "spec.apply", spec.apply)
+  local layer = setmetatable({ spec = spec, name = spec.name, known = known_options(spec) }, Layer)
   --- The parameters, drawn from the generator or from the default one: layer.init(generator), or layer:init(generator).
   function layer.init(first, second)
     local generator = first
@@ -35,8 +56,24 @@ function M.is_layer(value)
   return getmetatable(value) == Layer
 end
 
+--- A tensor's shape as messages show it.
+function M.shape_text(x)
+  return x:ndim() == 0 and "of a number" or table.concat(x:shape(), " x ")
+end
+
+--- What a layer gives; the options were checked by the caller.
+function M.apply(layer, params, x, options)
+  if type(params) ~= "table" then
+    check.fail("nn." .. layer.name, "a layer is called with its parameters first, layer(params, x, options): expected a table, got %s",
+      gl.is_tensor(params) and "a tensor" or type(params))
+  end
+  if x == nil then check.fail("nn." .. layer.name, "the input is missing: layer(params, x, options)") end
+  return layer.spec.apply(params, x, options or no_options)
+end
+
 function Layer:__call(params, x, options)
-  return self.spec.apply(params, x, options or no_options)
+  if options ~= nil then check.names("nn." .. self.name, options, self.known) end
+  return M.apply(self, params, x, options)
 end
 
 local function describe(item, indent, lines)

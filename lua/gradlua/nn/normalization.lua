@@ -18,6 +18,9 @@ function M.layer_norm(size, options)
     end,
     apply = function(params, x)
       local axis = x:ndim()
+      if axis == 0 or x:size(axis) ~= size then
+        check.fail("nn.layer_norm", "expected %d entries on the last axis, got shape %s", size, layer.shape_text(x))
+      end
       local centred = x - x:mean(axis, { keepdim = true })
       local variance = centred:square():mean(axis, { keepdim = true })
       return centred * (variance + o.eps):rsqrt() * params.weight + params.bias
@@ -64,7 +67,7 @@ function M.batch_norm(channels, options)
     init = function() return { weight = ones(), bias = zeros(), running_mean = zeros(), running_var = ones() } end,
     apply = function(params, x, call)
       if x:ndim() < 2 or x:size(2) ~= channels then
-        check.fail("nn.batch_norm", "expected %d channels on axis 2, got %s", channels, table.concat(x:shape(), " x "))
+        check.fail("nn.batch_norm", "expected %d channels on axis 2, got shape %s", channels, layer.shape_text(x))
       end
       local mean, variance = gl.stop_gradient(params.running_mean), gl.stop_gradient(params.running_var)
       if call.train then mean, variance = batch_statistics(params, x, call.updates) end

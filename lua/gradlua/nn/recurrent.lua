@@ -10,7 +10,8 @@ local M = {}
 
 --- Makes a constructor. `gates` rows of weights for each unit; step(gates of x, state, params) -> output, new state.
 local function recurrent(name, gates, start, step)
-  --- A layer over sequences N x T x inputs, giving all states N x T x size and the last one.
+  --- A layer over sequences N x T x inputs, giving all states N x T x size and the last one ({h, c} for lstm). The option
+  --- `state` of the call is the state to start from, zeros otherwise.
   M[name] = function(inputs, size, options)
     check.integer("nn." .. name, "inputs", inputs, 1)
     check.integer("nn." .. name, "size", size, 1)
@@ -26,9 +27,10 @@ local function recurrent(name, gates, start, step)
       end,
       apply = function(params, x, call)
         if x:ndim() ~= 3 or x:size(3) ~= inputs then
-          check.fail("nn." .. name, "expected N x T x %d, got %s", inputs, table.concat(x:shape(), " x "))
+          check.fail("nn." .. name, "expected N x T x %d, got shape %s", inputs, layer.shape_text(x))
         end
         local n, times = x:size(1), x:size(2)
+        if times == 0 then check.fail("nn." .. name, "the sequences are empty: got shape %s", layer.shape_text(x)) end
         local state = call.state or start(n, size, x:dtype())
         -- One product for all times; only the part that depends on the state is left for the loop.
         local from_input = (x:matmul(params.weight_input:t()) + params.bias_input):transpose(1, 2)
