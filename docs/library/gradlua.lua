@@ -582,7 +582,7 @@ function gl.fixed_point(g, x0, ...) end
 function gl.argmin(first, ...) end
 --- The solution of y' = f(t, y, ...) with y(ts[1]) = y0, at the times ts.  Times ascend or descend. y0 is a number, a tensor or a nested table, and f returns the same. Options, as a last table: rtol = 1e-8, atol = 1e-10 (of the error of a step), max_steps = 100000, first_step, adjoint = "discrete" | "continuous".
 function gl.odeint(f, y0, ts, ...) end
---- compares derivatives with central differences, and forward with reverse mode
+--- compares derivatives with central differences, and forward with reverse mode; order 2: those of the gradient; the report prints the worst entries
 function gl.gradcheck(f, x, options) end
 --- Does f have a derivative at x? Not the same as having partial derivatives: those only look along the axes. direction}), order (of the remainder in h), direction (the worst one, when there is no derivative)
 function gl.differentiable(f, x) end

@@ -180,7 +180,8 @@ static void build_stop_gradient(grad_call *c) {
 static const grad_fn rows[] = {
     {.name = "gradcheck",
      .signature = "f, x [, {order = 1, mode = \"auto\", eps, rtol, atol, samples, args}] -> ok, report",
-     .doc = "compares derivatives with central differences, and forward with reverse mode; order 2: those of the gradient; "
+     .doc = "compares derivatives with central differences, and forward with reverse mode; order 2: those of the "
+            "gradient; "
             "the report prints the worst entries",
      .call = gradcheck},
     {.name = "stop_gradient",
