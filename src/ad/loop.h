@@ -1,5 +1,5 @@
 /* loop.h: how scan and while instructions are laid out; shared by op_loop.c, loop_jvp.c, loop_transpose.c,
- * loop_batch.c.
+ * loop_batch.c, rematerialize.c.
  *
  * scan   inputs  consts, carry, xs       params {nconsts, ncarry, length, reverse}   subs {body}
  * while  inputs  consts, carry           params {nconsts, ncarry}                    subs {body, test}
@@ -39,6 +39,10 @@ grad_id grad__emit_loop(grad_program *p, const grad_loop *loop, grad_program *te
 
 /* add_stacks: the sum of two values of one type with a dynamic extent. */
 grad_id grad__add_stacks(grad_program *p, grad_id a, grad_id b);
+
+/* rematerialize.c: the cut of a body (its first inputs the consts, then the carry) with fewer residuals to stack, where
+ * computing them again takes less. */
+grad_status grad__cut_lighten(int32_t nconsts, int32_t ncarry, grad_cut *cut);
 
 void grad__loop_jvp(grad_jvp *a);
 void grad__scan_transpose(grad_transpose *a);

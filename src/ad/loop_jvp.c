@@ -359,6 +359,7 @@ static grad_status jvp_split(rule *r) {
   grad_status status = active_first(r, &c.nactive, &body);
   const int32_t most = GRAD_MAX_OUT - r->v.body->noutputs - 1;
   if (!status) status = grad__cut_body(body, r->wrt, c.nactive, most, false, &c.cut);
+  if (!status) status = grad__cut_lighten(r->v.nconsts, r->v.ncarry, &c.cut);
   if (!status) status = classify(r, &c);
   if (!status) status = hoist(r, &c);
   if (!status) status = emit_primal(r, &c);
