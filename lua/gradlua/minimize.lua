@@ -55,6 +55,7 @@ local uses_hessian = { newton = true, trust_exact = true, dogleg = true }
 local uses_products = { newton_cg = true, trust_ncg = true }
 
 local function log_line(info)
+  if not io then return end -- a sandbox; its host has a progress callback
   io.stderr:write(("%6d  f %.10g  gradient %.3g  step %.3g  %.2f s\n"):format(
     info.iteration, info.f, info.gradient_norm, info.step, info.seconds))
 end

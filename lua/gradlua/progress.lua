@@ -1,4 +1,5 @@
 --- A progress bar on standard error: redrawn in place on a terminal; elsewhere a plain line now and then and at the end.
+--- A host that has a progress callback is told instead; in a host that gives scripts no `io`, nothing is shown.
 
 local gl = require "gradlua.core"
 local internal = require "gradlua.internal"
@@ -30,6 +31,8 @@ end
 
 local function draw(self, now)
   self.shown = now
+  if self.host then return internal.progress(self.label, self.done, self.total, now - self.began) end
+  if not io then return end
   io.stderr:write(text(self, now), self.terminal and "" or "\n")
   io.stderr:flush()
 end
@@ -46,18 +49,20 @@ end
 function Bar:advance()
   self.done = self.done + 1
   local now = gl.clock()
-  local pause = self.terminal and redraw_seconds or line_seconds
+  local pause = (self.terminal or self.host) and redraw_seconds or line_seconds
   if now - self.shown >= pause and self.done < self.total then draw(self, now) end
 end
 
 --- The pass is over.
 function Bar:finish()
   draw(self, gl.clock())
-  if self.terminal then io.stderr:write("\n") end
+  if self.terminal and not self.host then io.stderr:write("\n") end
 end
 
 --- A bar, for a loop of your own: bar:start(total), bar:advance() after each step, bar:finish().
 ---@param label string?
 return function(label)
-  return setmetatable({ label = label and label .. "  " or "", terminal = internal.io.is_terminal() }, Bar)
+  local host = internal.progress()
+  if host then return setmetatable({ label = label or "", host = true }, Bar) end
+  return setmetatable({ label = label and label .. "  " or "", terminal = io and internal.io.is_terminal() }, Bar)
 end

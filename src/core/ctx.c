@@ -1,11 +1,9 @@
 /* ctx.c: making and freeing a context, recording failures, polling for interrupts. */
-#include "core/ctx.h"
+#include "core/pool.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { MAX_THREADS = 256 };
 
 static void *libc_alloc(void *ud, void *block, size_t old_size, size_t new_size) {
   (void)ud;
@@ -21,28 +19,38 @@ static int thread_count(int asked) {
   if (asked <= 0) {
     const char *env = getenv("GRADLUA_THREADS");
     const long n = env ? strtol(env, NULL, 10) : 1;
-    asked = n > MAX_THREADS ? MAX_THREADS : (int)n;
+    asked = n > GRAD_POOL_MAX ? GRAD_POOL_MAX : (int)n;
   }
   if (asked < 1) return 1;
-  return asked > MAX_THREADS ? MAX_THREADS : asked;
+  return asked > GRAD_POOL_MAX ? GRAD_POOL_MAX : asked;
+}
+
+void grad__config_read(void *to, size_t size, const void *from, size_t given, size_t first) {
+  if (given == 0) given = first;
+  memset(to, 0, size);
+  memcpy(to, from, given < size ? given : size);
 }
 
 grad_status grad_ctx_new(const grad_config *config, grad_ctx **out) {
-  const grad_config none = {0};
-  if (!config) config = &none;
-  const grad_alloc_fn alloc = config->alloc ? config->alloc : libc_alloc;
-  if (config->byte_limit && config->byte_limit < sizeof(grad_ctx)) return GRAD_ENOMEM;
+  static const size_t first_size = offsetof(grad_config, threads) + sizeof(int);
+  grad_config given = {0};
+  if (config) grad__config_read(&given, sizeof given, config, config->size, first_size);
+  const grad_alloc_fn alloc = given.alloc ? given.alloc : libc_alloc;
+  if (given.byte_limit && given.byte_limit < sizeof(grad_ctx)) return GRAD_ENOMEM;
 
-  grad_ctx *const ctx = alloc(config->alloc_ud, NULL, 0, sizeof *ctx);
+  grad_ctx *const ctx = alloc(given.alloc_ud, NULL, 0, sizeof *ctx);
   if (!ctx) return GRAD_ENOMEM;
   *ctx = (grad_ctx){.alloc = alloc,
-                    .alloc_ud = config->alloc_ud,
-                    .limit = config->byte_limit,
-                    .interrupt = config->interrupt,
-                    .interrupt_ud = config->interrupt_ud,
+                    .alloc_ud = given.alloc_ud,
+                    .limit = given.byte_limit,
+                    .interrupt = given.interrupt,
+                    .interrupt_ud = given.interrupt_ud,
+                    .progress = given.progress,
+                    .progress_ud = given.progress_ud,
                     .simd = grad__simd_detect(),
                     .interpret = getenv("GRADLUA_INTERPRET") != NULL,
-                    .threads = thread_count(config->threads)};
+                    .threads = thread_count(given.threads),
+                    .most_threads = GRAD_POOL_MAX};
   *out = ctx;
   return GRAD_OK;
 }

@@ -20,9 +20,12 @@ struct grad_ctx {
   uint64_t allocations; /* how many blocks were ever asked for; tests read it to see that a plan allocates nothing */
   grad_interrupt_fn interrupt;
   void *interrupt_ud;
+  grad_progress_fn progress;
+  void *progress_ud;
+  const struct grad_file_system *files; /* of io/source.h; NULL: the system's files */
   grad_simd simd;
-  bool interpret; /* run fused loops without machine code: GRADLUA_INTERPRET is set, or a test compares */
-  int threads;
+  bool interpret;            /* run fused loops without machine code: GRADLUA_INTERPRET is set, or a test compares */
+  int threads, most_threads; /* what grad_ctx_set_threads takes at most */
   grad_pool *pool;
   void (*pool_free)(grad_pool *); /* of pool.c, once there is a pool */
   grad_status status;             /* of the last failure */
@@ -34,7 +37,8 @@ struct grad_ctx {
 #if defined __GNUC__
 __attribute__((format(printf, 3, 4)))
 #endif
-grad_status grad__fail(grad_ctx *ctx, grad_status status, const char *format, ...);
+grad_status
+grad__fail(grad_ctx *ctx, grad_status status, const char *format, ...);
 
 /* Memory. Sizes are handed back on free, so blocks carry no header. NULL on failure, with the error recorded.
  * grad__alloc of 0 bytes gives NULL and no error. Blocks of 64 bytes and more are 64-byte aligned when asked through
@@ -47,6 +51,10 @@ void grad__free_aligned(grad_ctx *ctx, void *block, size_t bytes);
 
 /* grad__interrupted: GRAD_OK, or GRAD_EINTERRUPT recorded. Cheap enough for every instruction. */
 grad_status grad__interrupted(grad_ctx *ctx);
+
+/* grad__config_read: copies a configuration of `given` bytes, the size it says it has (0: `first`, its size in version
+ * 0.1), to one of `size` bytes: what only one of them has is left out or zero. */
+void grad__config_read(void *to, size_t size, const void *from, size_t given, size_t first);
 
 grad_simd grad__simd_detect(void);
 const char *grad__simd_name(grad_simd simd);

@@ -106,7 +106,7 @@ static grad_pool *pool_of(grad_ctx *ctx) {
   pthread_mutex_init(&pool->mutex, NULL);
   pthread_cond_init(&pool->wake, NULL);
   pthread_cond_init(&pool->idle, NULL);
-  start_workers(pool, ctx->threads < GRAD_POOL_MAX ? ctx->threads - 1 : GRAD_POOL_MAX - 1);
+  start_workers(pool, ctx->threads - 1);
   ctx->pool = pool;
   ctx->pool_free = pool_free;
   return pool;
@@ -152,7 +152,7 @@ void grad__pool_run(grad_ctx *ctx, int64_t nchunks, grad_pool_fn fn, void *ud) {
 
 void grad_ctx_set_threads(grad_ctx *ctx, int threads) {
   if (threads < 1) threads = 1;
-  if (threads > GRAD_POOL_MAX) threads = GRAD_POOL_MAX;
+  if (threads > ctx->most_threads) threads = ctx->most_threads;
   if (threads == ctx->threads) return;
   if (ctx->pool) pool_free(ctx->pool);
   ctx->pool = NULL;

@@ -68,12 +68,28 @@ typedef void *(*grad_alloc_fn)(void *ud, void *block, size_t old_size, size_t ne
 /* Polled between instructions and inside long loops, maybe from worker threads; true stops with GRAD_EINTERRUPT. */
 typedef int (*grad_interrupt_fn)(void *ud);
 
+/* How far a run is: minimizing, least squares, roots; an iteration has ended. */
+typedef struct grad_progress {
+  const char *task; /* the method, "lbfgs" or "hybrid", or the label of a loop */
+  int64_t iteration;
+  int64_t total;        /* 0: not known */
+  double f;             /* a root's: the largest |F_i|; NaN: there is none */
+  double gradient_norm; /* the largest entry; NaN: there is none */
+  double seconds;       /* since the run began */
+} grad_progress;
+
+/* Not 0 ends the run there: a result with the best point so far, not an error. Called from the context's own thread. */
+typedef int (*grad_progress_fn)(void *ud, const grad_progress *progress);
+
 typedef struct grad_config {
+  size_t size;         /* sizeof(grad_config), so that later versions can add fields; 0: those of version 0.1 */
   grad_alloc_fn alloc; /* NULL: the C library's */
   void *alloc_ud;
   size_t byte_limit; /* 0: none */
   grad_interrupt_fn interrupt;
   void *interrupt_ud;
+  grad_progress_fn progress; /* NULL: nobody is told */
+  void *progress_ud;
   int threads; /* workers for large operations, the caller included; 0: GRADLUA_THREADS, else 1 */
 } grad_config;
 
@@ -83,8 +99,8 @@ GRAD_API grad_status grad_ctx_new(const grad_config *config, grad_ctx **out);
 /* grad_ctx_free: everything made in the context must have been freed before. */
 GRAD_API void grad_ctx_free(grad_ctx *ctx);
 
-/* grad_ctx_set_threads: how many threads large operations use from now on, the caller included; at least 1. Results are
- * bit-equal for any number. Not while something runs in ctx. */
+/* grad_ctx_set_threads: how many threads large operations use from now on, the caller included: 1 to 64, the nearest
+ * of them is taken. Results are bit-equal for any number. Not while something runs in ctx. */
 GRAD_API void grad_ctx_set_threads(grad_ctx *ctx, int threads);
 
 /* grad_message: the sentence for the last failure in ctx; empty when there was none. Valid until the next call. */

@@ -32,29 +32,52 @@ GRAD_API volatile int *gradlua_interrupt_flag(lua_State *L);
 
 typedef struct gradlua gradlua;
 
-/* The standard library that scripts see. SAFE is without io, os, debug and package, loads no bytecode and no files, and
- * refuses finalizers, which Lua runs where no limit can stop them. */
+/* The standard library that scripts see. SAFE is without io, os, debug and package, loads no bytecode, and refuses
+ * finalizers, which Lua runs where no limit can stop them. dofile, loadfile and require are there when there are files,
+ * and reach those only: `require "a.b"` runs a/b.lua or a/b/init.lua. */
 typedef enum gradlua_libraries { GRADLUA_LIBRARIES_SAFE, GRADLUA_LIBRARIES_ALL } gradlua_libraries;
 
-/* What gl.data, gl.save, gl.load and the like may touch. */
-typedef enum gradlua_files { GRADLUA_FILES_NONE, GRADLUA_FILES_ALL } gradlua_files;
+/* What gl.data, gl.save, gl.load, gl.logger and the like may touch; all of them go through this one place. */
+typedef enum gradlua_files {
+  GRADLUA_FILES_NONE,
+  GRADLUA_FILES_ALL, /* the system's */
+  GRADLUA_FILES_HOST /* those that gradlua_config.file_calls open */
+} gradlua_files;
+
+/* Files of the host: an archive, a store, one folder. Called on the state's own thread; a status other than GRAD_OK is
+ * the script's error. */
+typedef struct gradlua_file_calls {
+  size_t size; /* sizeof(gradlua_file_calls) */
+  void *user;
+  /* *file, which is handed to the other calls, is opened for writing when `writing` is not 0, else for reading. */
+  grad_status (*open)(void *user, const char *path, int writing, void **file);
+  /* Up to `size` bytes; *got is their number, 0 at the end. */
+  grad_status (*read)(void *user, void *file, void *buffer, size_t size, size_t *got);
+  grad_status (*write)(void *user, void *file, const void *data, size_t size); /* all of it */
+  /* Ends the use of file, whatever it returns. What was written takes the place of an old file of that name, as a whole,
+   * when `keep` is not 0; else nothing has happened. */
+  grad_status (*close)(void *user, void *file, int keep);
+} gradlua_file_calls;
 
 typedef struct gradlua_config {
-  size_t size; /* sizeof(gradlua_config): lets later versions add fields */
+  size_t size; /* sizeof(gradlua_config), so that later versions can add fields; 0: those of version 0.1 */
   grad_alloc_fn alloc; /* for Lua, tensors and plans; NULL: the C library's */
   void *alloc_ud;
   size_t byte_limit; /* of all of them together; 0: none */
   grad_interrupt_fn interrupt; /* polled while a script or a kernel runs; not 0 stops the call with GRAD_EINTERRUPT */
   void *interrupt_ud;
+  grad_progress_fn progress; /* told of minimizers' iterations and of loops with a progress bar */
+  void *progress_ud;
   double max_seconds;       /* of one call from the host; 0: none */
   int64_t max_instructions; /* of Lua in one call, to the nearest thousand; 0: none. Kernels do not count. */
-  int threads;              /* as in grad_config */
+  int threads;              /* as in grad_config, and the most that scripts can ask for; 0: as many as they like */
   gradlua_libraries libraries;
   gradlua_files files;
+  const gradlua_file_calls *file_calls; /* for GRADLUA_FILES_HOST; copied */
 } gradlua_config;
 
 /* gradlua_new: a state with the toolkit loaded as global `gl`. config NULL: no limits, safe libraries, no files.
- * Errors: ENOMEM. */
+ * Errors: ENOMEM; EVALUE for files of the host without the calls. */
 GRAD_API grad_status gradlua_new(const gradlua_config *config, gradlua **out);
 /* gradlua_free: arrays and functions made with it must have been freed before. */
 GRAD_API void gradlua_free(gradlua *g);
@@ -68,7 +91,7 @@ GRAD_API size_t gradlua_bytes(const gradlua *g); /* in use now, Lua and core tog
  * was stopped cannot go on by catching the error: pcall sees it again at its next instruction. */
 GRAD_API void gradlua_stop(gradlua *g);
 
-/* gradlua_run, gradlua_run_file: run a chunk of Lua text. What it returns first becomes the global `name` (NULL: dropped).
+/* gradlua_run, gradlua_run_file: run a chunk of Lua text; path is the system's, whatever scripts may touch. What it returns first becomes the global `name` (NULL: dropped).
  * Errors: ESCRIPT, EINTERRUPT (a limit; the message says which), ENOMEM, EIO. */
 GRAD_API grad_status gradlua_run(gradlua *g, const char *text, size_t size, const char *chunk, const char *name);
 GRAD_API grad_status gradlua_run_file(gradlua *g, const char *path, const char *name);

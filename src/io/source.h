@@ -18,7 +18,7 @@ typedef struct grad_source {
   int64_t size;     /* bytes in all; -1: not known */
 } grad_source;
 
-/* path must outlive the source. EIO with the system's reason. */
+/* path must outlive the source. EIO with the system's reason, or what the context's own files say. */
 grad_status grad__source_open(grad_ctx *ctx, const char *path, grad_source *out);
 void grad__source_close(grad_source *source); /* a zeroed or closed source is fine */
 
@@ -36,16 +36,23 @@ typedef struct grad_sink {
 } grad_sink;
 
 /* A file that appears whole or not at all: bytes go to a temporary file in the same folder, which takes the file's
- * place on commit (after fsync). Until then, and after any failure, an old file of that name stays as it is. */
+ * place on commit (after fsync). Until then, and after any failure, an old file of that name stays as it is. path must
+ * outlive the sink. */
 typedef struct grad_file_sink {
   grad_sink sink;
-  int fd;
-  char *path, *temporary;
+  grad_status (*close)(void *ud, grad_ctx *ctx, bool keep); /* of sink.ud, which it frees; NULL: closed */
   grad_ctx *ctx;
 } grad_file_sink;
 grad_status grad__file_sink_open(grad_ctx *ctx, const char *path, grad_file_sink *out);
 grad_status grad__file_sink_commit(grad_file_sink *file); /* closes it, whether it succeeds or not */
 void grad__file_sink_abort(grad_file_sink *file);         /* removes the temporary; fine when closed */
+
+/* Files that are not the system's: a host may lend its own, or refuse all (grad_ctx.files). */
+typedef struct grad_file_system {
+  void *ud;
+  grad_status (*open_source)(void *ud, grad_ctx *ctx, const char *path, grad_source *out);
+  grad_status (*open_sink)(void *ud, grad_ctx *ctx, const char *path, grad_file_sink *out);
+} grad_file_system;
 
 /* Arrays with names, in order: what npz and safetensors files hold. */
 typedef struct grad_named_array {

@@ -1,5 +1,5 @@
 /* bind_data.c: reading and writing data files: the table `internal.io`, on which lua/gradlua/data.lua and
- * store.lua stand. A host without file access leaves this opener out. */
+ * store.lua stand. Which files there are, the context says (io/source.h). */
 #include <string.h>
 #include <unistd.h>
 
@@ -27,7 +27,6 @@ static void job_clear(job *j) {
   if (j->csv_filled) grad__csv_clear(&j->csv);
   if (j->file_filled) grad__safetensors_clear(&j->file);
   memset(j, 0, sizeof *j);
-  j->sink.fd = -1;
 }
 
 static int job_gc(lua_State *L) {
@@ -35,11 +34,7 @@ static int job_gc(lua_State *L) {
   return 0;
 }
 
-static job *job_push(lua_State *L) {
-  job *j = grad__lua_owner_push(L, "gradlua.io_job", sizeof *j, 0, job_gc);
-  j->sink.fd = -1;
-  return j;
-}
+static job *job_push(lua_State *L) { return grad__lua_owner_push(L, "gradlua.io_job", sizeof(job), 0, job_gc); }
 
 /* Raises for a failure, after releasing what the job holds. */
 static void job_check(lua_State *L, job *j, grad_status status) {
@@ -47,11 +42,7 @@ static void job_check(lua_State *L, job *j, grad_status status) {
   grad__lua_check(L, status);
 }
 
-/* A host may keep scripts from files (gradlua_config.files). */
 static const char *path_arg(lua_State *L) {
-  lua_getfield(L, LUA_REGISTRYINDEX, "gradlua.files");
-  if (lua_toboolean(L, -1)) grad__lua_error(L, "the host gives scripts no access to files");
-  lua_pop(L, 1);
   if (lua_type(L, 1) != LUA_TSTRING) grad__arg_error(L, 1, "path", "a string");
   return lua_tostring(L, 1);
 }
@@ -258,6 +249,47 @@ static int io_save_npy(lua_State *L) {
   return 0;
 }
 
+/* --- text, written bit by bit: a userdata whose user value is the path */
+
+static const char text_file[] = "gradlua.text_file";
+
+/* What was written by then is kept, also when nobody closed the file. */
+static int text_close(lua_State *L) {
+  grad_file_sink *sink = luaL_checkudata(L, 1, text_file);
+  grad__lua_check(L, grad__file_sink_commit(sink));
+  return 0;
+}
+
+static int text_gc(lua_State *L) {
+  grad__file_sink_commit(luaL_checkudata(L, 1, text_file));
+  return 0;
+}
+
+static int text_write(lua_State *L) {
+  const grad_file_sink *file = luaL_checkudata(L, 1, text_file);
+  size_t size;
+  const char *text = luaL_checklstring(L, 2, &size);
+  if (!file->close) grad__lua_error(L, "the file is closed");
+  grad__lua_check(L, file->sink.write(file->sink.ud, grad__lua_ctx(L), text, size));
+  return 0;
+}
+
+static const grad_fn text_rows[] = {{.name = "write", .call = text_write},
+                                    {.name = "close", .call = text_close},
+                                    {.name = "__gc", .call = text_gc},
+                                    GRAD_FN_END};
+
+static int io_create(lua_State *L) {
+  const char *path = path_arg(L);
+  grad_file_sink *sink = lua_newuserdatauv(L, sizeof *sink, 1);
+  memset(sink, 0, sizeof *sink);
+  luaL_setmetatable(L, text_file);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, -2, 1);
+  grad__lua_check(L, grad__file_sink_open(grad__lua_ctx(L), path, sink));
+  return 1;
+}
+
 /* is_terminal() -> whether progress can be redrawn in place */
 static int io_is_terminal(lua_State *L) {
   lua_pushboolean(L, isatty(STDERR_FILENO));
@@ -285,6 +317,10 @@ static const grad_fn rows[] = {
      .signature = "path, names, tensors, metadata",
      .doc = "writes a safetensors file",
      .call = io_save},
+    {.name = "create",
+     .signature = "path -> {write, close}",
+     .doc = "a text file to be written bit by bit",
+     .call = io_create},
     {.name = "is_terminal",
      .signature = "-> boolean",
      .doc = "whether standard error is a terminal",
@@ -292,6 +328,8 @@ static const grad_fn rows[] = {
     GRAD_FN_END};
 
 void grad__open_data(lua_State *L) {
+  grad__lua_metatable(L, text_file, text_rows);
+  lua_pop(L, 1);
   lua_newtable(L);
   grad__lua_register(L, rows);
   gradlua__modules_publish(L, "io");

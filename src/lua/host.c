@@ -72,17 +72,13 @@ grad_status gradlua__protected(gradlua *g, lua_CFunction f, void *ud) {
 
 /* --- making and ending */
 
-static const char io_key[] = "gradlua.files";
-
 static int open_everything(lua_State *L) {
   gradlua *g = lua_touserdata(L, 1);
   gradlua__libraries_open(L, g->config.libraries);
-  lua_pushboolean(L, g->config.files == GRADLUA_FILES_NONE);
-  lua_setfield(L, LUA_REGISTRYINDEX, io_key);
   luaL_requiref(L, "gradlua", luaopen_gradlua, 0);
   lua_setglobal(L, "gl");
   gradlua__limits_install(g);
-  grad_ctx_set_threads(gradlua_context(L), g->config.threads > 0 ? g->config.threads : 1);
+  gradlua__files_install(g);
   return 0;
 }
 
@@ -96,8 +92,12 @@ static int panic(lua_State *L) {
 static void quiet_warning(void *ud, const char *message, int more) { (void)ud, (void)message, (void)more; }
 
 grad_status gradlua_new(const gradlua_config *config, gradlua **out) {
-  gradlua_config given = {.size = sizeof given};
-  if (config) memcpy(&given, config, config->size < sizeof given ? config->size : sizeof given);
+  static const size_t first_size = offsetof(gradlua_config, file_calls) + sizeof(void *);
+  gradlua_config given = {0};
+  if (config) grad__config_read(&given, sizeof given, config, config->size, first_size);
+  const gradlua_file_calls *calls = given.file_calls;
+  if (given.files == GRADLUA_FILES_HOST && !(calls && calls->open && calls->read && calls->write && calls->close))
+    return GRAD_EVALUE;
   grad_alloc_fn alloc = given.alloc ? given.alloc : libc_alloc;
   gradlua *g = alloc(given.alloc_ud, NULL, 0, sizeof *g);
   if (!g) return GRAD_ENOMEM;

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "include/gradlua.h"
+#include "io/source.h"
 
 enum { GRADLUA_MESSAGE = 4096 };
 
@@ -13,6 +14,8 @@ struct gradlua {
   gradlua_config config;
   grad_alloc_fn alloc;
   size_t used;
+  gradlua_file_calls file_calls;
+  grad_file_system files;
   volatile int stop;    /* asked for by gradlua_stop */
   bool running;         /* a call from the host is under way */
   const char *ended;    /* why the call that runs must end; NULL while it may go on */
@@ -34,6 +37,10 @@ const char *gradlua__limits_reason(const gradlua *g);
 
 /* --- host_sandbox.c: opens the standard library as the configuration says; called from Lua. */
 void gradlua__libraries_open(lua_State *L, gradlua_libraries libraries);
+
+/* --- host_files.c: makes the configuration's files those of the context; called from Lua. In the safe library, adds
+ * what runs files. */
+void gradlua__files_install(gradlua *g);
 
 /* --- host.c: calls the C function with `ud` as its light userdata argument, protected, within the limits. What goes
  * wrong becomes a status and the message. */

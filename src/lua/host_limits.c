@@ -64,6 +64,12 @@ void gradlua__limits_install(gradlua *g) {
   grad_ctx *ctx = gradlua_context(g->L);
   ctx->interrupt = gradlua__host_interrupt;
   ctx->interrupt_ud = g;
+  ctx->progress = g->config.progress;
+  ctx->progress_ud = g->config.progress_ud;
+  if (g->config.threads > 0) {
+    grad_ctx_set_threads(ctx, g->config.threads);
+    ctx->most_threads = ctx->threads;
+  }
   lua_sethook(g->L, look, LUA_MASKCOUNT, STRIDE);
 }
 

@@ -3,6 +3,8 @@
 
 #include <string.h>
 #include <lauxlib.h>
+#include <lualib.h>
+#include <stdbool.h>
 
 static const gradlua_module *find(const char *name) {
   for (const gradlua_module *m = gradlua__modules; m->name; m++)
@@ -27,10 +29,14 @@ static int require_preloaded(lua_State *L) {
   return 1;
 }
 
-/* Gives the chunk on top globals with a `require`, when there is none. */
+/* Gives the chunk on top globals with a `require` of our own modules where there is no package library; what a script
+ * has under that name is none of theirs. */
 static void lend_require(lua_State *L) {
   static const char key[] = "gradlua.globals";
-  if (lua_getglobal(L, "require") == LUA_TNIL) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  const bool missing = lua_getfield(L, -1, LUA_LOADLIBNAME) == LUA_TNIL;
+  lua_pop(L, 2);
+  if (missing) {
     if (lua_getfield(L, LUA_REGISTRYINDEX, key) == LUA_TNIL) {
       lua_pop(L, 1);
       lua_createtable(L, 0, 1);
@@ -43,9 +49,8 @@ static void lend_require(lua_State *L) {
       lua_pushvalue(L, -1);
       lua_setfield(L, LUA_REGISTRYINDEX, key);
     }
-    lua_setupvalue(L, -3, 1);
+    lua_setupvalue(L, -2, 1);
   }
-  lua_pop(L, 1);
 }
 
 static void push_chunk(lua_State *L, const gradlua_module *module) {

@@ -1,9 +1,11 @@
 /* system.c: time, threads, the plan cache. */
+#include <math.h>
 #include <time.h>
 
-#include "core/pool.h"
+#include "core/ctx.h"
 #include "fn/cache.h"
 #include "lua/binding.h"
+#include "lua/modules.h"
 
 static int clock_seconds(lua_State *L) {
   struct timespec now;
@@ -12,19 +14,33 @@ static int clock_seconds(lua_State *L) {
   return 1;
 }
 
-/* The pool is made anew, with the new number, when it is next needed. */
 static int set_threads(lua_State *L) {
   grad_ctx *ctx = grad__lua_ctx(L);
   int64_t n = grad__arg_integer(L, 1, "the number of threads");
-  if (n < 1 || n > 1024) grad__lua_error(L, "the number of threads must be in 1 .. 1024, got %lld", (long long)n);
-  if (ctx->pool && ctx->pool_free) ctx->pool_free(ctx->pool);
-  ctx->pool = NULL;
-  ctx->threads = (int)n;
+  if (n < 1 || n > ctx->most_threads)
+    grad__lua_error(L, "the number of threads must be in 1 .. %d, got %lld", ctx->most_threads, (long long)n);
+  grad_ctx_set_threads(ctx, (int)n);
   return 0;
 }
 
 static int get_threads(lua_State *L) {
   lua_pushinteger(L, grad__lua_ctx(L)->threads);
+  return 1;
+}
+
+/* progress() -> whether the host wants to be told; progress(label, done, total, seconds) tells it. */
+static int progress(lua_State *L) {
+  grad_ctx *ctx = grad__lua_ctx(L);
+  lua_settop(L, 4);
+  lua_pushboolean(L, ctx->progress != NULL);
+  if (!ctx->progress || lua_isnil(L, 1)) return 1;
+  const grad_progress now = {.task = luaL_checkstring(L, 1),
+                             .iteration = grad__arg_integer(L, 2, "done"),
+                             .total = grad__arg_integer(L, 3, "total"),
+                             .f = (double)NAN,
+                             .gradient_norm = (double)NAN,
+                             .seconds = grad__arg_number(L, 4, "seconds")};
+  if (ctx->progress(ctx->progress_ud, &now)) grad__lua_error(L, "stopped by the host");
   return 1;
 }
 
@@ -34,9 +50,12 @@ static int cache_stats(lua_State *L) {
   const struct {
     const char *name;
     lua_Integer value;
-  } fields[] = {{"hits", (lua_Integer)stats.hits},           {"misses", (lua_Integer)stats.misses},
-                {"evictions", (lua_Integer)stats.evictions}, {"plans", (lua_Integer)stats.plans},
-                {"entries", stats.entries},                  {"bytes", stats.bytes}};
+  } fields[] = {{"hits", (lua_Integer)stats.hits},
+                {"misses", (lua_Integer)stats.misses},
+                {"evictions", (lua_Integer)stats.evictions},
+                {"plans", (lua_Integer)stats.plans},
+                {"entries", stats.entries},
+                {"bytes", stats.bytes}};
   const int count = sizeof fields / sizeof *fields;
   lua_createtable(L, 0, count);
   for (int i = 0; i < count; i++) {
@@ -52,10 +71,17 @@ static const grad_fn rows[] = {
     {.name = "get_threads", .signature = "-> n", .doc = "how many threads large operations use", .call = get_threads},
     {.name = "cache_stats",
      .signature = "-> table",
-     .doc = "of the plan cache, in which transforms find what they derived from an equal trace: hits, misses, evictions, "
-            "plans, entries, bytes",
+     .doc =
+         "of the plan cache, in which transforms find what they derived from an equal trace: hits, misses, evictions, "
+         "plans, entries, bytes",
      .call = cache_stats},
     GRAD_FN_END,
 };
 
-void grad__open_system(lua_State *L) { grad__lua_register(L, rows); }
+static const grad_fn progress_row = {.name = "progress"};
+
+void grad__open_system(lua_State *L) {
+  grad__lua_register(L, rows);
+  grad__lua_push_function(L, progress, &progress_row, 0);
+  gradlua__modules_publish(L, "progress");
+}

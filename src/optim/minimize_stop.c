@@ -58,10 +58,20 @@ double grad__seconds(void) {
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+bool grad__step_report(grad_ctx *ctx, const char *task, const grad_step_info *info,
+                       bool (*on_step)(void *user, const grad_step_info *info), void *user) {
+  const grad_progress progress = {.task = task,
+                                  .iteration = info->iteration,
+                                  .f = info->f,
+                                  .gradient_norm = info->gradient_norm,
+                                  .seconds = info->seconds};
+  const bool host = ctx->progress && ctx->progress(ctx->progress_ud, &progress);
+  return (on_step && on_step(user, info)) || host;
+}
+
 static bool asked_to_stop(grad_minimizer *m) {
   const grad__progress *p = m->progress;
-  if (!m->options.on_step) return false;
-  grad_step_info info = {
+  const grad_step_info info = {
       .iteration = (int64_t)p->iteration,
       .f = p->f,
       .gradient_norm = p->gradient_norm,
@@ -72,7 +82,7 @@ static bool asked_to_stop(grad_minimizer *m) {
       .evaluations = {(int64_t)p->f_count, (int64_t)p->g_count, (int64_t)p->hv_count, (int64_t)p->jac_count},
       .x = m->x,
   };
-  return m->options.on_step(m->options.on_step_user, &info);
+  return grad__step_report(m->ctx, method_names[m->method->id], &info, m->options.on_step, m->options.on_step_user);
 }
 
 static grad_stop verdict(const grad_minimizer *m) {

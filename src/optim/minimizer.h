@@ -135,6 +135,11 @@ grad_status grad__minimizer_stop(grad_minimizer *m, grad_stop stop);
 double grad__minimizer_norm(const grad_minimizer *m, const double *x, const double *g);
 bool grad__minimizer_bounded(const grad_minimizer *m);
 
+/* Tells the caller's on_step (may be NULL) and the context's progress callback of a step; true when one of them wants the
+ * run to end. */
+bool grad__step_report(grad_ctx *ctx, const char *task, const grad_step_info *info,
+                       bool (*on_step)(void *user, const grad_step_info *info), void *user);
+
 /* The stopping test (minimize_stop.c), which calls on_step: sets progress->stop after an accepted step. */
 void grad__stop_test(grad_minimizer *m);
 void grad__stop_message(const grad_minimizer *m, char *out, size_t size);

@@ -33,15 +33,15 @@ void grad__root_stop(grad__root *r, grad_stop stop, grad_failure failure) {
 }
 
 static bool asked_to_stop(const grad__root *r) {
-  if (!r->options.on_step) return false;
-  grad_step_info info = {.iteration = r->result->iterations,
-                         .f = r->result->residual,
-                         .gradient_norm = r->result->residual,
-                         .step = r->step,
-                         .seconds = grad__seconds() - r->began,
-                         .evaluations = r->result->evaluations,
-                         .x = r->x};
-  return r->options.on_step(r->options.on_step_user, &info);
+  const grad_step_info info = {.iteration = r->result->iterations,
+                               .f = r->result->residual,
+                               .gradient_norm = r->result->residual,
+                               .step = r->step,
+                               .seconds = grad__seconds() - r->began,
+                               .evaluations = r->result->evaluations,
+                               .x = r->x};
+  return grad__step_report(r->ctx, grad_root_method_name(r->result->method), &info, r->options.on_step,
+                           r->options.on_step_user);
 }
 
 static bool test(grad__root *r, double norm) {

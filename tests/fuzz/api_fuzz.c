@@ -271,7 +271,7 @@ static void derive(host *h) {
   wrt[0] = (uint8_t)(byte(h) % 2);
   const uint8_t *flags = byte(h) % 2 ? wrt : NULL;
   grad_program *made = NULL;
-  if (!p) return;
+  if (!p || p->ninputs > (int)sizeof wrt) return;
   const int which = byte(h) % 7;
   const grad_status status =
       which < 6 ? derivatives[which](p, flags, &made) : grad_vmap_of(p, byte(h) % 5 - 1, flags, &made);
