@@ -618,6 +618,8 @@ function gl.get_threads() end
 function gl.cache_stats() end
 --- The text for a name such as "grad" or "nn.linear".
 function gl.help(path) end
+--- Prints values as `print` does, and tables with their entries, in a fixed order.
+function gl.show(...) end
 --- Self-attention over N x T x size; {causal = true} lets a position see itself and what stands before it. The option `context` of the call (N x S x size) is attended to instead of x.
 function gl.nn.attention(size, heads, options) end
 --- Windows of size x size, or of {height, width}: {stride = size, padding = 0}, numbers or pairs.

@@ -81,9 +81,10 @@ function M.call_text(about)
   return ("gl.%s(%s)%s"):format(about.name, arguments or about.signature, results and " -> " .. results or "")
 end
 
-local function find(path)
-  local value = gl
-  for name in path:gmatch("[^.]+") do
+--- What a path such as `gl.nn` names below a table, without calling anything but an __index; nil when there is none.
+function M.resolve(root, path)
+  local value = root
+  for name in path:gmatch("[%w_]+") do
     local ok, field = pcall(function() return value[name] end)
     if not ok or field == nil then return nil end
     value = field
@@ -102,7 +103,7 @@ end
 ---@return string text
 function M.help(path)
   check.kind("help", "name", path, "string")
-  local value = find(path)
+  local value = M.resolve(gl, path)
   if value == nil then
     local near = check.nearest(path, tree.keys(gl))
     return ("nothing is called gl.%s%s"):format(path, near and (": did you mean gl.%s?"):format(near) or "")

@@ -7,7 +7,7 @@ local functions = {
   checkpoint = "control", classify = "understand", cond = "control", custom = "control",
   differentiable = "understand", directional = "derivatives", fixed_point = "root", fori = "control", help = "help",
   least_squares = "least_squares", load = "store", minimize = "minimize", minimizer = "minimize", odeint = "odeint",
-  root = "root", save = "store", scan = "control", while_loop = "control",
+  root = "root", save = "store", scan = "control", show = "show", while_loop = "control",
 }
 
 local position_of_least = gl.argmin

@@ -10,17 +10,13 @@ local function history_path()
 end
 
 --- Compiles a line: as an expression if it is one, else as statements.
----@return function? chunk, string? message, boolean? is_expression
+---@return function? chunk, string? message, boolean? is_expression, boolean? is_incomplete
 local function compile(source)
-  local chunk = load("return " .. source, "=prompt", "t")
-  if chunk then return chunk, nil, true end
-  local message
-  chunk, message = load(source, "=prompt", "t")
-  return chunk, message, false
-end
-
-local function is_incomplete(message)
-  return message ~= nil and message:sub(-5) == "<eof>"
+  local expression, expected = load("return " .. source, "=prompt", "t")
+  if expression then return expression, nil, true, false end
+  local chunk, message = load(source, "=prompt", "t")
+  local ends_early = (message or ""):sub(-5) == "<eof>" or expected:sub(-5) == "<eof>"
+  return chunk, message, false, not chunk and ends_early
 end
 
 --- Reads lines until they make a chunk. Returns nil at the end of the input, an empty source after Ctrl-C.
@@ -29,8 +25,8 @@ local function read_chunk(edit)
   if not source then return source == false and "" or nil end
   if source:match("^%s*%?") or source:match("^%s*$") then return source end
   while true do
-    local chunk, message, is_expression = compile((source:gsub("^=", "")))
-    if not is_incomplete(message) then return source, chunk, message, is_expression end
+    local chunk, message, is_expression, is_incomplete = compile((source:gsub("^=", "")))
+    if not is_incomplete then return source, chunk, message, is_expression end
     local more = edit.read(">> ")
     if more == false then return "" end
     if not more then return source, nil, message end
@@ -50,13 +46,13 @@ end
 local function run(edit, chunk, silent)
   local results = call(edit, chunk)
   if not results or silent or results.n == 1 then return end
-  call(edit, function() print(table.unpack(results, 2, results.n)) end)
+  call(edit, function() require("gradlua.show").show(table.unpack(results, 2, results.n)) end)
 end
 
 --- `? name`: what the documentation says about it.
 local function help(name)
   local gl = require "gradlua"
-  name = name:gsub("^gl[.:]", ""):gsub("%s+$", "")
+  name = name:gsub("^gl%.", ""):gsub("^.*:", ""):gsub("%s+$", "")
   if name == "" then
     print("? name tells what gl.name does, as in `? grad`. Tab completes names; `;` at the end of a line keeps its value quiet.")
     return
@@ -90,17 +86,6 @@ local function collect_keys(value, found)
   if type(index) == "table" then collect_keys(index, found) end
 end
 
---- The value that a path such as `gl.nn` names, without calling anything but an __index.
-local function resolve(path)
-  local value = _G
-  for name in path:gmatch("[%w_]+") do
-    local ok, field = pcall(function() return value[name] end)
-    if not ok or field == nil then return nil end
-    value = field
-  end
-  return value
-end
-
 --- The words that can stand where `word` begins.
 ---@param _ string the line up to the cursor
 ---@param word string
@@ -109,7 +94,7 @@ function M.complete(_, word)
   local path, separator, start = word:match("^(.-)([.:]?)([%a_]?[%w_]*)$")
   if not path then return {} end
   local value = _G
-  if separator ~= "" then value = resolve(path) end
+  if separator ~= "" then value = require("gradlua.help").resolve(_G, path) end
   if value == nil then return {} end
   local found = {}
   collect_keys(value, found)
@@ -122,16 +107,25 @@ function M.complete(_, word)
   return words
 end
 
+--- Adds an entry to the history, and saves it: the line may end the process.
+local function remember(edit, source, path, folder)
+  edit.add(source)
+  if not path or edit.save(path) then return end
+  os.execute(("mkdir -p '%s'"):format(folder:gsub("'", "'\\''")))
+  edit.save(path)
+end
+
 --- Runs the prompt until the input ends.
----@param edit table the line editor: read, add, load, save, call, complete_with
+---@param edit table the line editor: read, add, load, save, call, complete_with; terminal: is a person typing?
 local function prompt(edit)
-  local path, folder = history_path()
+  local path, folder
+  if edit.terminal then path, folder = history_path() end
   edit.complete_with(M.complete)
   if path then edit.load(path) end
   while true do
     local source, chunk, message, is_expression = read_chunk(edit)
     if not source then break end
-    if source:match("%S") then edit.add(source) end
+    if source:match("%S") then remember(edit, source, path, folder) end
     local topic = source:match("^%s*%?%s*(.*)$")
     if topic then
       call(edit, function() help(topic) end)
@@ -142,10 +136,6 @@ local function prompt(edit)
     end
   end
   print()
-  if path and not edit.save(path) then
-    os.execute(("mkdir -p '%s'"):format(folder:gsub("'", "'\\''")))
-    edit.save(path)
-  end
 end
 
 return setmetatable(M, { __call = function(_, edit) return prompt(edit) end })

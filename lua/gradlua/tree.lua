@@ -9,8 +9,9 @@ local max_depth = 100
 
 local function before(a, b)
   local ta, tb = math.type(a) or type(a), math.type(b) or type(b)
-  if ta == tb then return a < b end
-  return ta < tb
+  if ta ~= tb then return ta < tb end
+  if type(a) == "number" or ta == "string" then return a < b end
+  return tostring(a) < tostring(b)
 end
 
 --- The keys of a table in the fixed order.

@@ -119,4 +119,6 @@ void cli_edit_push(lua_State *L) {
                                        {"save", edit_save}, {"call", edit_call}, {"complete_with", edit_complete_with},
                                        {NULL, NULL}};
   luaL_newlib(L, functions);
+  lua_pushboolean(L, isatty(STDIN_FILENO));
+  lua_setfield(L, -2, "terminal");
 }

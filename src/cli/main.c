@@ -24,6 +24,7 @@ static const char usage[] = "usage: gradlua [options] [script [args]]\n"
                             "  -i        enter the prompt after executing 'script'\n"
                             "  -l mod    require library 'mod' into global 'mod'\n"
                             "  -l g=mod  require library 'mod' into global 'g'\n"
+                            "  -h        show this text, as --help does\n"
                             "  -v        show version information\n"
                             "  -E        ignore environment variables\n"
                             "  -W        turn warnings on\n"
@@ -35,7 +36,7 @@ static bool takes_value(const char *option) { return option[1] == 'e' || option[
 /* The value of -e or -l: the rest of the argument, or the next one. */
 static const char *option_value(char **argv, int *i) { return argv[*i][2] ? argv[*i] + 2 : argv[++*i]; }
 
-/* Returns the index of the argument that is wrong, or 0. */
+/* Returns the index of the argument that is wrong (or asks for help), or 0. */
 static int parse(int argc, char **argv, options *out) {
   int i = 1;
   for (; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
@@ -187,6 +188,11 @@ static int run(lua_State *L) {
   lua_settop(L, 0);
   options o = {.script = argc};
   const int wrong = parse(argc, argv, &o);
+  if (wrong && (strcmp(argv[wrong], "-h") == 0 || strcmp(argv[wrong], "--help") == 0)) {
+    fputs(usage, stdout);
+    lua_pushboolean(L, 1);
+    return 1;
+  }
   if (wrong) {
     fprintf(stderr, "gradlua: %s '%s'\n%s", takes_value(argv[wrong]) ? "missing argument after" : "unrecognized option",
             argv[wrong], usage);

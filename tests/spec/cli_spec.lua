@@ -58,6 +58,13 @@ describe("options", function()
     assert.are.equal(1, select(2, run "-e"))
   end)
 
+  it("-h and --help print the usage and succeed", function()
+    for _, option in ipairs { "-h", "--help" } do
+      local text, code = run(option)
+      assert.are.same({ "usage: gradlua", 0 }, { text:sub(1, 14), code })
+    end
+  end)
+
   it("- reads the standard input, -- ends the options", function()
     assert.are.same({ "7\n", 0 }, { run("-", "print(7)") })
     assert.are.same({ "8\n", 0 }, { run("", "print(8)") })
@@ -121,6 +128,24 @@ describe("the prompt", function()
   it("prints expressions, runs statements, goes on over lines, keeps quiet after a semicolon", function()
     local text = run("-i", "1 + 1\nx = 5\nx;\nfor i = 1, 2 do\nprint('line', i)\nend\nx * 2\n")
     contains(text, "\n2\nline\t1\nline\t2\n10\n")
+  end)
+
+  it("goes on over lines when an expression is not at its end", function()
+    contains((run("-i", "1 +\n41\n{1,\n2}\n")), "\n42\n{1, 2}\n")
+  end)
+
+  it("prints tables with their entries, matrices below their keys", function()
+    local text = run("-i", "{3, b = {'x', gl.ones(2)}, a = true}\n"
+      .. "gl.grad(function(p) return (p.w * p.b):sum() end)({w = gl.ones(1, 2), b = 3})\n")
+    contains(text, '{3, a = true, b = {"x", [1 1]  (f64 2)}}\n')
+    contains(text, "{\n  b = 2.0,\n  w =\n  [[3 3]]\n  (f64 1 x 2)\n}\n")
+    contains((run [[-e "local t = {} t.t = t; gl.show(t, {}, nil)"]]), "{...}")
+  end)
+
+  it("tells of a name, with gl. or as a method", function()
+    local text = run("-i", "? sum\n? gl.sum\n? x:sum\n? sumn\n")
+    assert.are.equal(3, select(2, text:gsub("gl%.sum%(x", "")))
+    contains(text, "did you mean gl.sum?")
   end)
 
   it("survives errors and shows where they were", function()
