@@ -34,6 +34,10 @@ extern const grad_rule grad__algebra_rules[], grad__shape_rules[];
 grad_status grad__simplify_sums(grad_program *p, grad_program **out);
 extern const grad_op grad__op_place_sum;
 
+/* Concatenates along the first axis. Parts that are reshaped arrays of equal rows are put together as they were, and the
+ * whole is reshaped: so a stack of matrices is their rows, and both ways of saying it are one value. */
+grad_id grad__concat_rows(grad_program *p, int32_t n, const grad_id *parts);
+
 /* The instruction of p that makes v, if it applies op. */
 static inline const grad_instr *grad__made_by(const grad_program *p, grad_id v, const grad_op *op) {
   const grad_instr *ins = grad__producer(p, v);

@@ -81,6 +81,38 @@ static grad_id slice_concat(const grad_rewrite *r) {
   return GRAD_NONE;
 }
 
+/* Do all parts stand for arrays whose rows, from the second axis on, are alike? */
+static bool are_reshaped_rows(const grad_program *p, int32_t n, const grad_id *parts) {
+  const grad_type *first = NULL;
+  for (int32_t k = 0; k < n; k++) {
+    const grad_instr *reshape = grad__made_by(p, parts[k], &grad__op_reshape);
+    const grad_type *t = reshape ? grad__type(p, reshape->in[0]) : NULL;
+    if (!first) first = t;
+    if (!t || t->ndim < 1 || t->dtype != first->dtype) return false;
+    if (!grad__shape_equal(t->ndim - 1, t->shape + 1, first->ndim - 1, first->shape + 1)) return false;
+  }
+  return true;
+}
+
+grad_id grad__concat_rows(grad_program *p, int32_t n, const grad_id *parts) {
+  if (!are_reshaped_rows(p, n, parts)) return grad__concat(p, n, parts, 0);
+  grad_id *sources = grad__arena_copy(&p->arena, parts, (size_t)n * sizeof *parts);
+  if (!sources) return grad__program_fail(p, GRAD_ENOMEM, "out of memory");
+  const grad_type part = *grad__type(p, parts[0]);
+  int64_t shape[GRAD_MAX_AXES] = {0};
+  for (int i = 1; i < part.ndim; i++) shape[i] = part.shape[i];
+  for (int32_t k = 0; k < n; k++) {
+    sources[k] = grad__producer(p, parts[k])->in[0];
+    shape[0] += grad__type(p, parts[k])->shape[0];
+  }
+  return grad__reshape(p, grad__concat(p, n, sources, 0), part.ndim, shape);
+}
+
+static grad_id concat_reshaped(const grad_rewrite *r) {
+  if (r->ins->params[0] != 0 || !are_reshaped_rows(r->p, r->ins->nin, r->in)) return GRAD_NONE;
+  return grad__concat_rows(r->p, r->ins->nin, r->in);
+}
+
 /* --- reductions */
 
 /* The axes of `outer`, which counts those that `inner` left, as axes of inner's operand. */
@@ -249,6 +281,7 @@ const grad_rule grad__shape_rules[] = {
     {&grad__op_stop_gradient, stop_gradient, FINAL, "stop_gradient x"},
     {&grad__op_slice, slice_unslice, EXACT, "slice(unslice x)"},
     {&grad__op_slice, slice_concat, EXACT, "slice(concat parts)"},
+    {&grad__op_concat, concat_reshaped, EXACT, "concat of reshaped rows"},
     {&grad__op_sum, sum_of_product, EXACT, "sum(broadcast a * broadcast b)"},
     {&grad__op_sum, reduce_broadcast, EXACT, "sum(broadcast x)"},
     {&grad__op_max, reduce_broadcast, EXACT, "max(broadcast x)"},

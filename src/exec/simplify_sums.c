@@ -118,15 +118,24 @@ static void absorb(sums *s, int32_t top) {
 
 /* --- products */
 
-/* One product of all factors side by side, of the `n` instructions in s->group, which agree in how they are read. */
+static grad_id emit_concat(sums *s, int32_t n, int axis) {
+  return axis == 0 ? grad__concat_rows(s->to, n, s->stack) : grad__concat(s->to, n, s->stack, axis);
+}
+
+/* One product of all factors side by side, of the `n` instructions in s->group, which agree in how they are read. They
+ * go in the order in which the values of a recurrence were made, the last first in its gradient: then the factors are
+ * often arrays that other sums or the recurrence itself need too. */
 static grad_id emit_product(sums *s, int32_t n) {
   const grad_instr *first = &s->from->instrs[s->group[0]];
   const bool ta = first->params[0] != 0, tb = first->params[1] != 0;
+  const bool backwards = s->from->instrs[s->group[n - 1]].in[0] < first->in[0];
   grad_id factors[2];
   for (int side = 0; side < 2; side++) {
-    for (int32_t k = 0; k < n; k++) s->stack[k] = s->map[s->from->instrs[s->group[k]].in[side]];
+    for (int32_t k = 0; k < n; k++) {
+      s->stack[k] = s->map[s->from->instrs[s->group[backwards ? n - 1 - k : k]].in[side]];
+    }
     const bool rows = side == 0 ? ta : !tb; /* the inner axis is the first */
-    factors[side] = grad__concat(s->to, n, s->stack, rows ? 0 : 1);
+    factors[side] = emit_concat(s, n, rows ? 0 : 1);
   }
   return grad__matmul(s->to, factors[0], factors[1], ta, tb);
 }
@@ -213,7 +222,7 @@ static grad_id add_pieces(sums *s, int32_t nfound, grad_id sum) {
   const int axis = covered_axis(s, n, &backwards);
   if (axis < 0) return emit_place_sum(s, n, sum);
   for (int32_t k = 0; k < n; k++) s->stack[k] = s->map[s->from->instrs[s->group[backwards ? n - 1 - k : k]].in[0]];
-  return add_term(s, sum, grad__concat(s->to, n, s->stack, axis));
+  return add_term(s, sum, emit_concat(s, n, axis));
 }
 
 static grad_id emit_sum(sums *s, int32_t top) {

@@ -77,6 +77,13 @@ CASE(slice_part, view(p, OP(slice), grad__emit(p, OP(concat), 2, (const grad_id[
                       (const int64_t[]){N, N, 1}))
 CASE(slice_parts, view(p, OP(slice), grad__emit(p, OP(concat), 2, (const grad_id[]){a, b}, 1, (const int64_t[]){0}), 3,
                        (const int64_t[]){N - 1, N, 1}))
+CASE(concat_rows, RESHAPE(grad__emit(p, OP(concat), 2, (const grad_id[]){RESHAPE(a, 2, square), RESHAPE(b, 2, square)},
+                                     1, (const int64_t[]){0}),
+                          1, (const int64_t[]){2 * N}))
+CASE(concat_columns, view(p, OP(permute),
+                          grad__emit(p, OP(concat), 2, (const grad_id[]){RESHAPE(a, 2, square), RESHAPE(b, 2, square)},
+                                     1, (const int64_t[]){1}),
+                          2, (const int64_t[]){1, 0}))
 CASE(stop_gradient, view(p, OP(stop_gradient), a, 0, NULL))
 CASE(max_twice, REDUCE(max, REDUCE(max, RESHAPE(a, 2, square), 1), 1))
 CASE(max_spread, REDUCE(max, BROADCAST(FIRST(a), 2, square), 1))
@@ -130,6 +137,8 @@ static const rule_case cases[] = {
     {"slice(unslice x) elsewhere", slice_elsewhere, OP(unslice), 1, 1, false},
     {"slice(concat)", slice_part, OP(concat), 0, 0, false},
     {"slice(concat) across parts", slice_parts, OP(concat), 1, 1, false},
+    {"concat of reshaped rows", concat_rows, OP(reshape), 0, 0, false},
+    {"concat of reshaped columns", concat_columns, OP(reshape), 2, 2, false},
     {"stop_gradient x", stop_gradient, OP(stop_gradient), 0, 0, false},
     {"max(max x)", max_twice, OP(max), 1, 1, false},
     {"max(broadcast x)", max_spread, OP(max), 0, 0, false},

@@ -8,8 +8,9 @@ local initializers = require "gradlua.nn.initializers"
 
 local M = {}
 
---- Makes a constructor. `gates` rows of weights for each unit; step(gates of x, state, params) -> output, new state.
-local function recurrent(name, gates, start, step)
+--- Makes a constructor. `gates` rows of weights for each unit; step(gates of x, state, weight, bias) -> output, new
+--- state. `additive`: the bias of the state's gates is only added to those of x, which then have it already.
+local function recurrent(name, gates, additive, start, step)
   --- A layer over sequences N x T x inputs, giving all states N x T x size and the last one ({h, c} for lstm). The option
   --- `state` of the call is the state to start from, zeros otherwise.
   M[name] = function(inputs, size, options)
@@ -32,13 +33,15 @@ local function recurrent(name, gates, start, step)
         local n, times = x:size(1), x:size(2)
         if times == 0 then check.fail("nn." .. name, "the sequences are empty: got shape %s", layer.shape_text(x)) end
         local state = call.state or start(n, size, x:dtype())
-        -- One product for all times; only the part that depends on the state is left for the loop.
-        local from_input = (x:matmul(params.weight_input:t()) + params.bias_input):transpose(1, 2)
+        -- Times first, so that each time's rows lie together. One product for all of them; only the part that depends
+        -- on the state is left for the loop.
+        local bias = additive and params.bias_input + params.bias_state or params.bias_input
+        local from_input = x:transpose(1, 2):matmul(params.weight_input:t()) + bias
         local weight, outputs = params.weight_state:t(), {}
         for t = 1, times do
           outputs[t], state = step(from_input[t], state, weight, params.bias_state)
         end
-        return gl.stack(outputs, 2), state
+        return gl.stack(outputs, 1):transpose(1, 2), state
       end,
     }
   end
@@ -46,13 +49,13 @@ end
 
 local function zeros(n, size, dtype) return gl.zeros({ n, size }, { dtype = dtype }) end
 
-recurrent("rnn", 1, zeros, function(input, h, weight, bias)
-  local new = (input + h:matmul(weight) + bias):tanh()
+recurrent("rnn", 1, true, zeros, function(input, h, weight)
+  local new = (input + h:matmul(weight)):tanh()
   return new, new
 end)
 
 --- Gates r, z, n. Cho et al. 2014, with the reset applied after the product.
-recurrent("gru", 3, zeros, function(input, h, weight, bias)
+recurrent("gru", 3, false, zeros, function(input, h, weight, bias)
   local a, b = input:chunk(3, 2), (h:matmul(weight) + bias):chunk(3, 2)
   local r, z = (a[1] + b[1]):sigmoid(), (a[2] + b[2]):sigmoid()
   local candidate = (a[3] + r * b[3]):tanh()
@@ -61,9 +64,9 @@ recurrent("gru", 3, zeros, function(input, h, weight, bias)
 end)
 
 --- Gates i, f, g, o; the state is {h, c}. Hochreiter, Schmidhuber 1997.
-recurrent("lstm", 4, function(n, size, dtype) return { zeros(n, size, dtype), zeros(n, size, dtype) } end,
-  function(input, state, weight, bias)
-    local gates = (input + state[1]:matmul(weight) + bias):chunk(4, 2)
+recurrent("lstm", 4, true, function(n, size, dtype) return { zeros(n, size, dtype), zeros(n, size, dtype) } end,
+  function(input, state, weight)
+    local gates = (input + state[1]:matmul(weight)):chunk(4, 2)
     local cell = gates[2]:sigmoid() * state[2] + gates[1]:sigmoid() * gates[3]:tanh()
     local h = gates[4]:sigmoid() * cell:tanh()
     return h, { h, cell }
