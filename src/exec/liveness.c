@@ -139,17 +139,21 @@ static void space_give(space *s, int32_t i) {
 typedef struct liveness {
   grad_planner *pl;
   space space;
-  int32_t *block_of; /* by value: its block, -1: none */
+  int32_t *block_of;  /* by value: its block, -1: none */
+  grad_id *whole_of;  /* by value: the array it is a part of, see find_parts; GRAD_NONE: it lies alone */
+  int64_t *offset_in; /* by value: bytes into that array */
 } liveness;
 
 static int64_t bytes_of(const grad_planner *pl, grad_id v) {
   return grad__numel(pl, v) * (int64_t)grad__dtype_size((grad_dtype)grad__type(pl->p, v)->dtype);
 }
 
+static bool in_workspace(const grad_value *value) {
+  return value->kind == GRAD_VALUE_MADE && value->stored && value->place.base == GRAD_BASE_WORKSPACE;
+}
+
 static bool needs_place(const liveness *l, grad_id v) {
-  const grad_value *value = &l->pl->values[v];
-  return value->kind == GRAD_VALUE_MADE && value->stored && value->place.base == GRAD_BASE_WORKSPACE &&
-         l->block_of[v] < 0;
+  return in_workspace(&l->pl->values[v]) && l->block_of[v] < 0 && l->whole_of[v] == GRAD_NONE;
 }
 
 static void place_in(liveness *l, grad_id v, int32_t block) {
@@ -173,9 +177,15 @@ static void try_overwrite(liveness *l, int32_t step, grad_overwrite *o, grad_id 
 
 static void place_new(liveness *l, grad_id v) {
   if (needs_place(l, v)) place_in(l, v, space_take(&l->space, bytes_of(l->pl, v)));
+  const grad_id whole = l->whole_of[v];
+  if (whole == GRAD_NONE) return;
+  place_new(l, whole);
+  l->pl->values[v].place = l->pl->values[whole].place;
+  l->pl->values[v].place.offset += l->offset_in[v];
 }
 
 static void give_back(liveness *l, grad_id root, int32_t step) {
+  if (l->whole_of[root] != GRAD_NONE) root = l->whole_of[root];
   if (l->pl->values[root].last != step || l->block_of[root] < 0) return;
   space_give(&l->space, l->block_of[root]);
   l->block_of[root] = -1;
@@ -196,6 +206,43 @@ static void place_step(liveness *l, int32_t step) {
     const grad_instr *ins = &pl->p->instrs[s->instrs[i]];
     for (int32_t k = 0; k < ins->nin; k++) give_back(l, pl->values[ins->in[k]].root, step);
     for (int32_t k = 0; k < ins->nout; k++) give_back(l, ins->out + k, step);
+  }
+}
+
+/* --- parts: what is put together along the outermost axis is made where it will lie, so that nothing is copied. The
+ * whole has its place from the first part that is made to the last step that reads it or a part. */
+
+static bool joins_outermost(const grad_program *p, const grad_instr *ins) {
+  if (ins->op != &grad__op_concat) return false;
+  for (int64_t i = 0; i < ins->params[0]; i++) {
+    if (grad__type(p, ins->out)->shape[i] != 1) return false;
+  }
+  return true;
+}
+
+static bool can_be_part(const liveness *l, grad_id v) {
+  const grad_program *p = l->pl->p;
+  const grad_id root = l->pl->values[v].root;
+  return !l->pl->values[v].view && in_workspace(&l->pl->values[root]) && l->whole_of[root] == GRAD_NONE &&
+         !joins_outermost(p, grad__producer(p, root));
+}
+
+static void find_parts(liveness *l) {
+  const grad_program *p = l->pl->p;
+  for (int32_t i = 0; i < p->ninstrs; i++) {
+    const grad_instr *ins = &p->instrs[i];
+    if (l->pl->step_of[i] < 0 || !joins_outermost(p, ins) || l->pl->values[ins->out].kind != GRAD_VALUE_MADE) continue;
+    grad_value *whole = &l->pl->values[ins->out];
+    int64_t at = 0;
+    for (int32_t k = 0; k < ins->nin; k++) {
+      const grad_id root = l->pl->values[ins->in[k]].root;
+      if (can_be_part(l, ins->in[k])) {
+        l->whole_of[root] = ins->out;
+        l->offset_in[root] = at;
+        if (l->pl->values[root].last > whole->last) whole->last = l->pl->values[root].last;
+      }
+      at += bytes_of(l->pl, ins->in[k]);
+    }
   }
 }
 
@@ -259,12 +306,15 @@ grad_status grad__liveness(grad_planner *pl) {
   int64_t numbers = 0;
   l.space.blocks = grad__planner_alloc(pl, 2 * (size_t)pl->p->nvalues + 2, sizeof *l.space.blocks);
   l.block_of = grad__ids_new(&pl->temp, pl->p->nvalues);
-  if (!l.space.blocks || !l.block_of) return pl->ctx->status;
+  l.whole_of = grad__ids_new(&pl->temp, pl->p->nvalues);
+  l.offset_in = grad__planner_alloc(pl, (size_t)pl->p->nvalues, sizeof *l.offset_in);
+  if (!l.space.blocks || !l.block_of || !l.whole_of || !l.offset_in) return pl->ctx->status;
   memset(l.space.classes, 0xFF, sizeof l.space.classes);
   place_outputs(pl);
   grad_status status = place_numbers(pl, &numbers);
   if (status == GRAD_OK) status = place_dynamics(pl);
   if (status != GRAD_OK) return status;
+  find_parts(&l);
   for (int32_t step = 0; step < plan->nsteps; step++) place_step(&l, step);
   numbers = (numbers + ALIGN - 1) / ALIGN * ALIGN;
   shift_values(pl, numbers);

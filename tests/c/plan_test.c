@@ -301,6 +301,39 @@ static void test_aliases(grad_ctx *ctx) {
   grad__program_release(p);
 }
 
+/* Parts of a concat along the first axis are made in its memory; one is read after the whole for the last time, one is
+ * in two of them, one is an output, one is a view. */
+static void test_parts(grad_ctx *ctx) {
+  enum { N = 64, BYTES = N * N * 8 };
+  grad_program *p = NULL;
+  grad_plan *plan = NULL;
+  check(grad__program_new(ctx, &p) == GRAD_OK);
+  const int64_t shape[2] = {N, N};
+  const grad_id x = grad__program_input(p, GRAD_F64, 2, shape);
+  const grad_id a = grad__op1(p, &grad__op_exp, x), b = grad__op1(p, &grad__op_sin, x);
+  const grad_id c = grad__op1(p, &grad__op_cos, x), d = grad__permute(p, c, (const int[]){1, 0});
+  const grad_id one = grad__concat(p, 4, (const grad_id[]){a, b, c, d}, 0);
+  const grad_id product = grad__matmul(p, one, x, false, false);
+  const grad_id two = grad__concat(p, 2, (const grad_id[]){b, product}, 0);
+  grad__program_output(p, grad__matmul(p, grad__add(p, a, x), grad__matmul(p, two, x, false, false), false, true));
+  grad__program_output(p, c);
+  grad_array in, got[2] = {{0}}, want[2] = {{0}};
+  random_source r = {3};
+  check(random_array(ctx, &r, grad__type(p, x), false, &in));
+  const grad_array *inputs[] = {&in};
+  check(grad__plan_new(p, &plan) == GRAD_OK && grad__plan_run(plan, inputs, NULL, got) == GRAD_OK);
+  check(grad__direct_run(p, inputs, NULL, want) == GRAD_OK);
+  for (int k = 0; k < 2; k++) check(same_values(&got[k], &want[k], 1e-12));
+  grad_plan_info info;
+  grad__plan_info(plan, &info);
+  check(info.workspace < 22 * BYTES); /* what parts of their own take */
+  release_all(got, 2);
+  release_all(want, 2);
+  grad__array_release(&in);
+  grad__plan_free(plan);
+  grad__program_release(p);
+}
+
 static grad_status plan_task(grad_ctx *ctx, void *ud) {
   const random_options o = {.ninputs = 3, .ninstrs = 25, .noutputs = 3, .rows = 6, .columns = 9, .dtype = GRAD_F64};
   random_source r = {4};
@@ -359,6 +392,7 @@ int main(void) {
   test_instruction_sets(ctx);
   test_no_allocation(ctx);
   test_aliases(ctx);
+  test_parts(ctx);
   check(ctx->used == 0);
   grad_ctx_free(ctx);
   test_interrupt();
