@@ -92,6 +92,7 @@ function M.solver(name, space, callbacks, options)
   local inner_bounds = add_constraints(name, options.constraints, space, callbacks)
   add_bounds(name, options.bounds or inner_bounds, space, callbacks)
   local trace = {}
+  callbacks.wants_x = options.on_step and true or nil -- a copy of a large x at each step costs
   function callbacks.on_step(info)
     trace[#trace + 1] = { iteration = info.iteration, f = info.f, gradient_norm = info.gradient_norm, step = info.step,
       seconds = info.seconds }

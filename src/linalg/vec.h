@@ -18,12 +18,17 @@ static inline double vec__total(const double *lane) {
   return ((lane[0] + lane[4]) + (lane[1] + lane[5])) + ((lane[2] + lane[6]) + (lane[3] + lane[7]));
 }
 
-static inline double vec_dot(int64_t n, const double *a, const double *b) {
-  double lane[VEC_LANES] = {0};
+/* Adds to the partial sums, for a sum in pieces: all but the last of a length that VEC_LANES divides. */
+static inline void vec_dot_lanes(int64_t n, const double *a, const double *b, double *lane) {
   int64_t i = 0;
   for (; i + VEC_LANES <= n; i += VEC_LANES)
     for (int k = 0; k < VEC_LANES; k++) lane[k] += a[i + k] * b[i + k];
   for (; i < n; i++) lane[i % VEC_LANES] += a[i] * b[i];
+}
+
+static inline double vec_dot(int64_t n, const double *a, const double *b) {
+  double lane[VEC_LANES] = {0};
+  vec_dot_lanes(n, a, b, lane);
   return vec__total(lane);
 }
 

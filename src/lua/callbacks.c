@@ -26,7 +26,8 @@ void grad__push_counts(lua_State *L, const grad_counts *counts) {
   grad__push_field_integer(L, "jac", counts->jac);
 }
 
-static void push_info(lua_State *L, const grad_step_info *info, int64_t n) {
+/* Pushes the record of a step, with a copy of x when `with_x`. */
+static void push_info(lua_State *L, const grad_step_info *info, int64_t n, bool with_x) {
   lua_createtable(L, 0, 9);
   grad__push_field_integer(L, "iteration", info->iteration);
   grad__push_field_number(L, "f", info->f);
@@ -37,6 +38,7 @@ static void push_info(lua_State *L, const grad_step_info *info, int64_t n) {
   grad__push_field_number(L, "seconds", info->seconds);
   grad__push_counts(L, &info->evaluations);
   lua_setfield(L, -2, "evaluations");
+  if (!with_x) return;
   grad__push_vector(L, info->x, n);
   lua_setfield(L, -2, "x");
 }
@@ -57,9 +59,10 @@ static void take_array(lua_State *L, const grad_request *r) {
 /* Arguments: the request, the table of callbacks. Runs protected. */
 static int invoke(lua_State *L) {
   grad_request *r = lua_touserdata(L, 1);
+  const bool with_x = r->info && lua_getfield(L, 2, "wants_x") == LUA_TBOOLEAN;
   lua_getfield(L, 2, r->name);
   if (r->info) {
-    push_info(L, r->info, r->n);
+    push_info(L, r->info, r->n, with_x);
     lua_call(L, 1, 1);
     *r->stop = lua_toboolean(L, -1);
     return 0;

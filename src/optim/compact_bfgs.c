@@ -1,86 +1,75 @@
 /* compact_bfgs.c: the compact limited-memory BFGS matrix. */
 #include "optim/compact_bfgs.h"
 
-static void shift(grad__compact *b) {
-  int64_t m = b->memory, n = b->n;
-  memmove(b->s, b->s + n, (size_t)((m - 1) * n) * sizeof *b->s);
-  memmove(b->y, b->y + n, (size_t)((m - 1) * n) * sizeof *b->y);
-  for (int64_t i = 0; i + 1 < m; i++)
-    for (int64_t j = 0; j + 1 < m; j++) {
-      b->sy[i * m + j] = b->sy[(i + 1) * m + j + 1];
-      b->ss[i * m + j] = b->ss[(i + 1) * m + j + 1];
-      b->yy[i * m + j] = b->yy[(i + 1) * m + j + 1];
-    }
-  b->count--;
-}
-
-bool grad__compact_push(grad__compact *b, const double *s, const double *y) {
-  double curvature = vec_dot(b->n, s, y), square = vec_dot(b->n, y, y);
-  if (!(curvature > 2.2e-16 * square) || b->n == 0) return false;
-  if (b->count == b->memory) shift(b);
-  int64_t m = b->memory, n = b->n, k = b->count++;
-  vec_copy(n, s, b->s + k * n);
-  vec_copy(n, y, b->y + k * n);
-  for (int64_t i = 0; i <= k; i++) {
-    const double *si = b->s + i * n, *yi = b->y + i * n;
-    b->sy[i * m + k] = vec_dot(n, si, y);
-    b->sy[k * m + i] = vec_dot(n, s, yi);
-    b->ss[i * m + k] = b->ss[k * m + i] = vec_dot(n, si, s);
-    b->yy[i * m + k] = b->yy[k * m + i] = vec_dot(n, yi, y);
-  }
-  b->theta = square / curvature;
+bool grad__compact_push(grad__compact *b, const double *x, const double *prior_x, const double *g,
+                        const double *prior_g) {
+  grad__pairs *p = &b->pairs;
+  int64_t at = p->next * (p->memory + 1);
+  if (!grad__pairs_push(p, x, prior_x, g, prior_g, NULL, NULL)) return false;
+  b->theta = p->yy[at] / p->sy[at];
   return true;
 }
 
 void grad__compact_project(const grad__compact *b, const double *v, double *out) {
-  for (int64_t i = 0; i < b->count; i++) {
-    out[i] = vec_dot(b->n, b->y + i * b->n, v);
-    out[b->count + i] = b->theta * vec_dot(b->n, b->s + i * b->n, v);
-  }
+  int64_t c = b->pairs.count;
+  grad__pairs_project(&b->pairs, v, out + c, out);
+  vec_scale(c, b->theta, out + c);
+}
+
+void grad__compact_combine(const grad__compact *b, double c, const double *v, double e, double *coefficients,
+                           double *out) {
+  int64_t count = b->pairs.count;
+  vec_scale(count, e, coefficients);
+  vec_scale(count, e * b->theta, coefficients + count);
+  grad__pairs_combine(&b->pairs, coefficients + count, coefficients, c, v, out);
 }
 
 void grad__compact_row(const grad__compact *b, int64_t i, double *out) {
-  for (int64_t k = 0; k < b->count; k++) {
-    out[k] = b->y[k * b->n + i];
-    out[b->count + k] = b->theta * b->s[k * b->n + i];
+  const grad__pairs *p = &b->pairs;
+  for (int64_t k = 0; k < p->count; k++) {
+    int64_t at = grad__pairs_slot(p, k) * p->n + i;
+    out[k] = p->y[at];
+    out[p->count + k] = b->theta * p->s[at];
   }
 }
 
 void grad__compact_middle(const grad__compact *b, double *k) {
-  int64_t c = b->count, m = b->memory, w = 2 * c;
+  const grad__pairs *p = &b->pairs;
+  int64_t c = p->count, w = 2 * c;
   for (int64_t i = 0; i < c; i++)
     for (int64_t j = 0; j < c; j++) {
-      double lower = i > j ? b->sy[i * m + j] : 0;
-      k[i * w + j] = i == j ? -b->sy[i * m + i] : 0;
+      int64_t at = grad__pairs_slot(p, i) * p->memory + grad__pairs_slot(p, j);
+      double lower = i > j ? p->sy[at] : 0;
+      k[i * w + j] = i == j ? -p->sy[at] : 0;
       k[(c + i) * w + j] = lower;
       k[j * w + c + i] = lower;
-      k[(c + i) * w + c + j] = b->theta * b->ss[i * m + j];
+      k[(c + i) * w + c + j] = b->theta * p->ss[at];
     }
 }
 
-/* sum over the variables whose `fixed` equals `which` */
-static double partial_dot(int64_t n, const double *a, const double *b, const double *fixed, double which) {
-  double sum = 0;
-  for (int64_t i = 0; i < n; i++) sum += fixed[i] == which ? a[i] * b[i] : 0;
-  return sum;
+int64_t grad__compact_work(int64_t memory) {
+  int64_t work = grad__pairs_masked_work(memory);
+  return work < 0 ? -1 : work + 3 * memory * memory;
 }
 
-void grad__compact_reduce(const grad__compact *b, const double *fixed, double *k) {
-  int64_t c = b->count, m = b->memory, w = 2 * c, n = b->n, held = 0;
-  double t = b->theta;
-  for (int64_t i = 0; i < n; i++) held += fixed[i] != 0;
+/* Sums over the free variables: the whole less the fixed ones' cancels too much when few are free. */
+void grad__compact_reduce(const grad__compact *b, const double *fixed, double *work, double *k) {
+  const grad__pairs *p = &b->pairs;
+  int64_t c = p->count, w = 2 * c, m = p->memory;
+  const double *sy = p->sy, *ss = p->ss, *yy = p->yy;
+  bool any = false;
+  for (int64_t i = 0; i < p->n && !any; i++) any = fixed[i] != 0;
+  if (any) {
+    double *own = work + grad__pairs_masked_work(m);
+    grad__pairs_masked(p, fixed, work, own, own + m * m, own + 2 * m * m);
+    sy = own, ss = own + m * m, yy = own + 2 * m * m;
+  }
   for (int64_t i = 0; i < c; i++)
     for (int64_t j = 0; j < c; j++) {
-      const double *si = b->s + i * n, *sj = b->s + j * n, *yi = b->y + i * n, *yj = b->y + j * n;
-      double yy = b->yy[i * m + j], sy = b->sy[i * m + j], ss = b->ss[i * m + j];
-      if (held > 0) { /* sums over the free ones: the whole less the held ones cancels too much when few are free */
-        yy = i <= j ? partial_dot(n, yi, yj, fixed, 0) : 0;
-        ss = i <= j ? partial_dot(n, si, sj, fixed, 0) : 0;
-        sy = partial_dot(n, si, yj, fixed, 0);
-      }
-      if (held == 0 || i <= j) k[i * w + j] -= yy / t, k[(c + i) * w + c + j] -= t * ss;
-      if (held > 0 && i < j) k[j * w + i] -= yy / t, k[(c + j) * w + c + i] -= t * ss;
-      k[(c + i) * w + j] -= sy;
-      k[j * w + c + i] -= sy;
+      int64_t at = grad__pairs_slot(p, i) * m + grad__pairs_slot(p, j);
+      k[i * w + j] -= yy[at] / b->theta;
+      k[(c + i) * w + c + j] -= b->theta * ss[at];
+      k[(c + i) * w + j] -= sy[at];
+      k[j * w + c + i] -= sy[at];
     }
 }

@@ -22,13 +22,13 @@ static void set_trial(grad_minimizer *m, double alpha, const double *direction) 
 }
 
 grad_status grad__line_eval(grad_minimizer *m, grad__line *line, double alpha) {
-  double f = VEC_INF;
+  double f = VEC_INF, slope = VEC_NAN;
   set_trial(m, alpha, line->direction);
-  grad_status status = grad__minimizer_f_gradient(m, m->trial_x, &f, m->trial_g);
+  grad_status status = grad__minimizer_f_slope(m, m->trial_x, line->direction, &f, m->trial_g, &slope);
   if (status != GRAD_OK) return status;
   line->alpha = alpha;
   line->f = f;
-  line->slope = isfinite(f) ? vec_dot(m->n, m->trial_g, line->direction) : VEC_NAN;
+  line->slope = slope;
   return GRAD_OK;
 }
 
@@ -62,6 +62,10 @@ grad_status grad__line_armijo(grad_minimizer *m, grad__line *line) {
 }
 
 grad_status grad__line_search(grad_minimizer *m, grad__line *line) {
+  if (!(line->slope0 < 0)) { /* rounding has spoilt what the direction was made from */
+    line->end = line->slope0 == 0 ? GRAD__LINE_PRECISION : GRAD__LINE_FAILED;
+    return GRAD_OK;
+  }
   if (line->longest == 0) line->longest = 1e12 * fmax(1, line->first);
   if (line->c1 == 0) line->c1 = 1e-4;
   if (line->c2 == 0) line->c2 = 0.9;

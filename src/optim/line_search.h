@@ -25,7 +25,8 @@ typedef struct grad__line {
   grad__line_end end;
 } grad__line;
 
-/* grad__line_search: on GRAD__LINE_OK the step satisfies the rule. Errors: those of the callbacks. */
+/* grad__line_search: on GRAD__LINE_OK the step satisfies the rule; a direction that is no descent fails. Errors: those
+ * of the callbacks. */
 grad_status grad__line_search(grad_minimizer *m, grad__line *line);
 
 /* grad__line_settle: acceptance of the step found, or the failure that `end` is. *moved tells; the prior point and its

@@ -54,9 +54,7 @@ static grad_status search(grad_minimizer *m, grad__line *line) {
   *line = (grad__line){
       .rule = m->options.line_search, .direction = direction, .f0 = m->progress->f, .slope0 = slope, .first = 1};
   if (fresh) line->first = m->options.initial_step > 0 ? m->options.initial_step / length : fmin(1, 1 / length);
-  if (slope < 0) return grad__line_search(m, line);
-  line->end = GRAD__LINE_FAILED; /* rounding has spoilt H */
-  return GRAD_OK;
+  return grad__line_search(m, line);
 }
 
 static grad_status step(grad_minimizer *m) {

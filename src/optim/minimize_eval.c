@@ -36,7 +36,8 @@ grad_status grad__minimizer_gradient(grad_minimizer *m, const double *x, double 
   return status;
 }
 
-grad_status grad__minimizer_f_gradient(grad_minimizer *m, const double *x, double *f, double *gradient) {
+/* f, Inf where it is not finite, and its gradient, which is not looked at. */
+static grad_status evaluate(grad_minimizer *m, const double *x, double *f, double *gradient) {
   const grad_problem *p = &m->problem;
   grad_status status;
   double value = 0;
@@ -55,8 +56,24 @@ grad_status grad__minimizer_f_gradient(grad_minimizer *m, const double *x, doubl
       }
     }
   }
+  if (status == GRAD_OK) *f = isfinite(value) ? value : VEC_INF;
+  return status;
+}
+
+grad_status grad__minimizer_f_gradient(grad_minimizer *m, const double *x, double *f, double *gradient) {
+  grad_status status = evaluate(m, x, f, gradient);
+  if (status == GRAD_OK && isfinite(*f) && !vec_finite(m->n, gradient)) *f = VEC_INF;
+  return status;
+}
+
+grad_status grad__minimizer_f_slope(grad_minimizer *m, const double *x, const double *direction, double *f,
+                                    double *gradient, double *slope) {
+  grad_status status = evaluate(m, x, f, gradient);
   if (status != GRAD_OK) return status;
-  *f = isfinite(value) && vec_finite(m->n, gradient) ? value : VEC_INF;
+  *slope = isfinite(*f) ? vec_dot(m->n, gradient, direction) : VEC_NAN;
+  if (isfinite(*slope) || isinf(*f) || vec_finite(m->n, gradient)) return GRAD_OK; /* the sum may just overflow */
+  *f = VEC_INF;
+  *slope = VEC_NAN;
   return GRAD_OK;
 }
 

@@ -25,8 +25,10 @@ enum {
   LB_MROW,
   LB_K,
   LB_WORK,
+  LB_PASS,
+  LB_PRODUCTS,
 };
-enum { OWN_COUNT, OWN_THETA };
+enum { OWN_COUNT, OWN_NEXT, OWN_THETA };
 
 static void layout(grad_minimizer *m) {
   static const char *const saved[] = {"s", "y", "sy", "ss", "yy"};
@@ -39,18 +41,24 @@ static void layout(grad_minimizer *m) {
   for (int i = 0; i < 5; i++) grad__minimizer_array(m, small[i], 2 * memory, false);
   grad__minimizer_array(m, "k", 4 * square, false);
   grad__minimizer_array(m, "work", 4 * square, false);
+  grad__minimizer_array(m, "pass", grad__pairs_work(m->n, memory), false);
+  grad__minimizer_array(m, "products", grad__compact_work(memory), false);
 }
 
 static grad__compact matrix_of(const grad_minimizer *m) {
-  return (grad__compact){.n = m->n,
-                         .memory = m->options.memory,
-                         .count = (int64_t)m->progress->own[OWN_COUNT],
-                         .theta = m->progress->own[OWN_THETA],
-                         .s = grad__minimizer_own(m, LB_S),
-                         .y = grad__minimizer_own(m, LB_Y),
-                         .sy = grad__minimizer_own(m, LB_SY),
-                         .ss = grad__minimizer_own(m, LB_SS),
-                         .yy = grad__minimizer_own(m, LB_YY)};
+  const double *own = m->progress->own;
+  return (grad__compact){.theta = own[OWN_THETA],
+                         .pairs = {.ctx = m->ctx,
+                                   .n = m->n,
+                                   .memory = m->options.memory,
+                                   .count = (int64_t)own[OWN_COUNT],
+                                   .next = (int64_t)own[OWN_NEXT],
+                                   .s = grad__minimizer_own(m, LB_S),
+                                   .y = grad__minimizer_own(m, LB_Y),
+                                   .sy = grad__minimizer_own(m, LB_SY),
+                                   .ss = grad__minimizer_own(m, LB_SS),
+                                   .yy = grad__minimizer_own(m, LB_YY),
+                                   .work = grad__minimizer_own(m, LB_PASS)}};
 }
 
 /* out = K^-1 v; false when K is singular. */
@@ -92,7 +100,7 @@ static bool cross(grad_minimizer *m, const grad__compact *w, int64_t b, double d
   double *p = grad__minimizer_own(m, LB_P), *c = grad__minimizer_own(m, LB_C), *row = grad__minimizer_own(m, LB_ROW);
   double *mrow = grad__minimizer_own(m, LB_MROW), *d = grad__minimizer_own(m, LB_DIRECTION),
          *cauchy = grad__minimizer_own(m, LB_CAUCHY);
-  int64_t width = 2 * w->count;
+  int64_t width = 2 * w->pairs.count;
   double g = m->g[b], bound = d[b] > 0 ? m->problem.upper[b] : m->problem.lower[b], z = bound - m->x[b];
   cauchy[b] = bound;
   d[b] = 0;
@@ -112,7 +120,7 @@ static bool find_cauchy(grad_minimizer *m, const grad__compact *w) {
   double *cauchy = grad__minimizer_own(m, LB_CAUCHY), *p = grad__minimizer_own(m, LB_P),
          *c = grad__minimizer_own(m, LB_C);
   double *mp = grad__minimizer_own(m, LB_MC), time = 0;
-  int64_t width = 2 * w->count, left = find_breakpoints(m, t, d, heap);
+  int64_t width = 2 * w->pairs.count, left = find_breakpoints(m, t, d, heap);
   vec_copy(m->n, m->x, cauchy);
   vec_fill(width, 0, c);
   grad__compact_project(w, d, p);
@@ -149,22 +157,19 @@ static bool minimize_free(grad_minimizer *m, const grad__compact *w, bool bounde
   double *fixed = grad__minimizer_own(m, LB_FIXED), *v = grad__minimizer_own(m, LB_P),
          *k = grad__minimizer_own(m, LB_K);
   const double *cauchy = grad__minimizer_own(m, LB_CAUCHY);
-  int64_t n = m->n, count = w->count, width = 2 * count;
+  int64_t n = m->n, width = 2 * w->pairs.count;
   vec_copy(n, m->g, r);
   if (bounded) {
     if (!apply_middle(m, width, c, mc)) return false;
     for (int64_t i = 0; i < n; i++) r[i] += w->theta * (cauchy[i] - m->x[i]);
-    for (int64_t j = 0; j < count; j++)
-      vec_axpy(n, -mc[j], w->y + j * n, r), vec_axpy(n, -w->theta * mc[count + j], w->s + j * n, r);
+    grad__compact_combine(w, 1, r, -1, mc, r);
     for (int64_t i = 0; i < n; i++) r[i] = fixed[i] != 0 ? 0 : r[i];
   }
   grad__compact_project(w, r, v);
-  grad__compact_reduce(w, fixed, k);
+  grad__compact_reduce(w, fixed, grad__minimizer_own(m, LB_PRODUCTS), k);
   if (!grad__small_solve(width, k, v)) return false;
   double t = 1 / w->theta;
-  vec_scale(n, -t, r);
-  for (int64_t j = 0; j < count; j++)
-    vec_axpy(n, -t * t * v[j], w->y + j * n, r), vec_axpy(n, -t * v[count + j], w->s + j * n, r);
+  grad__compact_combine(w, -t, r, -t * t, v, r);
   for (int64_t i = 0; bounded && i < n; i++) r[i] = fixed[i] != 0 ? 0 : r[i];
   return true;
 }
@@ -196,7 +201,7 @@ static void find_direction(grad_minimizer *m) {
   double *r = grad__minimizer_own(m, LB_R), *fixed = grad__minimizer_own(m, LB_FIXED);
   for (int attempt = 0; attempt < 2; attempt++) { /* the second time with no pairs, where nothing is singular */
     bool fine = true;
-    if (w.count == 0) w.theta = 1;
+    if (w.pairs.count == 0) w.theta = 1;
     grad__compact_middle(&w, grad__minimizer_own(m, LB_K));
     vec_fill(m->n, 0, fixed);
     if (bounded) {
@@ -205,7 +210,7 @@ static void find_direction(grad_minimizer *m) {
     }
     fine = fine && minimize_free(m, &w, bounded);
     if (fine && vec_finite(m->n, r)) break;
-    w.count = 0;
+    w.pairs.count = 0;
     m->progress->own[OWN_COUNT] = 0;
   }
   set_direction(m, bounded);
@@ -240,11 +245,9 @@ static grad_status search(grad_minimizer *m, grad__line *line) {
 
 static void remember(grad_minimizer *m) {
   grad__compact w = matrix_of(m);
-  double *s = grad__minimizer_own(m, LB_DIRECTION), *y = grad__minimizer_own(m, LB_R);
-  vec_sub(m->n, m->x, m->trial_x, s);
-  vec_sub(m->n, m->g, m->trial_g, y);
-  grad__compact_push(&w, s, y);
-  m->progress->own[OWN_COUNT] = (double)w.count;
+  grad__compact_push(&w, m->x, m->trial_x, m->g, m->trial_g);
+  m->progress->own[OWN_COUNT] = (double)w.pairs.count;
+  m->progress->own[OWN_NEXT] = (double)w.pairs.next;
   m->progress->own[OWN_THETA] = w.theta;
 }
 

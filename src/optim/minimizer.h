@@ -102,6 +102,9 @@ static inline double *grad__minimizer_own(const grad_minimizer *m, int i) { retu
 grad_status grad__minimizer_f(grad_minimizer *m, const double *x, double *f);
 grad_status grad__minimizer_gradient(grad_minimizer *m, const double *x, double *gradient, bool *finite);
 grad_status grad__minimizer_f_gradient(grad_minimizer *m, const double *x, double *f, double *gradient);
+/* The same with the slope of f along a direction, which tells in the same pass whether the gradient is finite. */
+grad_status grad__minimizer_f_slope(grad_minimizer *m, const double *x, const double *direction, double *f,
+                                    double *gradient, double *slope);
 /* Sums of squares (residuals.c). grad__residuals_f leaves r(x) in trial_r; grad__residuals_gradient also J(x) in j. */
 grad_status grad__residuals_f(grad_minimizer *m, const double *x, double *f);
 grad_status grad__residuals_gradient(grad_minimizer *m, const double *x, double *gradient);
