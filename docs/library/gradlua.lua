@@ -738,9 +738,9 @@ function gl.optim.adamw(params, options, ...) end
 function gl.optim.amsgrad(params, options, ...) end
 --- Polyak, Juditsky (1992)
 function gl.optim.asgd(params, options, ...) end
---- K-FAC for models of gl.nn (a sequential of linear layers, activations and functions): opt:step(grads, x). Options: model, distribution of the outputs (categorical and bernoulli: logits; gaussian: means of unit variance), lr (1), damping (1e-2), decay (0.95, of the averaged factors), update_every (1 step), kl_clip (1e-2; math.huge for none).
+--- K-FAC for models of gl.nn (a sequential of linear layers, activations and functions): opt:step(grads, x). Options: model, distribution of the outputs (categorical and bernoulli: logits; gaussian: means of unit variance), lr (1, or a schedule), damping (1e-2), decay (0.95, of the averaged factors), update_every (1 step), kl_clip (1e-2; math.huge for none).
 function gl.optim.kfac(params, options) end
---- Limited-memory BFGS for a training loop: opt:step(function(params) return loss end). Options: max_iter (20 iterations a step), history_size (100 pairs), tolerance_grad (1e-7), tolerance_change (1e-9, relative change of the loss), line_search (wolfe, hager_zhang, armijo), initial_step (length of the very first step).
+--- Limited-memory BFGS for a training loop: opt:step(grads), or opt:step(function(params) return loss end). Options: lr (1, or a schedule: the length of a step by gradients), max_iter (20 iterations of a step by a loss), history_size (100 pairs), tolerance_grad (1e-7), tolerance_change (1e-9, relative change of the loss), line_search (wolfe, hager_zhang, armijo), initial_step (length of the very first step by a loss).
 function gl.optim.lbfgs(params, options) end
 --- Chen et al. (2023)
 function gl.optim.lion(params, options, ...) end
@@ -748,7 +748,7 @@ function gl.optim.lion(params, options, ...) end
 function gl.optim.muon(params, options, ...) end
 --- Dozat (2016)
 function gl.optim.nadam(params, options, ...) end
---- Natural gradient descent (S. Amari (1998)) by conjugate gradients on products with the exact Fisher information, which is never formed. Options: model (function of params and opt:step's further arguments; gives the outputs, one example a row), distribution (gaussian: means of unit variance; normal: the last axis is mean and log standard deviation; bernoulli, categorical: logits), lr (1), damping (1e-3), cg_iter (100), cg_tol (1e-8). The gradient must be that of the mean over the examples.
+--- Natural gradient descent (S. Amari (1998)) by conjugate gradients on products with the exact Fisher information, which is never formed. Options: model (function of params and opt:step's further arguments; gives the outputs, one example a row), distribution (gaussian: means of unit variance; normal: the last axis is mean and log standard deviation; bernoulli, categorical: logits), lr (1, or a schedule), damping (1e-3), cg_iter (100), cg_tol (1e-8). The gradient must be that of the mean over the examples.
 function gl.optim.natural(params, options) end
 --- Liu et al. (2019)
 function gl.optim.radam(params, options, ...) end
@@ -758,8 +758,12 @@ function gl.optim.rmsprop(params, options, ...) end
 function gl.optim.rprop(params, options, ...) end
 --- Robbins-Monro (1951); momentum, Polyak (1964), Sutskever et al. (2013)
 function gl.optim.sgd(params, options, ...) end
+--- What a learning rate, a number or a schedule, is at a step; `base` is where a schedule starts that has no lr of its own.
+function gl.optim.schedule.at(lr, base, step) end
 --- Each schedule works on the rate that the one before it gives.
 function gl.optim.schedule.chain(list) end
+--- Raises unless a learning rate is a number or a schedule.
+function gl.optim.schedule.check(who, lr) end
 --- factor * lr for the first total_iters steps, then lr
 function gl.optim.schedule.constant(options) end
 --- half a cosine from lr to eta_min in T_max steps. Loshchilov, Hutter (2016)

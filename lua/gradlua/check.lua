@@ -98,10 +98,16 @@ function M.kind(name, what, value, kinds)
   M.fail(name, "%s must be a %s, not %s", what, kinds, type(value))
 end
 
---- Raises unless `value` can be called: a function, a jitted one, a table with __call.
+--- Can it be called: a function, a jitted one, a table with __call?
+function M.is_callable(value)
+  if type(value) == "function" then return true end
+  local meta = getmetatable(value)
+  return type(meta) == "table" and meta.__call ~= nil
+end
+
+--- Raises unless `value` can be called.
 function M.callable(name, what, value)
-  local meta = type(value) ~= "function" and getmetatable(value)
-  if type(value) == "function" or (type(meta) == "table" and meta.__call) then return value end
+  if M.is_callable(value) then return value end
   M.fail(name, "%s must be a function, not %s", what, type(value))
 end
 

@@ -67,6 +67,17 @@ function M.layout(name, x0)
   return self
 end
 
+--- Raises unless all leaves are tensors, which can change in place.
+---@param name string the function to blame in errors
+function M.check_tensors(name, params)
+  tree.each(name, params, function(leaf, path)
+    if not gl.is_tensor(leaf) then
+      check.fail(name, "%s must be a tensor (a number cannot change in place), not %s", path == "" and "params" or path,
+        type(leaf))
+    end
+  end)
+end
+
 --- What to put around derivatives of f: gl.jit where f is jitted itself, for then its trace may be kept; else nothing.
 function M.staging(f)
   if type(f) ~= "userdata" then return function(g) return g end end

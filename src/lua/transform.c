@@ -160,7 +160,20 @@ static bool is_of(lua_State *L, uint64_t serial, int index) {
   return x && x->serial == serial;
 }
 
-/* Tables without leaves of the trace are left alone, whatever they hold, so they may contain themselves. */
+/* Pushes the tensor that value `id` stands for, when it is a leaf of the arguments. */
+static bool push_argument_leaf(lua_State *L, int n, grad_id id) {
+  const grad_trace *t = trace_at(L, n);
+  lua_Integer leaves = grad__transform_nleaves(L, n), k = 1;
+  while (k <= leaves && t->p->inputs[k - 1] != id) k++;
+  if (k > leaves) return false;
+  lua_rawgeti(L, n + GRAD_AT_LEAVES, k);
+  if (grad__tensor_to(L, -1)) return true;
+  lua_pop(L, 1);
+  return false;
+}
+
+/* A further result that is an argument as it came in is handed back as that very tensor. Tables without leaves of the
+ * trace are left alone, whatever they hold, so they may contain themselves. */
 void grad__transform_aux_output(lua_State *L, int n) {
   grad_trace *t = trace_at(L, n);
   int last = lua_gettop(L);
@@ -171,7 +184,11 @@ void grad__transform_aux_output(lua_State *L, int n) {
     lua_Integer count = grad__tree_flatten(L, r, aux, "a further result");
     for (lua_Integer i = first; i < first + count; i++) {
       lua_rawgeti(L, aux, i);
-      if (is_of(L, t->serial, lua_gettop(L))) output(L, t, lua_gettop(L));
+      const bool traced = is_of(L, t->serial, lua_gettop(L));
+      if (traced && push_argument_leaf(L, n, grad__tensor_to(L, -1)->id))
+        lua_rawseti(L, aux, i);
+      else if (traced)
+        output(L, t, lua_gettop(L));
       lua_pop(L, 1);
     }
   }

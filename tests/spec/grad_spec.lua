@@ -37,6 +37,20 @@ describe("gl.grad", function()
     assert.is_true(gl.is_tensor(v))
   end)
 
+  it("hands an argument that comes back as a further result on as that very tensor", function()
+    local x, p = gl.ones(2), { a = gl.ones(2), b = 3 }
+    local _, _, _, same, parts = gl.value_and_grad(function(t, q) return (t * q.a * q.b):sum(), t, { q, q.a * 2 } end, "all")(x, p)
+    assert.is_true(rawequal(x, same) and rawequal(p.a, parts[1].a))
+    assert.are.same({ 2, 2 }, parts[2]:totable())
+    local _, _, again = gl.jvp(function(t) return t:sum(), t end, { x }, { x })
+    assert.is_true(rawequal(x, again))
+    local inner = gl.grad(function(t)
+      local _, _, back = gl.value_and_grad(function(s) return s:sum(), s end)(t)
+      return (back * back):sum()
+    end)(x)
+    assert.are.same({ 2, 2 }, inner:totable())
+  end)
+
   it("follows ordinary control flow", function()
     local function f(x)
       local y, n = x, 0

@@ -168,6 +168,25 @@ describe("batch_norm", function()
   end)
 end)
 
+describe("a model with batch_norm", function()
+  it("is trained with the statistics that its loss returns", function()
+    local model = nn.sequential { nn.linear(2, 3), nn.batch_norm(3, { momentum = 0.5 }), nn.residual(nn.batch_norm(3)) }
+    local p, x = model:init(gl.generator(1)), random(6, 2)
+    local function loss(q, input)
+      local updates = {}
+      return model(q, input, { train = true, updates = updates }):square():mean(), updates
+    end
+    local features = x:matmul(p[1].weight:t()) + p[1].bias
+    local running = p[2].running_mean
+    local value, _, updates = gl.value_and_grad(loss)(p, x)
+    assert.are.equal(0, running:abs():max():item())
+    nn.update(updates)
+    near(features:mean(1) * 0.5, running)
+    near(features:var(1) * 0.5 + 0.5, p[2].running_var)
+    near(loss(p, x), value)
+  end)
+end)
+
 describe("recurrent layers", function()
   it("rnn is tanh(x U' + h W' + b) over time", function()
     local layer = nn.rnn(2, 3)

@@ -17,7 +17,46 @@ describe("optim.lbfgs", function()
   it("refuses numbers, unknown options and what is no function", function()
     raises(function() gl.optim.lbfgs({ a = 1 }) end, "a must be a tensor")
     raises(function() gl.optim.lbfgs(gl.zeros(2), { max_iters = 3 }) end, "max_iters", "max_iter")
-    raises(function() gl.optim.lbfgs(gl.zeros(2)):step(gl.zeros(2)) end, "loss must be a function")
+    raises(function() gl.optim.lbfgs(gl.zeros(2)):step(3) end, "expected gradients, or the loss as a function")
+    raises(function() gl.optim.lbfgs({ w = gl.zeros(2) }):step({ v = gl.zeros(2) }) end, "w is missing")
+    raises(function() gl.optim.lbfgs(gl.zeros(2), { lr = "1" }) end, "lr must be a number or a schedule")
+  end)
+
+  local function valley(p) return (1 - p[1]) ^ 2 + 3 * (p[2] - p[1] ^ 2) ^ 2 + (p[3] - 1) ^ 2 end
+
+  it("takes gradients as the other optimizers do: torch.optim.LBFGS with max_iter = 1, step for step", function()
+    for _, case in ipairs {
+      { 1, 100, { -0.21369552933675462, 0.15892638528235814, 0.981063226782807 } },
+      { 0.5, 2, { 0.5357779271561043, 0.13895612507601643, 1.0326207432262278 } },
+    } do
+      local x = gl.tensor { -1.2, 1, 0.5 }
+      local opt = gl.optim.lbfgs(x, { lr = case[1], history_size = case[2] })
+      for _ = 1, 9 do opt:step(gl.grad(valley)(x)) end
+      near(case[3], x, 1e-10)
+      assert.are.equal(9, opt.steps)
+    end
+    local x = gl.tensor({ 3, 4 }, { dtype = "f32" })
+    local opt = gl.optim.lbfgs({ x }, { lr = gl.optim.schedule.constant { lr = 0.5, factor = 1 } })
+    opt:step { gl.tensor({ 0.25, 0 }, { dtype = "f32" }) }
+    near({ 2.875, 4 }, x, 1e-6)
+    opt:step { gl.zeros(2, { dtype = "f32" }) } -- the gradient is within the tolerance: nothing to do
+    near({ 2.875, 4 }, x, 1e-6)
+  end)
+
+  it("goes on from a saved state as if it had not stopped", function()
+    local x, y = gl.tensor { -1.2, 1, 0.5 }, gl.tensor { -1.2, 1, 0.5 }
+    local straight, stopped = gl.optim.lbfgs(x, { lr = 0.3 }), gl.optim.lbfgs(y, { lr = 0.3 })
+    for _ = 1, 4 do
+      straight:step(gl.grad(valley)(x))
+      stopped:step(gl.grad(valley)(y))
+    end
+    local resumed = gl.optim.lbfgs(y)
+    resumed:load(stopped:state())
+    for _ = 1, 4 do
+      straight:step(gl.grad(valley)(x))
+      resumed:step(gl.grad(valley)(y))
+    end
+    assert.are.same(x:totable(), y:totable())
   end)
 end)
 

@@ -119,9 +119,7 @@ local function make(rule_name, params, options)
   local lr = o.lr
   o.groups, o.clip_norm, o.ema, o.skip_nonfinite = nil, nil, nil, nil
   o.lr = schedule.is_schedule(lr) and lr.lr or type(lr) == "number" and lr or nil
-  if lr ~= nil and type(lr) ~= "number" and not schedule.is_schedule(lr) then
-    check.fail(who, "lr must be a number or a schedule, not %s", type(lr))
-  end
+  if lr ~= nil then schedule.check(who, lr) end
   local rule = internal.rules.rule(rule_name, fields_of(who, o))
   local rules = { [false] = rule }
   for _, group in ipairs(groups or {}) do
@@ -286,8 +284,8 @@ for rule_name in pairs(known) do
   described[constructor] = function() return describe(rule_name) end
 end
 
-local second_order = require "gradlua.optim.second_order"
-M.lbfgs, M.natural = second_order.lbfgs, second_order.natural
+M.lbfgs = require("gradlua.optim.lbfgs").lbfgs
+M.natural = require("gradlua.optim.natural").natural
 
 -- It needs gl.nn and is loaded with it.
 function M.kfac(params, options) return require("gradlua.optim.kfac").kfac(params, options) end

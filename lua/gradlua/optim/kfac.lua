@@ -7,6 +7,7 @@ local gl = require "gradlua.core"
 local check = require "gradlua.check"
 local tree = require "gradlua.tree"
 local layer = require "gradlua.nn.layer"
+local schedule = require "gradlua.optim.schedule"
 
 local M = {}
 
@@ -134,17 +135,18 @@ function KFAC:step(grads, x)
     size = size + (moves[k] * full):sum():item()
   end
   -- The step must not change the model's distribution by more than kl_clip (section 6.5: 1/2 of this product).
-  local scale = math.min(1, math.sqrt(self.kl_clip / math.max(self.lr ^ 2 * size, 1e-300)))
+  local lr = schedule.at(self.lr, 1, self.steps)
+  local scale = math.min(1, math.sqrt(self.kl_clip / math.max(lr ^ 2 * size, 1e-300)))
   for k, stage in ipairs(self.linear) do
     local params = at(self.params, stage.path)
-    local move, cols = self.lr * scale * moves[k], params.weight:size(2)
+    local move, cols = lr * scale * moves[k], params.weight:size(2)
     params.weight:sub_(move[{ {}, { 1, cols } }])
     if params.bias then params.bias:sub_(move[{ {}, cols + 1 }]) end
   end
   for _, stage in ipairs(self.stages) do
     local params = layer.is_layer(stage.layer) and not stage.linear and at(self.params, stage.path) or nil
     if params and next(params) ~= nil then
-      tree.map(who, function(p, g) p:sub_(self.lr * g) end, params, at(grads, stage.path))
+      tree.map(who, function(p, g) p:sub_(lr * g) end, params, at(grads, stage.path))
     end
   end
   self.steps = self.steps + 1
@@ -166,7 +168,7 @@ function KFAC:load(state)
 end
 
 --- K-FAC for models of gl.nn (a sequential of linear layers, activations and functions): opt:step(grads, x). Options: model,
---- distribution of the outputs (categorical and bernoulli: logits; gaussian: means of unit variance), lr (1), damping
+--- distribution of the outputs (categorical and bernoulli: logits; gaussian: means of unit variance), lr (1, or a schedule), damping
 --- (1e-2), decay (0.95, of the averaged factors), update_every (1 step), kl_clip (1e-2; math.huge for none).
 ---@return gradlua.KFAC
 function M.kfac(params, options)
@@ -177,6 +179,7 @@ function M.kfac(params, options)
     check.fail(who, "no distribution '%s'; there are gaussian, bernoulli, categorical", tostring(o.distribution))
   end
   check.integer(who, "update_every", o.update_every, 1)
+  schedule.check(who, o.lr)
   local self = setmetatable({ name = "kfac", params = params, roots = roots[o.distribution], lr = o.lr, damping = o.damping,
     decay = o.decay, update_every = o.update_every, kl_clip = o.kl_clip, steps = 0, observed = 0,
     stages = stages_of(who, o.model), linear = {} }, KFAC)

@@ -44,6 +44,17 @@ Schedule.__index = Schedule
 --- Whether a value is a schedule.
 function M.is_schedule(value) return getmetatable(value) == Schedule end
 
+--- Raises unless a learning rate is a number or a schedule.
+function M.check(who, lr)
+  if type(lr) ~= "number" and not M.is_schedule(lr) then check.fail(who, "lr must be a number or a schedule, not %s", type(lr)) end
+  return lr
+end
+
+--- What a learning rate, a number or a schedule, is at a step; `base` is where a schedule starts that has no lr of its own.
+function M.at(lr, base, step)
+  return M.is_schedule(lr) and lr:rate(lr.lr or base, step) or lr
+end
+
 --- The rate at a step from a base rate.
 function Schedule:rate(base, step) return self.apply(base, step) end
 
