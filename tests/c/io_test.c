@@ -496,30 +496,6 @@ static void test_files(void) {
   check(rmdir(folder) == 0); /* nothing temporary is left */
 }
 
-/* Killed at any moment while saving: the old or the new file, always whole. */
-static void test_killed(void) {
-  enum { TRIES = 40, SIZE = 1 << 16 };
-  static char old[SIZE], new[SIZE];
-  char place[] = "/tmp/gradlua_io_XXXXXX", path[64], command[64];
-  memset(old, 'o', SIZE - 1);
-  memset(new, 'n', SIZE - 1);
-  if (!check(mkdtemp(place) != NULL)) return;
-  snprintf(path, sizeof path, "%s/file", place);
-  for (int i = 0; i < TRIES; i++) {
-    check(save(path, old, false) == GRAD_OK);
-    const pid_t child = fork();
-    if (child == 0) {
-      for (;;) save(path, new, false);
-    }
-    usleep((useconds_t)(i * 50));
-    kill(child, SIGKILL);
-    waitpid(child, NULL, 0);
-    check(holds(path, old) || holds(path, new));
-  }
-  snprintf(command, sizeof command, "rm -rf %s", place);
-  check(system(command) == 0);
-}
-
 /* No room for the new file: an error, and the old one stays. */
 static void test_full(void) {
   char place[] = "/tmp/gradlua_io_XXXXXX", path[64];
@@ -564,7 +540,6 @@ int main(void) {
   test_safetensors_headers();
   test_names();
   test_files();
-  test_killed();
   test_full();
   check(ctx->used == 0);
   grad_ctx_free(ctx);
