@@ -37,13 +37,15 @@ grad_status grad_array_borrow(grad_ctx *ctx, void *data, grad_dtype dtype, int n
   grad_array made;
   grad_status status = check_dtype(ctx, dtype);
   if (!status) {
-    status = grad__array_borrow(ctx, data, dtype, ndim, shape, release ? release : keep, release_ud, &made);
+    status = grad__array_borrow(ctx, data, dtype, ndim, shape, keep, release_ud, &made);
   }
   if (!status) {
     made.storage->readonly = readonly != 0;
     if (strides && ndim > 0) memcpy(made.strides, strides, (size_t)ndim * sizeof *strides);
   }
-  return own(ctx, status, &made, out);
+  status = own(ctx, status, &made, out);
+  if (!status && release) made.storage->release = release; /* not before: after a failure the memory is the caller's */
+  return status;
 }
 
 void grad_array_free(grad_array *array) {

@@ -122,7 +122,8 @@ typedef struct grad_array grad_array;
 GRAD_API grad_status grad_array_new(grad_ctx *ctx, grad_dtype dtype, int ndim, const int64_t *shape, grad_array **out);
 
 /* grad_array_borrow: the caller's memory, which is not copied. strides NULL: row-major. `release` (may be NULL) is called
- * with release_ud and data when the last user of the memory is gone: maybe later than grad_array_free. */
+ * with release_ud and data when the last user of the memory is gone: maybe later than grad_array_free; never when this
+ * call fails. Errors: as grad_array_new. */
 GRAD_API grad_status grad_array_borrow(grad_ctx *ctx, void *data, grad_dtype dtype, int ndim, const int64_t *shape,
                                        const int64_t *strides, int readonly, void (*release)(void *ud, void *data),
                                        void *release_ud, grad_array **out);

@@ -47,12 +47,23 @@ static void add_reason(gradlua *g) {
   snprintf(g->message + used, sizeof g->message - used, "%s%s", used ? "\n" : "", reason);
 }
 
+/* A stop that came too late for this call is for the next one. */
+static grad_status end_call(gradlua *g, grad_status status) {
+  if (status == GRAD_EINTERRUPT) {
+    add_reason(g);
+    g->stop = 0;
+  }
+  g->ended = NULL;
+  return status;
+}
+
 grad_status gradlua__protected(gradlua *g, lua_CFunction f, void *ud) {
   if (g->running) return fail(g, GRAD_EVALUE, "a call from the host is under way in this state");
   lua_State *L = g->L;
   int top = lua_gettop(L);
   g->message[0] = '\0';
   gradlua__limits_begin(g);
+  if (gradlua__limits_reason(g)) return end_call(g, GRAD_EINTERRUPT);
   g->running = true;
   lua_pushcfunction(L, add_traceback);
   lua_pushcfunction(L, f);
@@ -61,13 +72,10 @@ grad_status gradlua__protected(gradlua *g, lua_CFunction f, void *ud) {
   grad_status status = GRAD_OK;
   if (lua_status != LUA_OK) {
     status = fail(g, status_of(g, lua_status), lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL);
-    if (status == GRAD_EINTERRUPT) add_reason(g);
   }
   g->running = false;
-  g->stop = 0;
-  g->ended = NULL;
   lua_settop(L, top);
-  return status;
+  return end_call(g, status);
 }
 
 /* --- making and ending */

@@ -1,5 +1,6 @@
 /* check_alloc.h: an allocator that fails at the n-th request, and a loop that tries every n: the task must then give
- * ENOMEM, and free all it had. */
+ * ENOMEM, and free all it had. New memory is full of rubbish, and so is freed memory; a block that grows always moves.
+ */
 #ifndef CHECK_ALLOC_H
 #define CHECK_ALLOC_H
 
@@ -14,16 +15,26 @@ typedef struct check_alloc {
   int64_t bytes;          /* in use, counted apart from the context's own accounting */
 } check_alloc;
 
+static inline void check_alloc_free(void *block, size_t size) {
+  if (block && size > 0) memset(block, 0xdd, size);
+  free(block);
+}
+
 static inline void *check_alloc_run(void *ud, void *block, size_t old_size, size_t new_size) {
   check_alloc *const a = ud;
   if (new_size == 0) {
     a->bytes -= (int64_t)old_size;
-    free(block);
+    check_alloc_free(block, old_size);
     return NULL;
   }
   if (++a->calls == a->fail_at) return NULL;
-  void *const moved = realloc(block, new_size);
-  if (moved) a->bytes += (int64_t)new_size - (int64_t)old_size;
+  unsigned char *const moved = malloc(new_size);
+  if (!moved) return NULL;
+  const size_t kept = old_size < new_size ? old_size : new_size;
+  memset(moved + kept, 0xaa, new_size - kept);
+  if (kept > 0) memcpy(moved, block, kept);
+  check_alloc_free(block, old_size);
+  a->bytes += (int64_t)new_size - (int64_t)old_size;
   return moved;
 }
 

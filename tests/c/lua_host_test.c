@@ -203,6 +203,9 @@ static void test_stop(void) {
   check(strstr(gradlua_message(g), "stopped by the host") != NULL);
   pthread_join(thread, NULL);
   check(run(g, "x = 1") == GRAD_OK);
+  gradlua_stop(g); /* between calls: the next one ends, however short it is, and no other */
+  check(run(g, "x = 2") == GRAD_EINTERRUPT && strstr(gradlua_message(g), "stopped by the host"));
+  check(run(g, "assert(x == 1)") == GRAD_OK);
   gradlua_free(g);
 }
 
