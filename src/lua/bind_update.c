@@ -137,7 +137,7 @@ static int rule_update(lua_State *L) {
   luaL_checktype(L, 6, LUA_TTABLE);
   if (!same_shape(&param->array, &gradient->array)) {
     char want[160], got[160];
-    grad__lua_error(L, "the gradient's shape %s is not that of its parameter, %s",
+    grad__lua_error(L, "optim.%s:step: the gradient's shape %s is not that of its parameter, %s", grad_rule_name(r->rule),
                     grad__shape_text(gradient->array.ndim, gradient->array.shape, got, sizeof got),
                     grad__shape_text(param->array.ndim, param->array.shape, want, sizeof want));
   }

@@ -35,6 +35,12 @@ static const char *without_name(const grad_fn *fn, const char *message) {
   return own || fn->build || fn->plain ? message + n + 2 : message;
 }
 
+/* Does the message begin with a name of its own, "optim.adam: .." or "schedule.step: .."? */
+static bool is_named(const char *message) {
+  const size_t n = strspn(message, "abcdefghijklmnopqrstuvwxyz0123456789_.:");
+  return n > 1 && message[n - 1] == ':' && message[n] == ' ' && memchr(message, '.', n) != NULL;
+}
+
 #if defined __GNUC__
 __attribute__((noreturn))
 #endif
@@ -46,7 +52,7 @@ raise(lua_State *L, const char *message) {
     lua_pushliteral(L, ": ");
     lua_concat(L, 2);
   }
-  if (fn)
+  if (fn && !is_named(message))
     lua_pushfstring(L, "%s: %s", fn->name, message);
   else
     lua_pushstring(L, message);

@@ -94,6 +94,21 @@ describe("options", function()
     assert.has_error(function() optim.sgd { 1, 2 } end)
   end)
 
+  it("that make no sense are refused in one sentence, which begins with the optimizer's name", function()
+    for text, options in pairs {
+      ["clip_norm must be a number above 0, not -1"] = { clip_norm = -1 },
+      ["ema must be a number in [0, 1), not 2"] = { ema = 2 },
+      ["got an entry at match"] = { groups = { match = "bias$" } },
+      ["lr is -1, expected 0 <= lr < inf"] = { lr = -1 },
+    } do
+      local _, message = pcall(function() optim.adam(gl.ones(1), options) end)
+      assert.is_truthy(message:match("^tests/spec/optim_spec.lua:%d+: optim.adam: "), message)
+      assert.is_truthy(message:find(text, 1, true), message)
+    end
+    local _, message = pcall(function() optim.adam { a = gl.ones(1, { dtype = "i64" }) } end)
+    assert.is_truthy(message:find("a must be f64 or f32", 1, true), message)
+  end)
+
   it("clip_norm scales the whole gradient, clip_value its entries", function()
     local w = { gl.zeros(1), gl.zeros(1) }
     optim.sgd(w, { lr = 1, clip_norm = 1 }):step { gl.tensor { 3 }, gl.tensor { 4 } }
@@ -141,6 +156,13 @@ describe("options", function()
 end)
 
 describe("gradients that do not fit", function()
+  it("are found before any parameter changes", function()
+    local w = { a = gl.zeros(1), b = gl.zeros(2) }
+    local _, message = pcall(function() optim.sgd(w, { lr = 1 }):step { a = gl.ones(1), b = gl.ones(3) } end)
+    assert.is_truthy(message:find("optim.sgd:step: the gradient at b has shape 3, its parameter 2", 1, true), message)
+    assert.are.equal(0, w.a[1]:item())
+  end)
+
   it("raise and name the entry", function()
     local opt = optim.sgd({ a = gl.ones(2), b = { gl.ones(1) } }, { lr = 1 })
     local function message(grads) return select(2, pcall(opt.step, opt, grads)) end
@@ -290,5 +312,20 @@ describe("schedules", function()
     assert.has_error(function() schedule.cosine {} end)
     assert.has_error(function() schedule.cosine { T_mx = 3 } end)
     assert.has_error(function() schedule.exponential { gamma = 0.1 }(1) end)
+  end)
+
+  it("must be given the options that have no default, and be schedules where they are composed", function()
+    local schedule = optim.schedule
+    for text, f in pairs {
+      ["schedule.step: the option step_size must be given"] = function() schedule.step { lr = 1 } end,
+      ["schedule.cosine: the option T_max must be given"] = function() schedule.cosine() end,
+      ["schedule.chain: expected a list of schedules"] = function()
+        schedule.chain(schedule.constant { lr = 1 }, schedule.exponential { gamma = 0.5 })
+      end,
+      ["entry 2 is none"] = function() schedule.sequential { schedule.constant { lr = 1 }, 3, milestones = { 2 } } end,
+    } do
+      local _, message = pcall(f)
+      assert.is_truthy(message:find(text, 1, true), message)
+    end
   end)
 end)

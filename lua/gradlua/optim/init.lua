@@ -89,6 +89,9 @@ local function collect(who, node, keys, path, out)
       local what = path == "" and "params" or path
       check.fail(who, "%s must be a tensor (a number cannot change in place), not %s", what, type(node))
     end
+    if node:dtype() ~= "f64" and node:dtype() ~= "f32" then
+      check.fail(who, "%s must be f64 or f32 to be changed by gradients, not %s", path == "" and "params" or path, node:dtype())
+    end
     out[#out + 1] = { param = node, keys = keys, path = path }
     return
   end
@@ -96,6 +99,24 @@ local function collect(who, node, keys, path, out)
     local below = table.move(keys, 1, #keys, 1, {})
     below[#below + 1] = key
     collect(who, node[key], below, path == "" and tostring(key) or path .. "." .. tostring(key), out)
+  end
+end
+
+--- Checks the options that act on all parameters together.
+local function check_common(who, o)
+  if o.lr ~= nil then schedule.check(who, o.lr) end
+  if o.clip_norm ~= nil and not (type(o.clip_norm) == "number" and o.clip_norm > 0) then
+    check.fail(who, "clip_norm must be a number above 0, not %s", tostring(o.clip_norm))
+  end
+  if o.ema ~= nil and not (type(o.ema) == "number" and o.ema >= 0 and o.ema < 1) then
+    check.fail(who, "ema must be a number in [0, 1), not %s", tostring(o.ema))
+  end
+  if o.groups == nil then return end
+  check.kind(who, "groups", o.groups, "table")
+  for key, group in pairs(o.groups) do
+    if math.type(key) ~= "integer" or type(group) ~= "table" then
+      check.fail(who, "groups must be a list of tables {match = .., ..}, got an entry at %s", tostring(key))
+    end
   end
 end
 
@@ -115,11 +136,11 @@ end
 local function make(rule_name, params, options)
   local who = "optim." .. rule_name
   local o = check.options(who, options, known_options(rule_name))
+  check_common(who, o)
   local groups, clip_norm, ema, skip = o.groups, o.clip_norm, o.ema, o.skip_nonfinite
   local lr = o.lr
   o.groups, o.clip_norm, o.ema, o.skip_nonfinite = nil, nil, nil, nil
   o.lr = schedule.is_schedule(lr) and lr.lr or type(lr) == "number" and lr or nil
-  if lr ~= nil then schedule.check(who, lr) end
   local rule = internal.rules.rule(rule_name, fields_of(who, o))
   local rules = { [false] = rule }
   for _, group in ipairs(groups or {}) do
@@ -163,6 +184,16 @@ local function gradient_scale(self, gradients)
   return self.clip_norm / (norm + 1e-6)
 end
 
+--- A gradient that does not fit must be found before the first parameter changes.
+local function check_gradient(who, slot, gradient)
+  local name = slot.path == "" and "the gradient" or "the gradient at " .. slot.path
+  if not gl.is_tensor(gradient) then check.fail(who, "%s must be a tensor, not %s", name, type(gradient)) end
+  if gradient:numel() ~= slot.param:numel() then
+    check.fail(who, "%s has shape %s, its parameter %s", name, table.concat(gradient:shape(), " x "),
+      table.concat(slot.param:shape(), " x "))
+  end
+end
+
 --- One step, in place, with gradients of the parameters' structure; without them, with those that `accumulate` added.
 function Optimizer:step(grads)
   local who = "optim." .. self.name .. ":step"
@@ -170,9 +201,7 @@ function Optimizer:step(grads)
   for i, slot in ipairs(self.slots) do
     if grads == nil and not slot.sum then check.fail(who, "no gradient was given or accumulated") end
     gradients[i] = grads == nil and slot.sum or follow(who, grads, slot)
-    if not gl.is_tensor(gradients[i]) then
-      check.fail(who, "the gradient at %s must be a tensor, not %s", slot.path, type(gradients[i]))
-    end
+    check_gradient(who, slot, gradients[i])
   end
   local scale = gradient_scale(self, gradients)
   if not scale then

@@ -29,11 +29,15 @@ local kinds = {
     .. "eps = 1e-8", "lr times factor when what :observe(metric) is told has not improved for `patience` calls" },
 }
 
---- The names in a list of options with defaults.
+--- The names in a list of options, and those among them that have no default.
 local function option_names(options)
-  local names = { lr = check.none }
-  for name in options:gsub("=[^,]*", ""):gmatch("[%a_][%w_]*") do names[name] = check.none end
-  return names
+  local names, required = { lr = check.none }, {}
+  for item in options:gmatch("[^,]+") do
+    local name, default = item:match("^%s*([%w_]+)%s*(=?)")
+    names[name] = check.none
+    if default == "" then required[#required + 1] = name end
+  end
+  return names, required
 end
 
 ---@class gradlua.Schedule
@@ -82,9 +86,12 @@ function Schedule:load(state)
 end
 
 for kind, about in pairs(kinds) do
-  local known = option_names(about[1])
+  local known, required = option_names(about[1])
   local function constructor(options)
     local o = check.options("schedule." .. kind, options, known)
+    for _, name in ipairs(required) do
+      if o[name] == nil then check.fail("schedule." .. kind, "the option %s must be given", name) end
+    end
     local handle = internal.rules.schedule(kind, o)
     return setmetatable({ kind = kind, lr = o.lr, handle = kind == "plateau" and handle or nil,
       apply = function(base, step) return handle:rate(base, step) end }, Schedule)
@@ -93,9 +100,17 @@ for kind, about in pairs(kinds) do
   described[constructor] = function() return ("{%s, lr} -> schedule"):format(about[1]), about[2] end
 end
 
+local function check_list(who, list)
+  check.kind(who, "list", list, "table")
+  for i = 1, math.max(#list, 1) do
+    if not M.is_schedule(list[i]) then check.fail(who, "expected a list of schedules {first, second, ..}, entry %d is none", i) end
+  end
+end
+
 --- Each schedule works on the rate that the one before it gives.
 ---@param list gradlua.Schedule[]
 function M.chain(list)
+  check_list("schedule.chain", list)
   return setmetatable({ kind = "chain", lr = list.lr or (list[1] and list[1].lr), apply = function(base, step)
     for _, s in ipairs(list) do base = s:rate(s.lr or base, step) end
     return base
@@ -104,6 +119,7 @@ end
 
 --- Schedules after one another: list[i + 1] begins, from its own step 0, at list.milestones[i].
 function M.sequential(list)
+  check_list("schedule.sequential", list)
   check.kind("schedule.sequential", "milestones", list.milestones, "table")
   if #list.milestones ~= #list - 1 then
     check.fail("schedule.sequential", "%d schedules need %d milestones, not %d", #list, #list - 1, #list.milestones)
