@@ -102,7 +102,7 @@ describe("options", function()
       ["lr is -1, expected 0 <= lr < inf"] = { lr = -1 },
     } do
       local _, message = pcall(function() optim.adam(gl.ones(1), options) end)
-      assert.is_truthy(message:match("^tests/spec/optim_spec.lua:%d+: optim.adam: "), message)
+      assert.is_truthy(message:match("optim_spec.lua:%d+: optim.adam: [^:]*$"), message)
       assert.is_truthy(message:find(text, 1, true), message)
     end
     local _, message = pcall(function() optim.adam { a = gl.ones(1, { dtype = "i64" }) } end)
