@@ -58,6 +58,7 @@ grad_status grad_ctx_new(const grad_config *config, grad_ctx **out) {
 void grad_ctx_free(grad_ctx *ctx) {
   if (!ctx) return;
   if (ctx->pool && ctx->pool_free) ctx->pool_free(ctx->pool);
+  grad__drop_kept_blocks(ctx);
   ctx->alloc(ctx->alloc_ud, ctx, sizeof *ctx, 0);
 }
 

@@ -12,10 +12,20 @@ typedef enum grad_simd { GRAD_SIMD_BASELINE, GRAD_SIMD_AVX2, GRAD_SIMD_AVX512 } 
 
 typedef struct grad_pool grad_pool; /* worker threads, made by pool.c on first use */
 
+/* Large blocks that were freed, for the next ones of the same size: see alloc.c. */
+enum { GRAD_KEPT_BLOCKS = 16 };
+typedef struct grad_kept_block {
+  void *block;
+  size_t bytes;
+} grad_kept_block;
+
 struct grad_ctx {
   grad_alloc_fn alloc;
   void *alloc_ud;
-  size_t limit; /* 0: none */
+  int nkept;
+  grad_kept_block kept[GRAD_KEPT_BLOCKS]; /* the oldest first */
+  size_t kept_bytes;                      /* not in use, but within the limit */
+  size_t limit;                           /* 0: none */
   size_t used, peak;
   uint64_t allocations; /* how many blocks were ever asked for; tests read it to see that a plan allocates nothing */
   grad_interrupt_fn interrupt;
@@ -48,6 +58,8 @@ void *grad__realloc(grad_ctx *ctx, void *block, size_t old_bytes, size_t new_byt
 void grad__free(grad_ctx *ctx, void *block, size_t bytes);
 void *grad__alloc_aligned(grad_ctx *ctx, size_t bytes);
 void grad__free_aligned(grad_ctx *ctx, void *block, size_t bytes);
+/* Hands the large blocks that are kept for reuse back to the system. */
+void grad__drop_kept_blocks(grad_ctx *ctx);
 
 /* grad__interrupted: GRAD_OK, or GRAD_EINTERRUPT recorded. Cheap enough for every instruction. */
 grad_status grad__interrupted(grad_ctx *ctx);

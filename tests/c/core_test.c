@@ -24,6 +24,42 @@ static void test_accounting(void) {
   check(grad_ctx_new(&(grad_config){.byte_limit = 8}, &ctx) == GRAD_ENOMEM);
 }
 
+/* Freed large blocks wait for the next request of their size; they never stand in the way of another. */
+static void test_kept_blocks(void) {
+  enum { MB = 1 << 20 };
+  check_alloc a = {0};
+  grad_ctx *ctx = NULL;
+  const grad_config config = {.alloc = check_alloc_run, .alloc_ud = &a, .byte_limit = 20 * MB, .threads = 1};
+  if (!check(grad_ctx_new(&config, &ctx) == GRAD_OK)) return;
+  const int64_t none = a.bytes;
+  void *const first = grad__alloc_aligned(ctx, 8 * MB), *const second = grad__alloc_aligned(ctx, 8 * MB);
+  grad__free_aligned(ctx, first, 8 * MB);
+  check(ctx->used <= 9 * MB);
+  const bool keeps = a.bytes > none + 9 * MB; /* not under a sanitizer */
+  void *const again = grad__alloc_aligned(ctx, 8 * MB);
+  check(again && (again == first || !keeps) && ctx->used > 16 * MB);
+  grad__free_aligned(ctx, again, 8 * MB);
+  void *const other = grad__alloc_aligned(ctx, 10 * MB); /* within the limit only without the kept one */
+  check(other && a.bytes < none + 19 * MB);
+  grad__free_aligned(ctx, other, 10 * MB);
+  void *const small = grad__alloc(ctx, MB);
+  check(small && a.bytes <= 20 * MB);
+  a.fail_at = a.calls + 1; /* the system refuses once: what is kept is given up, and it is asked again */
+  void *const asked = grad__alloc(ctx, MB / 8);
+  check(asked || !keeps);
+  grad__free(ctx, asked, MB / 8);
+  grad__free(ctx, small, MB);
+  grad__free_aligned(ctx, second, 8 * MB);
+  check(ctx->used == 0);
+  for (int i = 1; i < 40; i++) grad__free_aligned(ctx, grad__alloc_aligned(ctx, 5 * MB), 5 * MB);
+  void *many[3];
+  for (int i = 0; i < 3; i++) many[i] = grad__alloc_aligned(ctx, 5 * MB);
+  check(many[0] && many[1] && many[2] && !grad__alloc_aligned(ctx, 6 * MB) && ctx->status == GRAD_ELIMIT);
+  for (int i = 0; i < 3; i++) grad__free_aligned(ctx, many[i], 5 * MB);
+  grad_ctx_free(ctx);
+  check(a.bytes == 0);
+}
+
 static int stop(void *ud) { return *(int *)ud; }
 
 static void test_messages(void) {
@@ -109,6 +145,7 @@ static void test_simd(void) {
 int main(void) {
   unsetenv("GRADLUA_SIMD");
   test_accounting();
+  test_kept_blocks();
   test_messages();
   check_failing_alloc("arena", arena_task, NULL);
   test_checked();
