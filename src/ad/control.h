@@ -86,6 +86,8 @@ grad_status grad__call_sub(const grad_eval *a, grad_program *sub, const grad_arr
 void grad__transpose_call(grad_transpose *a, int32_t skip);
 /* where, for each element along the batch axis, by a mask of one axis. */
 grad_id grad__where_rows(grad_program *p, grad_id mask, grad_id yes, grad_id no);
+/* May running p fail for some values of its inputs? Then vmap must not run it for elements that do not need it. */
+bool grad__may_refuse(const grad_program *p);
 /* A batch rule that runs the instruction for one element after the other. */
 void grad__batch_by_scan(grad_batch *a);
 /* Zeros in place of an absent cotangent. */

@@ -128,13 +128,20 @@ static void emit(rule *r, grad_program *body, grad_program *test) {
   }
 }
 
+/* Must each element run for itself? The step might fail where it is not wanted: behind the end of an element's loop. */
+static bool stands_alone(const rule *r) { return r->masked && r->v.nys == 0 && grad__may_refuse(r->v.body); }
+
 void grad__loop_batch(grad_batch *a) {
   rule r = {.a = a, .p = a->p, .v = grad__loop_view(a->ins)};
   grad_program *body = NULL, *test = NULL;
   grad__arena_init(&r.temporary, a->p->ctx);
-  if (find_batched(&r) && grad__program_try(r.p, wide_body(&r, &body)) &&
-      (!r.test || grad__program_try(r.p, wide_test(&r, &test)))) {
-    emit(&r, body, test);
+  if (find_batched(&r)) {
+    if (stands_alone(&r)) {
+      grad__batch_by_scan(a);
+    } else if (grad__program_try(r.p, wide_body(&r, &body)) &&
+               (!r.test || grad__program_try(r.p, wide_test(&r, &test)))) {
+      emit(&r, body, test);
+    }
   }
   grad__program_release(body);
   grad__program_release(test);

@@ -210,6 +210,10 @@ static void batch_select(grad_batch *a, grad_program *const *wide) {
 
 static void cond_batch(grad_batch *a) {
   grad_program *wide[2] = {NULL, NULL};
+  if (a->batched[0] && (grad__may_refuse(a->ins->subs[0]) || grad__may_refuse(a->ins->subs[1]))) {
+    grad__batch_by_scan(a);
+    return;
+  }
   bool good = true;
   for (int k = 0; k < 2 && good; k++) {
     good = grad__program_try(a->p, grad__ad_vmap(a->ins->subs[k], a->size, a->batched + 1, NULL, &wide[k]));

@@ -30,13 +30,64 @@ static grad_status custom_eval(const grad_eval *a) { return grad__call_sub(a, a-
 static grad_program *jvp_of(const grad_instr *ins) { return ins->params[0] ? ins->subs[1] : NULL; }
 static grad_program *vjp_of(const grad_instr *ins) { return ins->params[1] ? ins->subs[1 + ins->params[0]] : NULL; }
 
-/* The jvp rule that a vjp rule implies: it is linear in the cotangents, and its transpose in them is the other. */
-static grad_status turn_around(const grad_program *vjp, int32_t nargs, grad_program **out) {
-  bool *linear = grad__alloc(vjp->ctx, (size_t)vjp->ninputs + 1);
-  if (!linear) return vjp->ctx->status;
-  for (int32_t i = 0; i < vjp->ninputs; i++) linear[i] = i >= nargs;
-  const grad_status status = grad__ad_transpose(vjp, linear, out);
-  grad__free(vjp->ctx, linear, (size_t)vjp->ninputs + 1);
+static bool has_nested(const grad_program *p) {
+  for (int32_t i = 0; i < p->ninstrs; i++) {
+    if (p->instrs[i].nsubs) return true;
+  }
+  return false;
+}
+
+/* linear(primal(args, 0), v), with args and v for inputs. */
+static grad_status join_at_zero(const grad_program *rule, int32_t nargs, const grad_program *primal,
+                                const grad_program *linear, grad_program **out) {
+  grad_program *q = NULL;
+  grad_status status = grad__program_like(rule, &q);
+  if (status) return status;
+  const int32_t nresiduals = primal->noutputs - rule->noutputs;
+  grad_id *in = grad__ids_new(&q->arena, rule->ninputs), *made = grad__ids_new(&q->arena, linear->noutputs);
+  grad_id *mid = grad__ids_new(&q->arena, primal->noutputs + rule->ninputs);
+  if (in && made && mid) {
+    for (int32_t i = 0; i < rule->ninputs; i++) {
+      in[i] = i < nargs ? q->inputs[i] : grad__zeros_of(q, grad__type(q, q->inputs[i]));
+    }
+    grad__inline(q, primal, in, NULL, mid, NULL);
+    for (int32_t i = nargs; i < rule->ninputs; i++) mid[rule->noutputs + nresiduals + i - nargs] = q->inputs[i];
+    grad__inline(q, linear, mid + rule->noutputs, NULL, made, NULL);
+    for (int32_t i = 0; i < linear->noutputs; i++) grad__program_output(q, made[i]);
+    status = q->status ? q->status : grad__prune(q, out);
+  } else {
+    status = rule->ctx->status;
+  }
+  grad__program_release(q);
+  return status;
+}
+
+/* A rule whose instructions are each linear in the tangents (cotangents) or free of them, fit to be transposed: nested
+ * programs may compute values and tangents together. A rule is linear, so it is its own derivative. */
+static grad_status unmixed(const grad_program *rule, int32_t nargs, const bool *linear, grad_program **out) {
+  grad_program *primal = NULL, *tangents = NULL;
+  if (!has_nested(rule)) return grad__prune(rule, out);
+  grad_status status = grad__ad_linearize(rule, linear, rule->noutputs, &primal, &tangents);
+  if (!status) status = join_at_zero(rule, nargs, primal, tangents, out);
+  grad__program_release(primal);
+  grad__program_release(tangents);
+  return status;
+}
+
+/* unmixed (in which the others are inputs up to nargs), or its transpose: the jvp rule that a vjp rule implies. */
+static grad_status rework(const grad_program *rule, int32_t nargs, bool turn, grad_program **out) {
+  grad_program *plain = NULL;
+  bool *linear = grad__alloc(rule->ctx, (size_t)rule->ninputs + 1);
+  if (!linear) return rule->ctx->status;
+  for (int32_t i = 0; i < rule->ninputs; i++) linear[i] = i >= nargs;
+  grad_status status = unmixed(rule, nargs, linear, &plain);
+  if (!status && turn) {
+    status = grad__ad_transpose(plain, linear, out);
+    grad__program_release(plain);
+  } else if (!status) {
+    *out = plain;
+  }
+  grad__free(rule->ctx, linear, (size_t)rule->ninputs + 1);
   return status;
 }
 
@@ -89,10 +140,14 @@ static void custom_jvp(grad_jvp *a) {
   grad_program *jvp = jvp_of(a->ins), *vjp = vjp_of(a->ins), *derived = NULL;
   const grad_id *in = with_tangents(a, f);
   if (!in) return;
-  grad_status status = jvp ? GRAD_OK : turn_around(vjp, f->ninputs, &derived);
-  if (!jvp) jvp = derived;
+  const bool turn = !jvp, transposed = !vjp && !a->joint; /* by what follows */
+  grad_status status = GRAD_OK;
+  if (turn || transposed) status = rework(turn ? vjp : jvp, f->ninputs, turn, &derived);
+  if (turn || transposed) jvp = derived;
   if (vjp && !a->joint) {
     emit_linear(a, f, jvp, vjp, in); /* without a jvp rule reverse mode still works */
+  } else if (status && !turn) {
+    grad__program_try(a->p, status);
   } else if (status) {
     char reason[512];
     strncpy(reason, a->p->ctx->message, sizeof reason - 1);

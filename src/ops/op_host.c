@@ -152,6 +152,7 @@ const grad_op grad__op_host = {
     .nin = -1,
     .nout = -1,
     .row = -1,
+    .flags = GRAD_OP_REFUSES,
     .sparsity = GRAD_SPARSITY_DENSE,
     .doc = "a C function of the host",
     .infer = host_infer,

@@ -60,6 +60,7 @@ const grad_op grad__op_cholesky = {
     .nin = 1,
     .nout = 1,
     .row = -1,
+    .flags = GRAD_OP_REFUSES,
     .doc = "lower Cholesky factor of symmetric positive definite matrices",
     .infer = cholesky_infer,
     .eval = cholesky_eval,
@@ -74,6 +75,9 @@ grad_id grad__cholesky(grad_program *p, grad_id a) {
 }
 
 grad_id grad__cholesky_solve(grad_program *p, grad_id l, grad_id b) {
+  const bool vector = b != GRAD_NONE && grad__ndim(p, b) == 1; /* one of a batch of matrices: half of it is a matrix */
+  if (vector) b = grad__insert_axis(p, b, 1);
   const grad_id half = grad__triangular_solve(p, l, b, false, false);
-  return grad__triangular_solve(p, l, half, false, true);
+  const grad_id x = grad__triangular_solve(p, l, half, false, true);
+  return vector && x != GRAD_NONE ? grad__drop_axis(p, x, grad__ndim(p, x) - 1) : x;
 }

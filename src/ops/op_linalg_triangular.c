@@ -127,6 +127,7 @@ const grad_op grad__op_triangular_solve = {
     .nin = 2,
     .nout = 1,
     .row = -1,
+    .flags = GRAD_OP_REFUSES,
     .doc = "solution of linear equations with a triangular matrix",
     .infer = triangular_infer,
     .eval = triangular_eval,

@@ -14,7 +14,8 @@ enum {
   GRAD_OP_VIEW = 32,       /* a rearrangement of its first input's elements; `view` may do it without copying */
   GRAD_OP_CONTROL = 64,    /* has nested programs that evaluation runs through grad_eval.call */
   GRAD_OP_SCALAR = 128,    /* reads number params[0] of those given at each run (only the op `scalar`) */
-  GRAD_OP_UNIFORM = 256    /* on operands of one float type it gives that type: the builder then need not infer */
+  GRAD_OP_UNIFORM = 256,   /* on operands of one float type it gives that type: the builder then need not infer */
+  GRAD_OP_REFUSES = 512    /* fails, or does not end, for some values of its inputs (singular, out of range) */
 };
 
 /* How outputs depend on inputs, for sparsity (ad/sparsity.c). MAP: each output element is one element of input 0 (or a

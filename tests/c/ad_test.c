@@ -1,7 +1,8 @@
-/* ad_test.c: forward, reverse, linearize, transpose and vmap: closed forms, and on random programs the identities
- * between them, to third order. */
+/* ad_test.c: forward, reverse, linearize, transpose and vmap: closed forms, refusals, failing memory. The identities
+ * between them, on every op and on random programs, are in transforms_test.c. */
 #include "check_alloc.h"
 #include "check_program.h"
+#include "random_program.h"
 
 static grad_program *verified(grad_program *p) {
   if (p) check(grad__verify(p) == GRAD_OK);
@@ -135,204 +136,6 @@ static void test_where(grad_ctx *ctx) {
   grad__program_release(p);
 }
 
-/* --- random programs */
-
-static const bool all[] = {true, true, true};
-
-/* <J v, w> and <v, J' w>, by a jvp and a vjp of the same program. */
-static void check_dual(grad_ctx *ctx, grad_program *p, uint64_t *state) {
-  grad_program *j = NULL, *v = NULL;
-  if (!check(grad__ad_jvp(p, all, &j) == GRAD_OK) || !check(grad__ad_vjp(p, all, p->noutputs, &v) == GRAD_OK)) {
-    fprintf(stderr, "  %s\n", grad_message(ctx));
-    grad__program_release(j);
-    return;
-  }
-  verified(j);
-  verified(v);
-  check_arrays in = {0}, back = {0}, pushed, pulled;
-  check_push_random(ctx, &in, j, 0, j->ninputs, state);
-  for (int i = 0; i < 3; i++) {
-    back.a[i] = in.a[i];
-    grad__array_retain(&back.a[i]);
-  }
-  back.n = 3;
-  check_push_random(ctx, &back, v, 3, v->ninputs, state);
-  if (check(check_run(j, &in, NULL, &pushed) == GRAD_OK) && check(check_run(v, &back, NULL, &pulled) == GRAD_OK)) {
-    double forward = 0, reverse = 0;
-    for (int32_t o = 0; o < p->noutputs; o++) forward += check_inner(&pushed.a[p->noutputs + o], &back.a[3 + o]);
-    for (int i = 0; i < 3; i++) reverse += check_inner(&pulled.a[p->noutputs + i], &in.a[3 + i]);
-    check_near(forward, reverse, 1e-9);
-    check_release(&pushed);
-    check_release(&pulled);
-  }
-  check_release(&in);
-  check_release(&back);
-  grad__program_release(j);
-  grad__program_release(v);
-}
-
-/* The tangent of the first output against a difference quotient. */
-static void check_quotient(grad_ctx *ctx, grad_program *p, uint64_t *state) {
-  grad_program *j = NULL;
-  if (!check(grad__ad_jvp(p, all, &j) == GRAD_OK)) return;
-  check_arrays in = {0}, out, low, high;
-  check_push_random(ctx, &in, j, 0, j->ninputs, state);
-  check_run(j, &in, NULL, &out);
-  const double h = 1e-5;
-  check_arrays moved = {0};
-  double values[2];
-  for (int side = 0; side < 2; side++) {
-    for (int i = 0; i < 3; i++) {
-      grad_array *a = check_push(ctx, &moved, GRAD_F64, in.a[i].ndim, in.a[i].shape, NULL);
-      for (int64_t e = 0; e < grad__array_numel(a); e++) {
-        check_set(a, e, check_get(&in.a[i], e) + (side ? h : -h) * check_get(&in.a[3 + i], e));
-      }
-    }
-    check(check_run(p, &moved, NULL, side ? &high : &low) == GRAD_OK);
-    values[side] = check_get(side ? &high.a[0] : &low.a[0], 0);
-    check_release(&moved);
-  }
-  if (!check_near(check_get(&out.a[2], 0), (values[1] - values[0]) / (2 * h), 1e-5)) {
-    grad_text text = {.ctx = ctx};
-    grad__program_print(p, &text);
-    fprintf(stderr, "%s", text.data);
-    grad__text_clear(&text);
-  }
-  check_release(&out);
-  check_release(&low);
-  check_release(&high);
-  check_release(&in);
-  grad__program_release(j);
-}
-
-/* jvp = linear after primal; vjp = transposed linear after primal; transposed twice: itself. */
-static void check_linearize(grad_ctx *ctx, grad_program *p, uint64_t *state) {
-  grad_program *j = NULL, *primal = NULL, *linear = NULL, *back = NULL, *again = NULL;
-  check(grad__ad_jvp(p, all, &j) == GRAD_OK);
-  if (!check(grad__ad_linearize(p, all, p->noutputs, &primal, &linear) == GRAD_OK)) return;
-  verified(primal);
-  verified(linear);
-  const int32_t nres = primal->noutputs - p->noutputs;
-  bool is_tangent[256] = {0};
-  check(linear->ninputs == nres + 3 && nres < 200);
-  for (int32_t i = 0; i < linear->ninputs; i++) is_tangent[i] = i >= nres;
-  check(grad__ad_transpose(linear, is_tangent, &back) == GRAD_OK);
-  verified(back);
-  for (int32_t i = 0; i < back->ninputs; i++) is_tangent[i] = i >= nres;
-  check(grad__ad_transpose(back, is_tangent, &again) == GRAD_OK);
-  if (nres > CHECK_MOST - 8) goto done;
-  check_arrays in = {0}, want, first, got;
-  check_push_random(ctx, &in, j, 0, 6, state);
-  check(check_run(j, &in, NULL, &want) == GRAD_OK);
-  in.n = 3;
-  check(check_run(primal, &in, NULL, &first) == GRAD_OK);
-  in.n = 6;
-  for (int which = 0; which < 2; which++) {
-    check_arrays args = {.n = nres + 3};
-    for (int32_t i = 0; i < args.n; i++) args.a[i] = i < nres ? first.a[2 + i] : in.a[3 + i - nres];
-    if (check(check_run(which ? again : linear, &args, NULL, &got) == GRAD_OK)) {
-      check(check_same_array(&got.a[0], &want.a[2], 1e-10) && check_same_array(&got.a[1], &want.a[3], 1e-10));
-      check_release(&got);
-    }
-  }
-  check_release(&first);
-  check_release(&want);
-  check_release(&in);
-done:
-  grad__program_release(j);
-  grad__program_release(primal);
-  grad__program_release(linear);
-  grad__program_release(back);
-  grad__program_release(again);
-}
-
-/* vmap against a loop; the second input is not batched. */
-static void check_vmap(grad_ctx *ctx, grad_program *p, uint64_t *state) {
-  enum { SIZE = 3 };
-  static const bool batched[] = {true, false, true};
-  grad_program *b = NULL;
-  if (!check(grad__ad_vmap(p, SIZE, batched, NULL, &b) == GRAD_OK)) {
-    fprintf(stderr, "  %s\n", grad_message(ctx));
-    return;
-  }
-  verified(b);
-  check_arrays in = {0}, wide, one;
-  check_push_random(ctx, &in, b, 0, b->ninputs, state);
-  check(check_run(b, &in, NULL, &wide) == GRAD_OK);
-  for (int64_t r = 0; r < SIZE; r++) {
-    check_arrays row = {.n = 3};
-    for (int i = 0; i < 3; i++) {
-      row.a[i] = in.a[i];
-      if (batched[i]) grad__view_drop(&in.a[i], 0, r, &row.a[i]);
-    }
-    if (!check(check_run(p, &row, NULL, &one) == GRAD_OK)) break;
-    for (int32_t o = 0; o < p->noutputs; o++) {
-      grad_array part;
-      grad__view_drop(&wide.a[o], 0, r, &part);
-      part.data = (char *)wide.a[o].data + (size_t)(r * grad__array_numel(&part)) * sizeof(double);
-      check(check_same_array(&part, &one.a[o], 1e-12));
-    }
-    check_release(&one);
-  }
-  check_release(&wide);
-  check_release(&in);
-  grad__program_release(b);
-}
-
-/* The directional derivative as a program of the point alone (the direction is 1 everywhere): can be derived again. */
-static grad_program *derivative_along_ones(grad_ctx *ctx, const grad_program *p) {
-  grad_program *j = NULL, *q = NULL, *pruned = NULL;
-  if (!check(grad__ad_jvp(p, all, &j) == GRAD_OK) || !check(grad__program_new(ctx, &q) == GRAD_OK)) return NULL;
-  grad_id in[6], out[8];
-  for (int i = 0; i < 3; i++) {
-    const grad_type *t = grad__type(p, p->inputs[i]);
-    in[i] = grad__program_input(q, GRAD_F64, t->ndim, t->shape);
-  }
-  for (int i = 0; i < 3; i++) in[3 + i] = grad__lit(q, 1, in[i]);
-  grad__inline(q, j, in, NULL, out, NULL);
-  grad__program_output(q, out[p->noutputs]);
-  check(grad__prune(q, &pruned) == GRAD_OK);
-  grad__program_release(j);
-  grad__program_release(q);
-  return pruned;
-}
-
-static void test_random(grad_ctx *ctx) {
-  uint64_t state = 1;
-  for (int round = 0; round < 60; round++) {
-    grad_program *p = check_random_program(ctx, 2 + round % 12, &state);
-    if (!check(p && p->status == GRAD_OK)) {
-      fprintf(stderr, "  %s\n", grad_message(ctx));
-      grad__program_release(p);
-      continue;
-    }
-    verified(p);
-    check_quotient(ctx, p, &state);
-    check_dual(ctx, p, &state);
-    check_linearize(ctx, p, &state);
-    check_vmap(ctx, p, &state);
-    grad__program_release(p);
-  }
-}
-
-/* Second and third derivatives: each level a program of its own. */
-static void test_nested(grad_ctx *ctx) {
-  uint64_t state = 100000;
-  for (int round = 0; round < 12; round++) {
-    grad_program *p = check_random_program(ctx, 2 + round % 5, &state);
-    for (int order = 1; order < 3 && p; order++) {
-      grad_program *d = derivative_along_ones(ctx, p);
-      grad__program_release(p);
-      p = d;
-      if (!p) break;
-      verified(p);
-      check_dual(ctx, p, &state);
-      check_vmap(ctx, p, &state);
-    }
-    grad__program_release(p);
-  }
-}
-
 /* Every elementwise op with a derivative, at third order: d3/dx3 exp(sin x) and the like have closed forms. */
 static void test_third_order(grad_ctx *ctx) {
   grad_program *p = NULL;
@@ -428,14 +231,16 @@ static void test_registry(void) {
 
 static grad_status derive_all(grad_ctx *ctx, void *ud) {
   (void)ud;
-  uint64_t state = 5;
-  grad_program *p = check_random_program(ctx, 6, &state);
+  const random_options o = {
+      .smooth = true, .ninputs = 3, .ninstrs = 40, .noutputs = 2, .rows = 3, .columns = 2, .dtype = GRAD_F64};
+  const bool wrt[] = {true, true, true, false};
+  grad_program *p = random_program_unchecked(ctx, 6, &o);
   grad_program *made[5] = {NULL};
   grad_status status = p ? p->status : ctx->status;
-  if (!status) status = grad__ad_jvp(p, all, &made[0]);
-  if (!status) status = grad__ad_vjp(p, all, 2, &made[1]);
-  if (!status) status = grad__ad_linearize(p, all, 2, &made[2], &made[3]);
-  if (!status) status = grad__ad_vmap(p, 2, all, NULL, &made[4]);
+  if (!status) status = grad__ad_jvp(p, wrt, &made[0]);
+  if (!status) status = grad__ad_vjp(p, wrt, 2, &made[1]);
+  if (!status) status = grad__ad_linearize(p, wrt, 2, &made[2], &made[3]);
+  if (!status) status = grad__ad_vmap(p, 2, wrt, NULL, &made[4]);
   for (int i = 0; i < 5; i++) grad__program_release(made[i]);
   grad__program_release(p);
   return status;
@@ -449,8 +254,6 @@ int main(void) {
   test_zero_and_refusals(ctx);
   test_lines(ctx);
   test_where(ctx);
-  test_random(ctx);
-  test_nested(ctx);
   test_third_order(ctx);
   test_long(ctx);
   test_missing_rules(ctx);

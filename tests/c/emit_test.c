@@ -3,7 +3,8 @@
  * numbers and rows, for every instruction set that code is emitted for. */
 #include "check_alloc.h"
 #include "exec/run.h"
-#include "random_program.h"
+#include "check.h"
+#include "random_source.h"
 
 static const char *const float_ops[] = {"add",  "sub",   "mul",    "mulz", "div",   "floordiv",   "neg",
                                         "abs",  "sign",  "square", "sqrt", "rsqrt", "maximum",    "minimum",

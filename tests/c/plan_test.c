@@ -109,6 +109,7 @@ static void test_against_direct(grad_ctx *ctx) {
                               .rows = extents[random_below(&r, 8)],
                               .columns = extents[random_below(&r, n)],
                               .smooth = seed % 2,
+                              .depth = 1,
                               .dtype = seed % 3 ? GRAD_F64 : GRAD_F32};
     compare_with_direct(seed, &o, seed % 4 == 0, ctx);
   }

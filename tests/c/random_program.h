@@ -1,7 +1,9 @@
-/* random_program.h: random programs over the registry, for tests that compare two ways to run, transform or batch one.
+/* random_program.h: random programs over the whole registry, for tests that compare two ways to run, transform or batch
+ * one.
  *
- * The same seed gives the same program. `smooth` keeps to ops that are differentiable everywhere, on values that stay
- * moderate, so that derivatives can be compared too; otherwise every elementwise row takes part, NaN and Inf appear.
+ * The same seed gives the same program. `smooth`: values stay moderate and every op is differentiable where it is
+ * applied, so that derivatives can be compared too; structured ops take part as random_ops.h makes them. Otherwise
+ * every elementwise row is applied to anything, NaN and Inf appear.
  */
 #ifndef RANDOM_PROGRAM_H
 #define RANDOM_PROGRAM_H
@@ -9,50 +11,21 @@
 #include <stdlib.h>
 
 #include "check.h"
-#include "ops/ops.h"
+#include "random_ops.h"
 
 typedef struct random_options {
   bool smooth;
-  int ninputs, ninstrs, noutputs;
-  int64_t rows, columns; /* the extents that shapes are made of */
-  grad_dtype dtype;      /* of the inputs */
+  int ninputs, ninstrs, noutputs; /* ninputs: floats; when smooth, the state of a generator follows */
+  int64_t rows, columns;          /* the extents that shapes are made of */
+  grad_dtype dtype;               /* of the float inputs */
+  int depth;                      /* of programs nested in it; smooth ones only */
 } random_options;
 
-typedef struct random_source {
-  uint64_t state;
-} random_source;
-
-static inline uint64_t random_bits(random_source *r) {
-  uint64_t x = r->state += 0x9E3779B97F4A7C15u;
-  x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
-  x = (x ^ x >> 27) * 0x94D049BB133111EBu;
-  return x ^ x >> 31;
-}
-
-static inline int random_below(random_source *r, int n) { return (int)(random_bits(r) % (uint64_t)n); }
-static inline double random_unit(random_source *r) { return (double)(random_bits(r) >> 11) * 0x1p-53; }
-
-static const char *const random_smooth_ops[] = {"add",  "sub",     "mul",    "mulz",     "neg",  "sin", "cos",
-                                                "tanh", "sigmoid", "square", "softplus", "atan", "erf", "hypot"};
-
-static inline const grad_op *random_elementwise(random_source *r, const random_options *o) {
-  if (o->smooth) {
-    const int n = (int)(sizeof random_smooth_ops / sizeof *random_smooth_ops);
-    return grad__op_find(random_smooth_ops[random_below(r, n)]);
-  }
+static inline const grad_op *random_elementwise(random_source *r) {
   for (;;) {
     const grad_op *op = grad__op_at(random_below(r, grad__op_count()));
     if (op->flags & GRAD_OP_ELEMENTWISE) return op;
   }
-}
-
-/* One of the program's values; is_bool: a mask, or GRAD_NONE when the tries run out. */
-static inline grad_id random_value(random_source *r, const grad_program *p, bool is_bool) {
-  for (int tries = 0; tries < 64; tries++) {
-    grad_id v = random_below(r, p->nvalues);
-    if ((grad__type(p, v)->dtype == GRAD_BOOL) == is_bool) return v;
-  }
-  return GRAD_NONE;
 }
 
 static inline bool random_fits(const grad_program *p, grad_id a, grad_id b) {
@@ -71,8 +44,8 @@ static inline grad_id random_partner(random_source *r, const grad_program *p, gr
   return is_bool ? GRAD_NONE : a;
 }
 
-static inline void random_add_elementwise(random_source *r, grad_program *p, const random_options *o) {
-  const grad_op *op = random_elementwise(r, o);
+static inline void random_add_elementwise(random_source *r, grad_program *p) {
+  const grad_op *op = random_elementwise(r);
   const grad_row *row = grad__op_row(op);
   const bool logical = row->kind == GRAD_KIND_LOGICAL;
   grad_id a = random_value(r, p, logical || row->kind == GRAD_KIND_SELECT);
@@ -88,17 +61,17 @@ static inline void random_add_elementwise(random_source *r, grad_program *p, con
   }
 }
 
-static inline void random_add_reduction(random_source *r, grad_program *p, grad_id a, bool smooth) {
+static inline grad_id random_add_reduction(random_source *r, grad_program *p, grad_id a, bool smooth) {
   static const grad_op *const ops[] = {&grad__op_sum, &grad__op_max, &grad__op_min, &grad__op_prod};
-  const int ndim = grad__type(p, a)->ndim;
-  uint32_t axes = (uint32_t)random_below(r, 1 << ndim);
-  if (grad__type_numel(grad__type(p, a)) == 0) return;
-  grad__reduce(p, smooth ? ops[0] : ops[random_below(r, 4)], a, axes, random_below(r, 2));
+  const uint32_t axes = (uint32_t)random_below(r, 1 << grad__type(p, a)->ndim);
+  const bool keep = random_below(r, 2);
+  if (grad__type_numel(grad__type(p, a)) == 0) return a;
+  return smooth ? grad__mean(p, a, axes, keep) : grad__reduce(p, ops[random_below(r, 4)], a, axes, keep);
 }
 
-static inline void random_add_slice(random_source *r, grad_program *p, grad_id a, bool back) {
+static inline grad_id random_add_slice(random_source *r, grad_program *p, grad_id a, bool back) {
   const grad_type t = *grad__type(p, a);
-  int64_t start[GRAD_MAX_AXES], count[GRAD_MAX_AXES], step[GRAD_MAX_AXES], full[GRAD_MAX_AXES];
+  int64_t start[GRAD_MAX_AXES] = {0}, count[GRAD_MAX_AXES] = {0}, step[GRAD_MAX_AXES] = {0}, full[GRAD_MAX_AXES];
   for (int i = 0; i < t.ndim; i++) {
     int64_t n = t.shape[i];
     step[i] = random_below(r, 4) == 0 ? -1 : 1 + random_below(r, 2);
@@ -107,7 +80,7 @@ static inline void random_add_slice(random_source *r, grad_program *p, grad_id a
     full[i] = n;
   }
   grad_id piece = grad__slice(p, a, start, count, step);
-  if (!back || piece == GRAD_NONE) return;
+  if (!back || piece == GRAD_NONE) return piece;
   const grad_op *unslice = grad__op_find("unslice");
   int64_t params[3 * GRAD_MAX_AXES];
   for (int i = 0; i < t.ndim; i++) {
@@ -115,11 +88,10 @@ static inline void random_add_slice(random_source *r, grad_program *p, grad_id a
     params[t.ndim + i] = start[i];
     params[2 * t.ndim + i] = step[i];
   }
-  grad_id whole = grad__emit(p, unslice, 1, &piece, 3 * t.ndim, params);
-  grad__add(p, a, whole);
+  return grad__add(p, a, grad__emit(p, unslice, 1, &piece, 3 * t.ndim, params));
 }
 
-static inline void random_add_permute(random_source *r, grad_program *p, grad_id a) {
+static inline grad_id random_add_permute(random_source *r, grad_program *p, grad_id a) {
   int axes[GRAD_MAX_AXES], ndim = grad__type(p, a)->ndim;
   for (int i = 0; i < ndim; i++) axes[i] = i;
   for (int i = ndim - 1; i > 0; i--) {
@@ -127,7 +99,7 @@ static inline void random_add_permute(random_source *r, grad_program *p, grad_id
     axes[i] = axes[k];
     axes[k] = was;
   }
-  grad__permute(p, a, axes);
+  return grad__permute(p, a, axes);
 }
 
 static inline void random_add_matmul(random_source *r, grad_program *p, grad_id a) {
@@ -138,7 +110,7 @@ static inline void random_add_matmul(random_source *r, grad_program *p, grad_id 
   if (x->shape[ta ? 0 : 1] == y->shape[tb ? 1 : 0] && x->shape[0] * y->shape[0] < 4096) grad__matmul(p, a, b, ta, tb);
 }
 
-static inline void random_add_shape(random_source *r, grad_program *p, const random_options *o, grad_id a) {
+static inline grad_id random_add_shape(random_source *r, grad_program *p, const random_options *o, grad_id a) {
   const grad_type t = *grad__type(p, a);
   int64_t full[3] = {2, o->rows, o->columns}, flat[1] = {grad__type_numel(&t)}, got[GRAD_MAX_AXES];
   int ndim, extra = random_below(r, 3) == 0;
@@ -146,66 +118,135 @@ static inline void random_add_shape(random_source *r, grad_program *p, const ran
   case 0:
     if (grad__shape_broadcast(t.ndim, t.shape, 2 + extra, full + 1 - extra, &ndim, got) && ndim == 2 + extra &&
         grad__shape_equal(ndim, got, 2 + extra, full + 1 - extra)) {
-      grad__broadcast(p, a, 2 + extra, full + 1 - extra);
+      return grad__broadcast(p, a, 2 + extra, full + 1 - extra);
     }
-    return;
+    return a;
   case 1:
-    random_add_permute(r, p, a);
-    return;
+    return random_add_permute(r, p, a);
   case 2:
-    grad__reshape(p, a, 1, flat);
-    return;
+    return grad__reshape(p, a, 1, flat);
   case 3:
-    random_add_slice(r, p, a, false);
-    return;
+    return random_add_slice(r, p, a, false);
   default:
-    random_add_slice(r, p, a, true);
-    return;
+    return random_add_slice(r, p, a, true);
   }
 }
 
-static inline void random_add(random_source *r, grad_program *p, const random_options *o) {
+/* Anything to anything. */
+static inline void random_add_wild(random_source *r, grad_program *p, const random_options *o) {
   grad_id a = random_value(r, p, false);
   int choice = random_below(r, 20);
   if (a == GRAD_NONE) return;
   if (choice < 11) {
-    random_add_elementwise(r, p, o);
+    random_add_elementwise(r, p);
   } else if (choice < 14) {
-    random_add_reduction(r, p, a, o->smooth);
+    random_add_reduction(r, p, a, false);
   } else if (choice < 17) {
     random_add_shape(r, p, o, a);
   } else if (choice == 17) {
     random_add_matmul(r, p, a);
   } else if (choice == 18) {
     if (grad__type(p, a)->ndim > 0) grad__concat(p, 2, (const grad_id[]){a, a}, 0);
-  } else if (!o->smooth) {
+  } else {
     grad__convert(p, a, random_below(r, 2) ? GRAD_F32 : GRAD_F64);
   }
 }
 
-/* Inputs: matrices, rows, columns and numbers; p->nscalars is 2. Outputs: the last values (floats only when smooth).
- * NULL or a failed program when memory runs out. */
+/* --- smooth programs */
+
+/* Comparisons and the like jump: what they compare with is a constant, so that no rounding decides. */
+static inline bool random_jumps(const grad_op *op) {
+  return grad__op_row(op)->kind == GRAD_KIND_PREDICATE || op == &grad__op_floordiv || op == &grad__op_mod;
+}
+
+/* An elementwise row inside its domain; what is no float becomes one, and counts as a factor. */
+static inline grad_id random_add_row(random_builder *b) {
+  const grad_op *op = random_elementwise(b->r);
+  const grad_row *row = grad__op_row(op);
+  grad_id x[3], first = random_pick(b);
+  if (first == GRAD_NONE) return first;
+  const grad_type t = *grad__type(b->p, first);
+  for (int i = 0; i < op->nin; i++) {
+    const bool mask = row->kind == GRAD_KIND_LOGICAL || (row->kind == GRAD_KIND_SELECT && i == 0);
+    const double low = row->domain[i][0], high = row->domain[i][1];
+    if (i && random_jumps(op)) {
+      x[i] = random_number(b, low, high);
+      continue;
+    }
+    const grad_id v = i ? random_shaped(b, t.ndim, t.shape) : first;
+    x[i] = mask ? random_mask(b, t.ndim, t.shape) : random_into(b, v, low, high);
+  }
+  const grad_id y = op->nin == 1   ? grad__op1(b->p, op, x[0])
+                    : op->nin == 2 ? grad__op2(b->p, op, x[0], x[1])
+                                   : grad__op3(b->p, op, x[0], x[1], x[2]);
+  if (y == GRAD_NONE || grad__dtype_is_float((grad_dtype)grad__type(b->p, y)->dtype)) return y;
+  return grad__mul(b->p, first, grad__convert(b->p, y, b->dtype));
+}
+
+static inline grad_id random_add_entry(random_builder *b) {
+  for (;;) {
+    const random_entry *e = &random_entries[random_below(b->r, RANDOM_ENTRIES)];
+    if (e->weight > random_below(b->r, 3) && (!e->nested || b->depth > 0)) return random_settle(b, e->make(b));
+  }
+}
+
+static inline void random_grow(random_builder *b, int nops) {
+  for (int i = 0; i < nops && !b->p->status; i++) {
+    random_keep(b, random_below(b->r, 3) ? random_add_entry(b) : random_add_row(b));
+  }
+}
+
+/* Half of the steps on the shapes of the options, which may be large; outputs are the last results. */
+static inline void random_smooth(random_source *r, grad_program *p, const random_options *o) {
+  random_builder b = {.r = r, .p = p, .state = o->ninputs, .dtype = o->dtype, .depth = o->depth};
+  for (grad_id v = 0; v < p->nvalues; v++) {
+    if (v != b.state) random_keep(&b, v);
+  }
+  while (p->ninstrs < o->ninstrs && b.nresults < RANDOM_MOST && !p->status) {
+    if (random_below(r, 2)) {
+      random_grow(&b, 1);
+    } else if (random_below(r, 2)) {
+      random_keep(&b, random_add_reduction(r, p, random_pick(&b), true));
+    } else {
+      random_keep(&b, random_add_shape(r, p, o, random_pick(&b)));
+    }
+  }
+  for (int i = 0; i < o->noutputs && i < b.nresults && !p->status; i++) {
+    grad__program_output(p, b.results[b.nresults - 1 - i]);
+  }
+}
+
+/* Matrices, rows, columns, numbers; when smooth, the state after them. */
+static inline void random_add_inputs(random_source *r, grad_program *p, const random_options *o) {
+  const int64_t shapes[4][2] = {{o->rows, o->columns}, {1, o->columns}, {o->rows, 1}, {1, 1}};
+  for (int i = 0; i < o->ninputs; i++) {
+    const int which = random_below(r, 5);
+    grad__program_input(p, o->dtype, which == 4 ? 0 : 2, shapes[which % 4]);
+  }
+  if (o->smooth) grad__program_input(p, GRAD_I64, 1, (const int64_t[]){2});
+  p->nscalars = 2;
+}
+
+static inline void random_wild(random_source *r, grad_program *p, const random_options *o) {
+  for (int tries = 0; p->ninstrs < o->ninstrs && tries < 20 * o->ninstrs && !p->status; tries++) {
+    random_add_wild(r, p, o);
+  }
+  for (grad_id v = p->nvalues - 1; v >= 0 && p->noutputs < o->noutputs && !p->status; v--) grad__program_output(p, v);
+}
+
+/* p->nscalars is 2. NULL or a failed program when memory runs out. */
 static inline grad_program *random_program_unchecked(grad_ctx *ctx, uint64_t seed, const random_options *o) {
   random_source r = {seed * 2654435761u + 1};
   grad_program *p;
   if (grad__program_new(ctx, &p) != GRAD_OK) return NULL;
-  const int64_t shapes[4][2] = {{o->rows, o->columns}, {1, o->columns}, {o->rows, 1}, {1, 1}};
-  for (int i = 0; i < o->ninputs; i++) {
-    int which = random_below(&r, 5);
-    if (which == 4)
-      grad__program_input(p, o->dtype, 0, NULL);
-    else
-      grad__program_input(p, o->dtype, 2, shapes[which]);
-  }
-  p->nscalars = 2;
+  random_add_inputs(&r, p, o);
   grad__scalar(p, o->dtype, 0);
   grad__scalar(p, o->dtype, 1);
   grad__full(p, 0.75, o->dtype, 0, NULL);
-  for (int tries = 0; p->ninstrs < o->ninstrs && tries < 20 * o->ninstrs && p->status == GRAD_OK; tries++) {
-    random_add(&r, p, o);
-  }
-  for (grad_id v = p->nvalues - 1; v >= 0 && p->noutputs < o->noutputs && p->status == GRAD_OK; v--) {
-    if (!o->smooth || grad__dtype_is_float((grad_dtype)grad__type(p, v)->dtype)) grad__program_output(p, v);
+  if (o->smooth) {
+    random_smooth(&r, p, o);
+  } else {
+    random_wild(&r, p, o);
   }
   return p;
 }
@@ -229,6 +270,8 @@ static inline bool random_array(grad_ctx *ctx, random_source *r, const grad_type
     double x = 3 * random_unit(r) - 1.5;
     if (t->dtype == GRAD_F64)
       ((double *)out->data)[i] = x;
+    else if (t->dtype == GRAD_I64)
+      ((int64_t *)out->data)[i] = i + (x > 0);
     else
       ((float *)out->data)[i] = (float)x;
   }

@@ -25,6 +25,29 @@ describe("gl.cond", function()
     assert.are.equal("no", gl.cond(false, function() return "yes" end, function() return "no" end))
   end)
 
+  it("does not run a branch that fails for the elements that do not take it", function()
+    local function f(a, x)
+      return gl.cond(x:gt(0), function(m, v) return gl.solve(m, v:reshape(1)):sum() end,
+        function(m, v) return v * m:sum() end, a, x)
+    end
+    local a, x = gl.tensor { { { 2 } }, { { 0 } } }, gl.tensor { 3, -1 }
+    near({ 1.5, 0 }, gl.vmap(f)(a, x))
+    local da, dx = gl.vmap(gl.grad(f, { 1, 2 }))(a, x)
+    near({ { { -0.75 } }, { { -1 } } }, da)
+    near({ 0.5, 0 }, dx)
+  end)
+
+  it("stops each element of a batch of loops where it ends", function()
+    local rows = gl.tensor { 1, 2, 3 }
+    local function sum_to(n)
+      local s = gl.while_loop(function(v) return v.i:le(n) end, function(v)
+        return { i = v.i + 1, sum = v.sum + rows[v.i:reshape(1)]:sum() }
+      end, { i = gl.ones({ dtype = "i64" }), sum = 0 })
+      return s.sum
+    end
+    near({ 1, 6, 3 }, gl.vmap(sum_to)(gl.tensor({ 1, 3, 2 }, { dtype = "i64" })))
+  end)
+
   it("captures and returns structures", function()
     local g = gl.jit(function(x, s)
       return gl.cond(x:gt(0), function() return { a = x * s }, 1 end, function() return { a = s }, 2 end)
@@ -35,6 +58,18 @@ describe("gl.cond", function()
     t, n = g(gl.tensor(-2), gl.tensor(5))
     near(5, t.a)
     near(2, n)
+  end)
+
+  it("turns a jvp rule with control flow in it around", function()
+    local c = gl.custom(function(x) return gl.cond(x:gt(0), function() return x ^ 3 end, function() return -x end) end, {
+      jvp = function(p, t)
+        return gl.cond(p[1]:gt(0), function() return p[1] ^ 3, 3 * p[1] ^ 2 * t[1] end, function() return -p[1], -t[1] end)
+      end,
+    })
+    local function f(x) return gl.sin(c(x)) end
+    near(12 * math.cos(8), gl.grad(f)(2))
+    near(-math.cos(2), gl.grad(f)(-2))
+    near(gl.hessian(function(x) return gl.sin(x ^ 3) end)(2), gl.hessian(f)(2))
   end)
 
   it("says what is wrong", function()
