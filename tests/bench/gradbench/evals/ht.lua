@@ -2,6 +2,8 @@
 --- for each parameter; those of the two coordinates that each point has on its triangle are compressed into two, first.
 local gl = require "gradlua"
 
+local BLOCK = 4096 -- points at a time, so that the Jacobian's parts stay in the cache
+
 --- Rotation by the angle |v| around v, with the identity near 0.
 local function axis_rotation(v)
   local angle = (v * v):sum():sqrt()
@@ -45,25 +47,44 @@ local function angle_positions(bones, parameters)
   return gl.tensor(positions, { dtype = "i64" })
 end
 
-local function convert(input)
-  local model = input.data.model
-  local hand = {
-    bones = #model.parents, parents = model.parents, mirrored = model.is_mirrored,
-    relatives = gl.tensor(model.base_relatives), inverses = gl.tensor(model.inverse_base_absolutes),
-    positions = gl.tensor(model.base_positions), weights = gl.tensor(model.weights),
-    points = gl.tensor(input.data.points),
-    picked = gl.tensor(input.data.correspondences, { dtype = "i64" }) + 1,
-    angles_from = angle_positions(#model.parents, #input.theta),
-  }
-  if #input.us > 0 then
-    hand.us = gl.tensor(input.us)
-    hand.corners = (gl.tensor(model.triangles, { dtype = "i64" }) + 1)[hand.picked]
+--- The vertices that positions (from 0, a list of lists) refer to, and the positions among those.
+local function used_vertices(positions)
+  local used, place, among = {}, {}, {}
+  for i, list in ipairs(positions) do
+    among[i] = {}
+    for k, position in ipairs(list) do
+      if not place[position] then
+        used[#used + 1] = position + 1
+        place[position] = #used
+      end
+      among[i][k] = place[position]
+    end
   end
-  return hand, gl.tensor(input.theta)
+  return gl.tensor(used, { dtype = "i64" }), gl.tensor(among, { dtype = "i64" })
 end
 
---- vertices x 3 for a pose. Skinning is linear in the bones' transforms, so that it is one matrix product with the
---- weighted base positions.
+--- Arrays of vertices and points have a row for each coordinate. Only the vertices that the points are compared with are
+--- kept, with their weights: base[4 (bone - 1) + c] is coordinate c of the weighted base positions.
+local function convert(input)
+  local model = input.data.model
+  local us = #input.us > 0 and gl.tensor(input.us) or nil
+  local refers = {}
+  for i, position in ipairs(input.data.correspondences) do
+    refers[i] = us and model.triangles[position + 1] or { position }
+  end
+  local used, corners = used_vertices(refers)
+  local weighted = gl.tensor(model.weights)[used]:unsqueeze(3) * gl.tensor(model.base_positions)[used]:unsqueeze(2)
+  return {
+    bones = #model.parents, parents = model.parents, mirrored = model.is_mirrored, us = us,
+    relatives = gl.tensor(model.base_relatives), inverses = gl.tensor(model.inverse_base_absolutes),
+    base = weighted:flatten(2, 3):t():clone(), corners = corners:t():clone(),
+    points = gl.tensor(input.data.points):t():clone(),
+    angles_from = angle_positions(#model.parents, #input.theta),
+  }, gl.tensor(input.theta)
+end
+
+--- The vertices for a pose. Skinning is linear in the bones' transforms, so that it is one matrix product with the
+--- weighted base positions; mirroring and the wrist's rotation are applied to the transforms.
 local function posed(hand, theta)
   local angles = gl.concat { theta, gl.zeros(1) }[hand.angles_from]:reshape(hand.bones, 3)
   local relatives = hand.relatives:matmul(bone_rotations(angles))
@@ -72,46 +93,55 @@ local function posed(hand, theta)
     local parent = hand.parents[i] + 1
     absolutes[i] = parent == 0 and relatives[i] or absolutes[parent]:matmul(relatives[i])
   end
-  local transforms = gl.stack(absolutes):matmul(hand.inverses)
-  local columns = transforms[{ {}, { 1, 3 } }]:permute(1, 3, 2):reshape(hand.bones * 4, 3)
-  local weighted = hand.weights:unsqueeze(3) * hand.positions:unsqueeze(2)
-  local vertices = weighted:reshape(#hand.positions, hand.bones * 4):matmul(columns)
-  if hand.mirrored then vertices = vertices * gl.tensor { -1, 1, 1 } end
-  return vertices:matmul(axis_rotation(theta[{ { 1, 3 } }]):t()) + theta[{ { 4, 6 } }]
+  local transforms = gl.stack(absolutes):matmul(hand.inverses)[{ {}, { 1, 3 } }]
+  local rotation = axis_rotation(theta[{ { 1, 3 } }])
+  if hand.mirrored then rotation = rotation * gl.tensor { -1, 1, 1 } end
+  local turned = rotation:matmul(transforms:permute(2, 1, 3):reshape(3, hand.bones * 4))
+  return turned:matmul(hand.base) + theta[{ { 4, 6 } }]:unsqueeze(2)
 end
 
-local function errors(hand, theta, us)
+--- points (3 x n) less what they are compared with: a vertex, or a place on the triangle of three.
+local function errors(hand, theta, points, corners, us)
   local vertices = posed(hand, theta)
-  if not us then return (hand.points - vertices[hand.picked]):flatten() end
-  local u, v = us[{ {}, { 1, 1 } }], us[{ {}, { 2, 2 } }]
-  local first, second = vertices[hand.corners[{ {}, 1 }]], vertices[hand.corners[{ {}, 2 }]]
-  local third = vertices[hand.corners[{ {}, 3 }]]
-  return (hand.points - (u * first + v * second + (1 - u - v) * third)):flatten()
+  local function corner(k) return vertices[{ {}, corners[k] }] end
+  if not us then return (points - corner(1)):t():flatten() end
+  local u, v = us[{ {}, 1 }], us[{ {}, 2 }]
+  return (points - (u * corner(1) + v * corner(2) + (1 - u - v) * corner(3))):t():flatten()
+end
+
+--- The rows of some points. An error depends on its own point's coordinates only: one tangent serves all points.
+local function jacobian_rows(hand)
+  return function(theta, points, corners, us)
+    local in_theta = gl.jacobian(function(t) return errors(hand, t, points, corners, us) end, { mode = "forward" })(theta)
+    if not us then return in_theta end
+    local columns = { [3] = in_theta }
+    for k = 1, 2 do
+      local along = (gl.arange(1, 2):eq(k)):to("f64"):expand(#us, 2)
+      local _, tangent = gl.jvp(function(u) return errors(hand, theta, points, corners, u) end, { us }, { along })
+      columns[k] = tangent:unsqueeze(2)
+    end
+    return gl.concat(columns, 2)
+  end
 end
 
 return {
   objective = function(input)
     local hand, theta = convert(input)
-    local f = gl.jit(function(t, us) return errors(hand, t, us) end)
+    local f = gl.jit(function(t, us) return errors(hand, t, hand.points, hand.corners, us) end)
     return function() return f(theta, hand.us) end
   end,
+  --- The Jacobian's memory is made once, and filled at each run.
   jacobian = function(input)
     local hand, theta = convert(input)
-    local in_theta = gl.jacobian(function(t, us) return errors(hand, t, us) end, { mode = "forward" })
-    local seeds = hand.us and { gl.zeros_like(hand.us), gl.zeros_like(hand.us) }
-    if seeds then
-      seeds[1][{ {}, 1 }] = 1
-      seeds[2][{ {}, 2 }] = 1
-    end
-    local f = gl.jit(function(t, us)
-      local columns = in_theta(t, us)
-      if not us then return columns end
-      local function along(seed)
-        local _, tangent = gl.jvp(function(u) return errors(hand, t, u) end, { us }, { seed })
-        return tangent:unsqueeze(2)
+    local rows, n = gl.jit(jacobian_rows(hand)), hand.points:size(2)
+    local jacobian = gl.zeros(3 * n, #theta + (hand.us and 2 or 0))
+    return function()
+      for from = 1, n, BLOCK do
+        local range = { from, math.min(from + BLOCK - 1, n) }
+        jacobian[{ { 3 * from - 2, 3 * range[2] } }] =
+          rows(theta, hand.points[{ {}, range }], hand.corners[{ {}, range }], hand.us and hand.us[{ range }])
       end
-      return gl.concat({ along(seeds[1]), along(seeds[2]), columns }, 2)
-    end)
-    return function() return f(theta, hand.us) end
+      return jacobian
+    end
   end,
 }
