@@ -90,12 +90,19 @@ end
 --- Marks, in a table of defaults, an option that has none.
 M.none = setmetatable({}, { __name = "none" })
 
---- Raises unless `value` is of the Lua type (or one of the types, `"number or nil"`).
+--- What kind of thing a value is, for messages: its Lua type, or of an object the name of its class.
+local function kind_of(value)
+  local meta = type(value) ~= "string" and getmetatable(value)
+  local name = type(meta) == "table" and rawget(meta, "__name") or meta
+  return type(name) == "string" and name:match("[^.]+$") or type(value)
+end
+
+--- Raises unless `value` is of the Lua type or class (or one of them, `"number or nil"`).
 function M.kind(name, what, value, kinds)
-  for kind in kinds:gmatch("%a+") do
-    if type(value) == kind then return value end
+  for kind in kinds:gmatch("[%a.]+") do
+    if type(value) == kind or kind_of(value) == kind then return value end
   end
-  M.fail(name, "%s must be a %s, not %s", what, kinds, type(value))
+  M.fail(name, "%s must be a %s, not %s", what, kinds, kind_of(value))
 end
 
 --- Can it be called: a function, a jitted one, a table with __call?
@@ -108,7 +115,7 @@ end
 --- Raises unless `value` can be called.
 function M.callable(name, what, value)
   if M.is_callable(value) then return value end
-  M.fail(name, "%s must be a function, not %s", what, type(value))
+  M.fail(name, "%s must be a function, not %s", what, kind_of(value))
 end
 
 --- Raises unless `value` is an integer of at least `least`.

@@ -107,6 +107,9 @@ end
 
 --- How many steps between checkpoints: -1 none, 0 about the square root of all.
 local function checkpoint_every(name, options)
+  if options ~= nil and type(options) ~= "table" then
+    body.fail(("%s: options must be a table, not %s"):format(name, type(options)))
+  end
   for key in pairs(options or {}) do
     if key ~= "checkpoint" and not (name == "scan" and key == "reverse") then
       body.fail(('%s: unknown option "%s": did you mean "checkpoint"?'):format(name, tostring(key)))

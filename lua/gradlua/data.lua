@@ -30,6 +30,7 @@ function M.save_npy(path, x) return internal.io.save_npy(path, x) end
 --- Writes tensors by name for NumPy, uncompressed.
 function M.save_npz(path, arrays)
   local names, tensors = {}, {}
+  check.kind("data.save_npz", "arrays", arrays, "table")
   for i, name in ipairs(tree.keys(arrays)) do names[i], tensors[i] = tostring(name), arrays[name] end
   return internal.io.save_npz(path, names, tensors)
 end
@@ -94,6 +95,9 @@ function M.standardize(x, statistics)
     local mean = x:mean(1)
     local std = (x - mean):square():mean(1):sqrt()
     statistics = { mean = mean, std = gl.where(std:gt(0), std, 1) }
+  end
+  if type(statistics) ~= "table" or not statistics.mean or not statistics.std then
+    check.fail("data.standardize", "the statistics must be a table {mean, std}, as standardize returns it")
   end
   return (x - statistics.mean) / statistics.std, statistics
 end

@@ -20,14 +20,20 @@ local remedies = {
   ["no gradient"] = "its gradient is exactly 0: the loss does not depend on it, or it is cut off by stop_gradient",
 }
 
+local function leaf_tensor(path, value)
+  return gl.is_tensor(value) and value or gl.tensor(check.kind("health", path, value, "number"))
+end
+
+local function norm_of(x) return x:numel() > 0 and x:norm():item() or 0 end
+
 local function examine(path, g, p)
-  g = gl.is_tensor(g) and g or gl.tensor(g)
+  g = leaf_tensor(path, g)
   local n = g:numel()
-  local row = { path = path, count = n, norm = n > 0 and g:norm():item() or 0 }
+  local row = { path = path, count = n, norm = norm_of(g) }
   row.zeros = n > 0 and g:eq(0):to("f64"):mean():item() or 0
   row.finite = n == 0 or g:isfinite():all():item()
-  if p then
-    local norm = gl.is_tensor(p) and p:numel() > 0 and p:norm():item() or math.abs(gl.is_tensor(p) and 0 or p)
+  if p ~= nil then
+    local norm = norm_of(leaf_tensor(path, p))
     row.relative = norm > 0 and row.norm / norm or nil
   end
   return row

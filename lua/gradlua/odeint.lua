@@ -255,7 +255,7 @@ end
 ---@param ts any a tensor or a list of numbers
 ---@return any rows y at each of ts, along a new first axis; the first row is y0
 function M.odeint(f, y0, ts, ...)
-  check.kind("odeint", "f", f, "function or table or userdata")
+  check.callable("odeint", "f", f)
   local args, options = split_options(...)
   local times, descending = check_times(ts)
   local ravel, unravel = raveler("what f returns", y0)

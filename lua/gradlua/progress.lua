@@ -3,6 +3,7 @@
 
 local gl = require "gradlua.core"
 local internal = require "gradlua.internal"
+local check = require "gradlua.check"
 
 local Bar = {}
 Bar.__index = Bar
@@ -62,6 +63,7 @@ end
 --- A bar, for a loop of your own: bar:start(total), bar:advance() after each step, bar:finish().
 ---@param label string?
 return function(label)
+  check.kind("progress", "label", label, "string or nil")
   local host = internal.progress()
   if host then return setmetatable({ label = label or "", host = true }, Bar) end
   return setmetatable({ label = label and label .. "  " or "", terminal = io and internal.io.is_terminal() }, Bar)

@@ -6,7 +6,7 @@ local M = {}
 
 --- A point as a tensor, and f as a function of that tensor that gives a Lua number.
 local function as_function(name, f, x)
-  check.kind(name, "the function", f, "function or table or userdata")
+  check.callable(name, "the function", f)
   if not gl.is_tensor(x) then check.kind(name, "the point", x, "number") end
   local point = gl.is_tensor(x) and x:to("f64"):clone() or gl.tensor(x)
   local function value(v)

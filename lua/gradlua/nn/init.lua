@@ -23,8 +23,10 @@ end
 
 --- Writes the statistics that batch_norm put into `updates` into the parameters.
 function M.update(updates)
-  for _, update in ipairs(updates) do
-    for i, old in ipairs(update.old) do old:copy_(update.new[i]) end
+  for i, update in ipairs(check.kind("nn.update", "updates", updates, "table")) do
+    local fits = type(update) == "table" and type(update.old) == "table" and type(update.new) == "table"
+    if not fits then check.fail("nn.update", "entry %d is not what batch_norm puts into `updates`", i) end
+    for k, old in ipairs(update.old) do old:copy_(update.new[k]) end
   end
 end
 

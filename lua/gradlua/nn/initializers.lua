@@ -6,15 +6,26 @@ local check = require "gradlua.check"
 
 local M = {}
 
+--- The options of an initialiser: dtype, and the number `key`.
+local function numeric(name, options, key, default)
+  local o = check.options(name, options, { [key] = default, dtype = "f64" })
+  check.kind(name, key, o[key], "number")
+  return o
+end
+
 --- Draws with the generator's own method, or with the default generator.
-local function draw(generator, kind, shape, dtype)
+local function draw(name, generator, kind, shape, dtype)
   local options = { dtype = dtype }
+  check.kind(name, "shape", shape, "table")
+  check.kind(name, "the generator", generator, "generator or nil")
   if generator then return generator[kind](generator, shape, options) end
   return gl[kind](shape, options)
 end
 
 ---@return integer fan_in, integer fan_out
 local function fans(name, shape)
+  check.kind(name, "shape", shape, "table")
+  for i = 1, #shape do check.integer(name, "an extent", shape[i], 0) end
   if #shape < 2 then check.fail(name, "a weight has at least two axes, not %d", #shape) end
   local rest = 1
   for i = 3, #shape do rest = rest * shape[i] end
@@ -23,51 +34,51 @@ end
 
 --- Uniform in [-bound, bound].
 function M.uniform(shape, generator, options)
-  local o = check.options("nn.uniform", options, { bound = 1, dtype = "f64" })
-  return draw(generator, "rand", shape, o.dtype) * (2 * o.bound) - o.bound
+  local o = numeric("nn.uniform", options, "bound", 1)
+  return draw("nn.uniform", generator, "rand", shape, o.dtype) * (2 * o.bound) - o.bound
 end
 
 --- Normal with mean 0.
 function M.normal(shape, generator, options)
-  local o = check.options("nn.normal", options, { std = 1, dtype = "f64" })
-  return draw(generator, "randn", shape, o.dtype) * o.std
+  local o = numeric("nn.normal", options, "std", 1)
+  return draw("nn.normal", generator, "randn", shape, o.dtype) * o.std
 end
 
 --- Glorot and Bengio 2010: keeps variances through tanh-like layers, forward and backward.
 function M.xavier_uniform(shape, generator, options)
-  local o = check.options("nn.xavier_uniform", options, { gain = 1, dtype = "f64" })
+  local o = numeric("nn.xavier_uniform", options, "gain", 1)
   local fan_in, fan_out = fans("nn.xavier_uniform", shape)
   return M.uniform(shape, generator, { bound = o.gain * math.sqrt(6 / (fan_in + fan_out)), dtype = o.dtype })
 end
 
 --- Glorot and Bengio 2010.
 function M.xavier_normal(shape, generator, options)
-  local o = check.options("nn.xavier_normal", options, { gain = 1, dtype = "f64" })
+  local o = numeric("nn.xavier_normal", options, "gain", 1)
   local fan_in, fan_out = fans("nn.xavier_normal", shape)
   return M.normal(shape, generator, { std = o.gain * math.sqrt(2 / (fan_in + fan_out)), dtype = o.dtype })
 end
 
 --- He et al. 2015: keeps variances through layers with ReLU.
 function M.he_uniform(shape, generator, options)
-  local o = check.options("nn.he_uniform", options, { gain = math.sqrt(2), dtype = "f64" })
+  local o = numeric("nn.he_uniform", options, "gain", math.sqrt(2))
   local fan_in = fans("nn.he_uniform", shape)
   return M.uniform(shape, generator, { bound = o.gain * math.sqrt(3 / fan_in), dtype = o.dtype })
 end
 
 --- He et al. 2015.
 function M.he_normal(shape, generator, options)
-  local o = check.options("nn.he_normal", options, { gain = math.sqrt(2), dtype = "f64" })
+  local o = numeric("nn.he_normal", options, "gain", math.sqrt(2))
   local fan_in = fans("nn.he_normal", shape)
   return M.normal(shape, generator, { std = o.gain / math.sqrt(fan_in), dtype = o.dtype })
 end
 
 --- Rows (or columns, whichever are fewer) orthonormal times gain; axes after the first are taken as one. Saxe et al. 2014.
 function M.orthogonal(shape, generator, options)
-  local o = check.options("nn.orthogonal", options, { gain = 1, dtype = "f64" })
+  local o = numeric("nn.orthogonal", options, "gain", 1)
   local fan_in = fans("nn.orthogonal", shape)
   local rows = shape[1]
   local tall = rows >= fan_in
-  local q, r = gl.qr(draw(generator, "randn", tall and { rows, fan_in } or { fan_in, rows }, "f64"))
+  local q, r = gl.qr(draw("nn.orthogonal", generator, "randn", tall and { rows, fan_in } or { fan_in, rows }, "f64"))
   q = q * gl.diag(r):sign()
   if not tall then q = q:t() end
   return (q * o.gain):reshape(shape):to(o.dtype)

@@ -109,6 +109,9 @@ end
 ---@return string
 function M.draw(figure)
   local path, text = figure.options.file, script(figure)
+  local writable, message = io.open(path, "w")
+  if not writable then check.fail("plot", "cannot write %s", message) end
+  writable:close()
   local name = os.tmpname()
   local file = assert(io.open(name, "w"))
   file:write(text)
@@ -118,6 +121,7 @@ function M.draw(figure)
   local ok = pipe:close()
   os.remove(name)
   if not ok then
+    os.remove(path)
     local missing = output:find("not found", 1, true)
     check.fail("plot", missing and "gnuplot is not installed (Debian: gnuplot-nox); without {file = ..} the plot is text"
       or "gnuplot could not draw %s: %s", path, output)

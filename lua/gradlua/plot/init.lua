@@ -11,20 +11,41 @@ local M = {}
 local common = { file = check.none, title = check.none, xlabel = check.none, ylabel = check.none, xlim = check.none,
   ylim = check.none, width = check.none, height = check.none }
 
+--- A list of numbers from a list or a tensor.
+local function numbers(name, what, values)
+  if gl.is_tensor(values) then values = values:reshape(-1):to("f64"):totable() end
+  if type(values) ~= "table" then
+    check.fail("plot." .. name, "%s must be a tensor or a list of numbers, not %s", what, type(values))
+  end
+  local out = {}
+  for i, v in ipairs(values) do
+    out[i] = gl.is_tensor(v) and v:numel() == 1 and v:item() or v
+    check.kind("plot." .. name, ("entry %d of %s"):format(i, what), out[i], "number")
+  end
+  return out
+end
+
+--- A point or a range: two numbers.
+local function pair(name, what, value)
+  local out = numbers(name, what, value)
+  if #out ~= 2 then check.fail("plot." .. name, "%s must be two numbers, not %d", what, #out) end
+  return out
+end
+
 local function settings(name, options, known)
   local defaults = {}
   for key, value in pairs(common) do defaults[key] = value end
   for key, value in pairs(known or {}) do defaults[key] = value end
-  return check.options("plot." .. name, options, defaults)
-end
-
---- A list of numbers from a list or a tensor.
-local function numbers(name, what, values)
-  if gl.is_tensor(values) then values = values:reshape(-1):totable() end
-  check.kind("plot." .. name, what, values, "table")
-  local out = {}
-  for i, v in ipairs(values) do out[i] = gl.is_tensor(v) and v:item() or v end
-  return out
+  local o = check.options("plot." .. name, options, defaults)
+  for _, key in ipairs { "file", "title", "xlabel", "ylabel" } do check.kind("plot." .. name, key, o[key], "string or nil") end
+  for _, key in ipairs { "width", "height", "n", "levels", "bins" } do
+    if o[key] then check.integer("plot." .. name, key, o[key], key == "n" and 2 or 1) end
+  end
+  for _, key in ipairs { "xlim", "ylim" } do
+    o[key] = o[key] and pair(name, key, o[key])
+    if o[key] and o[key][1] == o[key][2] then check.fail("plot." .. name, "%s is a range without extent", key) end
+  end
+  return o
 end
 
 local function is_options(value)
@@ -74,7 +95,6 @@ function M.hist(values, options)
   local o = settings("hist", options, { bins = 20 })
   values = numbers("hist", "values", values)
   if #values == 0 then check.fail("plot.hist", "there is nothing to draw") end
-  check.integer("plot.hist", "bins", o.bins, 1)
   local low, high = math.huge, -math.huge
   for _, v in ipairs(values) do low, high = math.min(low, v), math.max(high, v) end
   local width = (high > low and high - low or 1) / o.bins
@@ -88,8 +108,9 @@ function M.hist(values, options)
 end
 
 --- Values of f(point of two coordinates) on a grid: rows of y, columns of x.
-local function grid(f, o)
+local function grid(name, f, o)
   local n = o.n
+  check.callable("plot." .. name, "f", f)
   local xs = gl.linspace(o.xlim[1], o.xlim[2], n):totable()
   local ys = gl.linspace(o.ylim[1], o.ylim[2], n):totable()
   local z = {}
@@ -97,7 +118,8 @@ local function grid(f, o)
     z[i] = {}
     for j = 1, n do
       local value = f(gl.tensor { xs[j], ys[i] })
-      z[i][j] = gl.is_tensor(value) and value:item() or value
+      if gl.is_tensor(value) and value:numel() == 1 then value = value:item() end
+      z[i][j] = check.kind("plot." .. name, "what f returns", value, "number")
     end
   end
   return { kind = "grid", x = xs, y = ys, z = z, levels = o.levels }
@@ -108,13 +130,13 @@ local plane = { n = 40, levels = 12, xlim = { -2, 2 }, ylim = { -2, 2 } }
 --- Level lines of f, a function of a vector of two: {xlim, ylim, n = 40, levels = 12}.
 function M.contour(f, options)
   local o = settings("contour", options, plane)
-  return show({ grid(f, o) }, o)
+  return show({ grid("contour", f, o) }, o)
 end
 
 --- f as a surface over the plane (as text: its heights by shades).
 function M.surface(f, options)
   local o = settings("surface", options, plane)
-  local layer = grid(f, o)
+  local layer = grid("surface", f, o)
   layer.surface = true
   return show({ layer }, o)
 end
@@ -133,7 +155,7 @@ end
 --- The gradient of f at the points of a grid, as arrows of one length: {n = 15}.
 function M.gradient_field(f, options)
   local o = settings("gradient_field", options, { n = 15, xlim = { -2, 2 }, ylim = { -2, 2 } })
-  local gradient = gl.grad(f)
+  local gradient = gl.grad(check.callable("plot.gradient_field", "f", f))
   local layer = { kind = "arrows", x = {}, y = {}, u = {}, v = {} }
   for _, y in ipairs(gl.linspace(o.ylim[1], o.ylim[2], o.n):totable()) do
     for _, x in ipairs(gl.linspace(o.xlim[1], o.xlim[2], o.n):totable()) do
@@ -149,11 +171,11 @@ end
 function M.descent(f, path, options)
   local o = settings("descent", options, plane)
   local x, y = {}, {}
-  for i, point in ipairs(gl.is_tensor(path) and path:totable() or path) do
-    if gl.is_tensor(point) then point = point:totable() end
-    x[i], y[i] = point[1], point[2]
+  local points = gl.is_tensor(path) and path:ndim() == 2 and path:totable() or path
+  for i, point in ipairs(check.kind("plot.descent", "the path", points, "table")) do
+    x[i], y[i] = table.unpack(pair("descent", "point " .. i, point))
   end
-  return show({ grid(f, o), { kind = "line", x = x, y = y, mark = true } }, o)
+  return show({ grid("descent", f, o), { kind = "line", x = x, y = y, mark = true } }, o)
 end
 
 --- Where a matrix, or a sparse one with fields row, col and shape, is not 0.
@@ -161,14 +183,17 @@ function M.spy(matrix, options)
   local o = settings("spy", options)
   local rows, columns, extents
   if gl.is_tensor(matrix) then
+    if matrix:ndim() ~= 2 then check.fail("plot.spy", "a matrix has two axes, not %d", matrix:ndim()) end
     extents, rows, columns = matrix:shape(), {}, {}
     for i, row in ipairs(matrix:totable()) do
       for j, value in ipairs(row) do
-        if value ~= 0 then rows[#rows + 1], columns[#columns + 1] = i, j end
+        if value ~= 0 and value then rows[#rows + 1], columns[#columns + 1] = i, j end
       end
     end
   else
-    extents, rows, columns = matrix.shape, numbers("spy", "row", matrix.row), numbers("spy", "col", matrix.col)
+    check.kind("plot.spy", "the matrix", matrix, "table or userdata")
+    extents = pair("spy", "the matrix's shape", matrix.shape)
+    rows, columns = numbers("spy", "row", matrix.row), numbers("spy", "col", matrix.col)
   end
   o.xlim, o.ylim = o.xlim or { 0.5, extents[2] + 0.5 }, o.ylim or { extents[1] + 0.5, 0.5 }
   return show({ { kind = "points", x = columns, y = rows } }, o)
