@@ -557,7 +557,7 @@ function gl.sparse_jacobian(f, x, options) end
 function gl.sparse_hessian(f, x) end
 --- f for many examples at once, along an axis of the arguments; false: an argument all examples share; a table of axes for a table of tensors. Random draws inside are the same for all
 function gl.vmap(f, options) end
---- f, recorded once for each signature of its arguments; static: positions of arguments that are constants; :stats() tells hits and retraces
+--- f, recorded once for each signature of its arguments; static: positions of arguments that are constants; check: each call is compared with f itself; :stats() tells hits and retraces
 function gl.jit(f, options) end
 --- x, a constant for every derivative
 function gl.stop_gradient(x) end

@@ -155,7 +155,7 @@ function M.fori(n, f, init, options)
   if n < 1 then return init end
   -- The count is carried along: a list of all of them would take memory by the number of steps.
   local start = { count = gl.tensor(1, { dtype = "i64" }), state = init }
-  local function step(s) return { count = s.count + 1, state = f(s.count, s.state) } end
+  local function step(s) return { count = s.count + 1, state = f(body.as_number(s.count), s.state) } end
   local recorded, out = staged_scan("fori", step, start, {}, n // 1, false, every)
   return body.rebuild(recorded, out).state
 end

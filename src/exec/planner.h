@@ -89,6 +89,5 @@ grad_status grad__check_inputs(const grad_program *p, const grad_array *const *i
 grad_status grad__fail_at(const grad_program *p, const grad_instr *ins, grad_status status);
 /* A header nobody has filled. (An array without elements may have no data, but it has an axis.) */
 static inline bool grad__array_is_unset(const grad_array *a) { return !a->data && !a->storage && a->ndim == 0; }
-static inline bool grad__type_is_dynamic(const grad_type *t) { return grad__type_numel(t) < 0; }
 
 #endif

@@ -89,12 +89,6 @@ static void record(lua_State *L, const grad_derived *d, const grad_program *p, i
 
 /* --- running */
 
-static bool is_dynamic(const grad_type *type) {
-  for (int i = 0; i < type->ndim; i++)
-    if (type->shape[i] == GRAD_DYNAMIC) return true;
-  return false;
-}
-
 /* The arrays of the inputs; numbers are written to `numbers`. */
 static void read_inputs(lua_State *L, const grad_program *p, int inputs, const grad_array **in, grad_array *wrapped,
                         double *numbers) {
@@ -110,27 +104,34 @@ static void read_inputs(lua_State *L, const grad_program *p, int inputs, const g
   }
 }
 
-/* Outputs get their memory before the run, as tensors in the list on the stack; extents known only then are made by it.
- */
+void grad__output_push(lua_State *L, const grad_type *type) {
+  if (grad__type_is_dynamic(type))
+    grad__tensor_push_empty(L);
+  else
+    grad__tensor_new(L, (grad_dtype)type->dtype, type->ndim, type->shape);
+}
+
+void grad__output_adopt(lua_State *L, const grad_type *type, const grad_array *made, int index) {
+  if (!grad__type_is_dynamic(type)) return;
+  grad_array *to = &grad__tensor_to(L, index)->array;
+  *to = *made;
+  grad__tensor_made(L, to);
+}
+
+/* Outputs get their memory before the run, as tensors in the list on the stack. */
 static void make_outputs(lua_State *L, const grad_program *p, grad_array *out) {
   lua_createtable(L, p->noutputs, 0);
   for (int32_t k = 0; k < p->noutputs; k++) {
-    const grad_type *type = grad__type(p, p->outputs[k]);
-    if (is_dynamic(type))
-      memset(grad__tensor_push_empty(L), 0, sizeof out[k]), memset(&out[k], 0, sizeof out[k]);
-    else
-      out[k] = *grad__tensor_new(L, (grad_dtype)type->dtype, type->ndim, type->shape);
+    grad__output_push(L, grad__type(p, p->outputs[k]));
+    out[k] = grad__tensor_to(L, -1)->array;
     lua_rawseti(L, -2, k + 1);
   }
 }
 
-static void adopt_dynamic(lua_State *L, const grad_program *p, const grad_array *out) {
+static void adopt_outputs(lua_State *L, const grad_program *p, const grad_array *out) {
   for (int32_t k = 0; k < p->noutputs; k++) {
-    if (!is_dynamic(grad__type(p, p->outputs[k]))) continue;
     lua_rawgeti(L, -1, k + 1);
-    grad_array *to = &grad__tensor_to(L, -1)->array;
-    *to = out[k];
-    grad__tensor_made(L, to);
+    grad__output_adopt(L, grad__type(p, p->outputs[k]), &out[k], lua_gettop(L));
     lua_pop(L, 1);
   }
 }
@@ -144,7 +145,7 @@ static void run(lua_State *L, const grad_derived *d, int part, const grad_progra
   make_outputs(L, p, out);
   if (grad__lua(L)->debug) grad__debug_run(L, (grad_program *)p, in, d->scalars, "in the derivative");
   grad__lua_check(L, grad__cached_run(d->entry, part, in, d->scalars, out));
-  adopt_dynamic(L, p, out);
+  adopt_outputs(L, p, out);
   lua_remove(L, -2);
 }
 

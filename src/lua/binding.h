@@ -92,6 +92,8 @@ void grad__lua_error(lua_State *L, const char *format, ...);
 void grad__lua_check(lua_State *L, grad_status status);
 /* Fills source, short_src and currentline of the user's frame; false when there is none. */
 bool grad__lua_user_frame(lua_State *L, lua_Debug *ar);
+/* Is the chunk one of our own Lua modules? */
+bool grad__lua_is_own_source(const char *source);
 /* Pushes "file:line" of the user ("" when there is none). */
 void grad__lua_push_where(lua_State *L);
 

@@ -69,7 +69,7 @@ static bool flag(lua_State *L, const char *name) {
   return set;
 }
 
-/* Names every leaf of the results as an output. */
+/* Names every leaf of the results as an output; pushes the list that tells which are numbers. */
 static void name_outputs(lua_State *L, grad_trace *t, int last) {
   lua_newtable(L);
   int leaves = lua_gettop(L);
@@ -80,9 +80,10 @@ static void name_outputs(lua_State *L, grad_trace *t, int last) {
     grad_id id = grad__trace_lift(L, t, lua_gettop(L), GRAD_F64);
     if (id == GRAD_NONE) grad__lua_check(L, t->p->status);
     grad__program_output(t->p, id);
+    lua_pushboolean(L, grad__trace_is_number(L, -1));
+    lua_rawseti(L, leaves, i);
     lua_pop(L, 1);
   }
-  lua_pop(L, 1);
 }
 
 /* Appends the numbers that became inputs to the list on top: f64 as numbers, which stay out of the outer program too.
@@ -106,7 +107,9 @@ static int finish(lua_State *L, int status, lua_KContext nleaves) {
   name_outputs(L, t, last);
   grad__trace_end(t);
   grad__lua_check(L, t->p->status);
-  grad_body *b = grad__lua_owner_push(L, body_name, sizeof *b, 2, body_gc);
+  grad_body *b = grad__lua_owner_push(L, body_name, sizeof *b, GRAD_BODY_NUMBERS, body_gc);
+  lua_insert(L, -2);
+  lua_setiuservalue(L, -2, GRAD_BODY_NUMBERS);
   b->nleaves = (int32_t)nleaves;
   int32_t *numbers = lua_newuserdatauv(L, ((size_t)t->p->ninstrs + 1) * (sizeof *numbers + sizeof(grad_dtype)), 0),
           count = 0;
@@ -135,7 +138,7 @@ static int finish(lua_State *L, int status, lua_KContext nleaves) {
 /* Pushes the leaf on top as the function sees it: with the value it has now, or without one. */
 static void push_leaf(lua_State *L, grad_trace *t, bool open) {
   const grad_tensor *x = grad__tensor_to(L, -1);
-  bool weak = !x || (grad__tensor_is_traced(x) && x->weak);
+  const bool weak = grad__trace_is_number(L, -1);
   grad_id id;
   if (!open)
     id = grad__trace_argument(L, t, lua_gettop(L));
@@ -287,6 +290,13 @@ static int is_traced(lua_State *L) {
   return 1;
 }
 
+/* as_number(x) -> the traced value x as one that was made of numbers */
+static int as_number(lua_State *L) {
+  const grad_tensor *x = grad__tensor_check(L, 1, "x");
+  grad__trace_push_weak(L, grad__trace_of(L, x), x->id);
+  return 1;
+}
+
 /* fail(name, message): an error at the user's line */
 static int fail(lua_State *L) {
   const char *message = luaL_checkstring(L, 1);
@@ -308,19 +318,13 @@ static int outputs(lua_State *L) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "mismatch", .call = mismatch},
-    {.name = "record", .call = record},
-    {.name = "captured", .call = captured},
-    {.name = "rebuild", .call = rebuild},
-    {.name = "counts", .call = counts},
-    {.name = "flatten", .call = flatten},
-    {.name = "build", .call = build},
-    {.name = "is_staged", .call = is_staged},
-    {.name = "is_tracing", .call = is_tracing},
-    {.name = "is_traced", .call = is_traced},
-    {.name = "fail", .call = fail},
-    {.name = "outputs", .call = outputs},
-    GRAD_FN_END,
+    {.name = "mismatch", .call = mismatch},     {.name = "record", .call = record},
+    {.name = "captured", .call = captured},     {.name = "rebuild", .call = rebuild},
+    {.name = "counts", .call = counts},         {.name = "flatten", .call = flatten},
+    {.name = "build", .call = build},           {.name = "is_staged", .call = is_staged},
+    {.name = "is_tracing", .call = is_tracing}, {.name = "is_traced", .call = is_traced},
+    {.name = "as_number", .call = as_number},   {.name = "fail", .call = fail},
+    {.name = "outputs", .call = outputs},       GRAD_FN_END,
 };
 
 void grad__open_body(lua_State *L) {

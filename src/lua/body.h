@@ -5,13 +5,13 @@
 #include "lua/call.h"
 
 /* A closed program made from a Lua function (a userdata). Its inputs: the leaves of the arguments, then what the
- * function captured, numbers included. User values: 1 the list of captured tensors, 2 the results, which give their
- * structure. */
+ * function captured, numbers included. User values: the list of captured tensors; the results, which give their
+ * structure; the list that tells which of their leaves are numbers. */
 typedef struct grad_body {
   grad_program *p;
   int32_t nleaves, ncaptured;
 } grad_body;
-enum { GRAD_BODY_CAPTURED = 1, GRAD_BODY_RESULTS = 2 };
+enum { GRAD_BODY_CAPTURED = 1, GRAD_BODY_RESULTS, GRAD_BODY_NUMBERS };
 
 grad_body *grad__body_check(lua_State *L, int arg);
 

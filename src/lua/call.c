@@ -284,7 +284,7 @@ int grad__call_finish(grad_call *c) {
 
 static bool all_plain(lua_State *L, int nargs) {
   for (int i = 1; i <= nargs; i++)
-    if (!lua_isnil(L, i) && lua_type(L, i) != LUA_TNUMBER) return false;
+    if (!lua_isnil(L, i) && !grad__trace_is_number(L, i)) return false;
   return true;
 }
 
@@ -310,9 +310,12 @@ int grad__call_row(lua_State *L) {
   grad_call *c = grad__call_begin(L);
   if (c->nargs > 1) check_count(L, fn, c->nargs);
   c->views = fn->views;
-  bool plain = fn->plain && lua_type(L, 1) == LUA_TNUMBER && all_plain(L, c->nargs);
+  const bool plain = fn->plain && all_plain(L, c->nargs), traced = c->trace != NULL;
   fn->build(c);
   int n = grad__call_finish(c);
-  if (plain) grad__tensor_push_element(L, &grad__tensor_to(L, -1)->array, NULL);
+  if (plain && traced)
+    grad__tensor_to(L, -1)->weak = true;
+  else if (plain)
+    grad__tensor_push_element(L, &grad__tensor_to(L, -1)->array, NULL);
   return n;
 }

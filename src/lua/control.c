@@ -6,6 +6,7 @@
 
 #include "lua/body.h"
 #include "lua/modules.h"
+#include "lua/trace.h"
 
 /* Ids of the values of several lists, one after the other; `types` are those of the inputs of the nested programs. */
 typedef struct operands {
@@ -45,6 +46,33 @@ static int finish(operands *o, int32_t n, const grad_id *out) {
   return grad__call_finish(o->c);
 }
 
+/* Does the plain function give a number as leaf k of its results? */
+static bool gives_number(lua_State *L, int body, int32_t k) {
+  lua_getiuservalue(L, body, GRAD_BODY_NUMBERS);
+  lua_rawgeti(L, -1, k + 1);
+  const bool number = lua_toboolean(L, -1);
+  lua_pop(L, 2);
+  return number;
+}
+
+/* The first n leaves of the list on top are numbers where the body at stack index `body` gives numbers, and so does the
+ * one at `other` (0: none), and the leaf in the list at `init` (0: none) is one. */
+static int weaken(lua_State *L, int32_t n, int body, int other, int init) {
+  for (int32_t k = 0; k < n; k++) {
+    bool number = gives_number(L, body, k) && (!other || gives_number(L, other, k));
+    if (init) {
+      lua_rawgeti(L, init, k + 1);
+      number = number && grad__trace_is_number(L, -1);
+      lua_pop(L, 1);
+    }
+    lua_rawgeti(L, -1, k + 1);
+    grad_tensor *x = grad__tensor_to(L, -1);
+    if (grad__tensor_is_traced(x)) x->weak = number;
+    lua_pop(L, 1);
+  }
+  return 1;
+}
+
 static grad_id *results(lua_State *L, int32_t n) { return lua_newuserdatauv(L, ((size_t)n + 1) * sizeof(grad_id), 0); }
 
 /* Pushes the box of the body's program with inputs of n types: its leaves are inputs `leaves`, ..., what it captured
@@ -68,7 +96,8 @@ static int emit_cond(lua_State *L) {
   grad_program *b = wrapped(L, no, o.n, o.types, o.at, 0, leaves + first);
   grad_id *out = results(L, a->noutputs);
   grad__cond(o.c->p, predicate, a, b, o.n, o.ids, out);
-  return finish(&o, a->noutputs, out);
+  finish(&o, a->noutputs, out);
+  return weaken(L, a->noutputs, 2, 3, 0);
 }
 
 /* scan(body, init, xs, captured, length, reverse, every): every < 0: no checkpoints */
@@ -95,7 +124,8 @@ static int emit_scan(lua_State *L) {
     grad__scan(o.c->p, &loop, out);
   else
     grad__scan_checkpointed(o.c->p, &loop, every, out);
-  return finish(&o, loop.body->noutputs, out);
+  finish(&o, loop.body->noutputs, out);
+  return weaken(L, ncarry, 1, 0, 2);
 }
 
 /* while(test, body, init, captured by test, captured by body) */
@@ -114,7 +144,8 @@ static int emit_while(lua_State *L) {
   grad_program *proceed = wrapped(L, test, o.n, types, o.at, nconsts, 0);
   grad_id *out = results(L, ncarry);
   grad__while_loop(o.c->p, proceed, &loop, out);
-  return finish(&o, ncarry, out);
+  finish(&o, ncarry, out);
+  return weaken(L, ncarry, 2, 0, 3);
 }
 
 /* checkpoint(body, leaves, captured) */
@@ -125,7 +156,8 @@ static int emit_checkpoint(lua_State *L) {
   grad_program *p = wrapped(L, b, o.n, o.types, o.at, 0, leaves);
   grad_id *out = results(L, p->noutputs);
   grad__checkpoint(o.c->p, p, o.n, o.ids, out);
-  return finish(&o, p->noutputs, out);
+  finish(&o, p->noutputs, out);
+  return weaken(L, p->noutputs, 1, 0, 0);
 }
 
 /* --- custom */
@@ -179,7 +211,8 @@ static int emit_custom(lua_State *L) {
   }
   grad_id *out = results(L, value->noutputs);
   grad__custom(o.c->p, value, forward, reverse, o.n, o.ids, out);
-  return finish(&o, value->noutputs, out);
+  finish(&o, value->noutputs, out);
+  return weaken(L, value->noutputs, 1, 0, 0);
 }
 
 /* implicit(residual, solution, leaves, captured [, tol, max_iter]): one tensor; leaves and captured are the further

@@ -107,7 +107,12 @@ static int data_options(lua_State *L) {
 static int make_tensor(lua_State *L) {
   const grad_tensor *t = grad__tensor_to(L, 1);
   int options = t ? grad__options_at(L, 2) : 0;
-  if (grad__trace_push_lifted(L, 1)) return 1;
+  grad_trace *trace = grad__trace_push_lifted(L, 1);
+  if (trace) {
+    const grad_tensor *x = grad__tensor_to(L, -1);
+    if (x->weak) grad__trace_push(L, trace, x->id);
+    return 1;
+  }
   if (t) {
     grad__tensor_push_copy(L, &t->array, grad__option_dtype(L, options, (grad_dtype)t->array.dtype));
     return 1;

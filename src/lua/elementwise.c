@@ -113,21 +113,25 @@ static bool run_numbers(lua_State *L, const elementwise *e, int nin, const opera
 
 /* --- the general way */
 
-static bool is_weak(const grad_tensor *t) {
-  return grad__tensor_is_traced(t) && t->weak && grad__dtype_is_float((grad_dtype)t->array.dtype);
-}
+static bool is_weak(const grad_tensor *t) { return grad__tensor_is_traced(t) && t->weak; }
 
-/* A number takes the dtype of the tensors around it; where's mask does not count. */
-static grad_dtype dtype_around(const grad_op *op, int nin, const operand *x) {
-  grad_dtype dtype = GRAD_BOOL;
+/* The dtype of the operands that are tensors, or numbers that became values; where's mask does not count. */
+static bool common_dtype(const grad_op *op, int nin, const operand *x, bool weak, grad_dtype *dtype) {
   bool any = false;
   for (int k = op == &grad__op_where ? 1 : 0; k < nin; k++) {
     const grad_tensor *t = x[k].tensor;
-    if (!t || is_weak(t)) continue;
-    dtype = any ? grad__dtype_promote(dtype, (grad_dtype)t->array.dtype) : (grad_dtype)t->array.dtype;
+    if (!t || is_weak(t) != weak) continue;
+    *dtype = any ? grad__dtype_promote(*dtype, (grad_dtype)t->array.dtype) : (grad_dtype)t->array.dtype;
     any = true;
   }
-  return any ? dtype : GRAD_F64;
+  return any;
+}
+
+/* A number takes the dtype of the tensors around it. */
+static grad_dtype dtype_around(const grad_op *op, int nin, const operand *x) {
+  grad_dtype dtype = GRAD_F64;
+  if (!common_dtype(op, nin, x, false, &dtype)) common_dtype(op, nin, x, true, &dtype);
+  return dtype;
 }
 
 static grad_id apply(grad_program *p, const grad_op *op, int nin, const grad_id *x) {
@@ -152,7 +156,8 @@ static grad_id lift(lua_State *L, grad_trace *t, int k, const grad_tensor *x, gr
     return grad__trace_lift(L, t, k + 1, grad__number_dtype(L, k + 1, around));
   }
   grad_id id = x->serial == t->serial ? x->id : grad__trace_lift(L, t, k + 1, around);
-  return is_weak(x) && grad__dtype_is_float(around) ? grad__convert(t->p, id, around) : id;
+  return is_weak(x) && x->array.dtype != GRAD_BOOL && grad__dtype_is_float(around) ? grad__convert(t->p, id, around)
+                                                                                   : id;
 }
 
 static void record(lua_State *L, const grad_op *op, int nin, const operand *x, grad_trace *t) {

@@ -7,12 +7,12 @@
 #include "lua/binding.h"
 
 /* The modules that are compiled in have chunk names "=[gradlua.NAME]" (modules.c). */
-static bool is_own_source(const char *source) { return strncmp(source, "=[gradlua", 9) == 0; }
+bool grad__lua_is_own_source(const char *source) { return strncmp(source, "=[gradlua", 9) == 0; }
 
 bool grad__lua_user_frame(lua_State *L, lua_Debug *ar) {
   for (int level = 1; lua_getstack(L, level, ar); level++) {
     lua_getinfo(L, "Sl", ar);
-    if (ar->currentline > 0 && !is_own_source(ar->source)) return true;
+    if (ar->currentline > 0 && !grad__lua_is_own_source(ar->source)) return true;
   }
   return false;
 }

@@ -62,7 +62,7 @@ static void read_mask(lua_State *L, int item, const grad_array *x, int axis, gra
                     grad__shape_text(mask->ndim, mask->shape, a, sizeof a),
                     grad__shape_text(x->ndim, x->shape, b, sizeof b), axis + 1);
   *pick = (grad_pick){.kind = GRAD_PICK_POSITIONS, .axes = mask->ndim};
-  push_positions(L, item, "x[mask]");
+  push_positions(L, item, "x[mask], which has as many rows as the mask has true elements,");
   pick->tensor = lua_gettop(L);
 }
 

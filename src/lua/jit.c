@@ -1,4 +1,4 @@
-/* jit.c: gl.jit: a function that is recorded once for each signature of its arguments and then runs without Lua.
+/* jit.c: gl.jit: a function that is recorded once for each kind of arguments and then runs without Lua.
  *
  * Inputs of the program are the leaves of the arguments, the tensors that the function captured (read anew at each
  * call), and the state of the generators that it draws from. Inside another transform or jitted function it is
@@ -7,291 +7,40 @@
 
 #include <string.h>
 
-#include "lua/apply.h"
-#include "lua/random.h"
 #include "lua/transform.h"
+#include "lua/tree.h"
 
 static const char name[] = "gradlua.jit";
 
-/* The userdata; its user values: the function, the set of fixed arguments, entries by signature, reasons of retraces.
- */
+/* The userdata; its user values: the function, the set of fixed arguments, the list of entries (the one used last comes
+ * first), reasons of retraces, names of tables that are not guarded. */
 typedef struct jitted {
   lua_Integer hits, traces;
+  bool check; /* each call is compared with the plain function */
 } jitted;
-enum { UV_FUNCTION = 1, UV_FIXED, UV_ENTRIES, UV_REASONS };
-enum { MAX_ENTRIES = 128 };
+enum { UV_FUNCTION = 1, UV_FIXED, UV_ENTRIES, UV_REASONS, UV_UNGUARDED };
+enum { MOST_ENTRIES = 64, MOST_REASONS = 100 };
 
-/* An entry is a list. */
+/* Places behind the userdata, which is argument 0 at stack 1, and the n arguments. */
 enum {
-  ENTRY_DERIVED = 1, /* the program, from the plan cache */
-  ENTRY_INPUTS,      /* what each input is: the number of a leaf, a tensor, or false: a generator */
-  ENTRY_DRAWS,       /* userdata: the grad_drawn of the trace */
-  ENTRY_ALIVE,       /* the table of captures: keeps generators alive */
-  ENTRY_RESULTS,     /* the results as recorded: their structure */
-  ENTRY_OUT,         /* for each leaf of the results: the number of an output, or 0 for a constant */
-  ENTRY_CONSTANTS,   /* the leaves themselves */
-  ENTRY_GUARDS,
-  ENTRY_ANCHORS, /* objects in the signature that are known by identity */
-  ENTRY_PLAIN    /* all inputs are numbers, so results are */
+  AT_ENTRY = 2,
+  AT_REFERENCES,
+  AT_TRACE,             /* nil when nothing is recorded */
+  AT_NODES,             /* the values of the arguments' nodes */
+  AT_RESULTS = AT_NODES /* of the recorded function; of the call and then of the plain function, to be compared */
 };
 
-/* While recording, behind the n arguments (the userdata is argument 0, at stack 1): */
-typedef struct drawing {
-  int n;
-  grad_drawn drawn[8];
-} drawing;
-
-static void get(lua_State *L, int entry, int field) { lua_rawgeti(L, entry, field); }
-
-/* --- running an entry: pushes the results */
-
-static void push_state(lua_State *L, const grad_generator *generator) {
-  const int64_t two = 2;
-  int64_t *state = grad__tensor_new(L, GRAD_I64, 1, &two)->data;
-  state[0] = (int64_t)generator->key, state[1] = (int64_t)generator->counter;
+bool grad__jit_is(lua_State *L, int index) {
+  return lua_type(L, index) == LUA_TUSERDATA && luaL_testudata(L, index, name);
 }
 
-static void push_inputs(lua_State *L, int entry, int leaves) {
-  get(L, entry, ENTRY_DRAWS);
-  const drawing *d = lua_touserdata(L, -1);
-  get(L, entry, ENTRY_INPUTS);
-  int kinds = lua_gettop(L), generator = 0;
-  lua_Integer n = (lua_Integer)lua_rawlen(L, kinds);
-  lua_createtable(L, (int)n, 0);
-  for (lua_Integer i = 1; i <= n; i++) {
-    int type = lua_rawgeti(L, kinds, i);
-    if (type == LUA_TNUMBER)
-      lua_rawgeti(L, leaves, lua_tointeger(L, -1));
-    else if (type == LUA_TBOOLEAN)
-      push_state(L, d->drawn[generator++].generator);
-    else
-      lua_pushvalue(L, -1);
-    lua_rawseti(L, kinds + 1, i);
-    lua_pop(L, 1);
-  }
-  lua_remove(L, kinds);
-  lua_remove(L, kinds - 1);
+bool grad__jit_push_function(lua_State *L, int index) {
+  if (!grad__jit_is(L, index)) return false;
+  lua_getiuservalue(L, index, UV_FUNCTION);
+  return true;
 }
 
-static void move_generators(lua_State *L, int entry) {
-  get(L, entry, ENTRY_DRAWS);
-  const drawing *d = lua_touserdata(L, -1);
-  for (int k = 0; k < d->n; k++) d->drawn[k].generator->counter += (uint64_t)d->drawn[k].blocks;
-  lua_pop(L, 1);
-}
-
-/* Pushes leaf i of the results. */
-static void push_leaf(lua_State *L, int entry, int outputs, lua_Integer i, bool plain) {
-  get(L, entry, ENTRY_OUT);
-  lua_rawgeti(L, -1, i);
-  lua_Integer k = lua_tointeger(L, -1);
-  lua_pop(L, 2);
-  if (k == 0) {
-    get(L, entry, ENTRY_CONSTANTS);
-    lua_rawgeti(L, -1, i);
-    lua_remove(L, -2);
-    return;
-  }
-  lua_rawgeti(L, outputs, k);
-  const grad_tensor *x = grad__tensor_to(L, -1);
-  if (!plain || x->array.ndim > 0) return;
-  grad__tensor_push_element(L, &x->array, NULL);
-  lua_remove(L, -2);
-}
-
-static int push_results(lua_State *L, int entry, int outputs) {
-  get(L, entry, ENTRY_OUT);
-  lua_Integer n = (lua_Integer)lua_rawlen(L, -1), next = 1;
-  get(L, entry, ENTRY_PLAIN);
-  bool plain = lua_toboolean(L, -1);
-  lua_pop(L, 2);
-  lua_createtable(L, (int)n, 0);
-  int leaves = lua_gettop(L);
-  for (lua_Integer i = 1; i <= n; i++) {
-    push_leaf(L, entry, outputs, i, plain);
-    lua_rawseti(L, leaves, i);
-  }
-  get(L, entry, ENTRY_RESULTS);
-  int results = lua_gettop(L);
-  lua_getfield(L, results, "n");
-  int count = (int)lua_tointeger(L, -1);
-  luaL_checkstack(L, count + 8, "too many results");
-  for (int r = 1; r <= count; r++) {
-    lua_rawgeti(L, results, r);
-    grad__tree_build(L, lua_gettop(L), leaves, &next, GRAD_TREE_KEEP);
-    lua_remove(L, -2);
-  }
-  return count;
-}
-
-static int run_entry(lua_State *L, int entry, int leaves) {
-  get(L, entry, ENTRY_DERIVED);
-  const grad_derived *d = lua_touserdata(L, -1);
-  push_inputs(L, entry, leaves);
-  grad__derived_apply(L, d, 0, lua_gettop(L));
-  move_generators(L, entry);
-  return push_results(L, entry, lua_gettop(L));
-}
-
-/* --- recording */
-
-/* Behind the userdata and the n arguments: the list of leaves, anchors, signature, guards, trace, then the results. */
-enum { AT_LEAVES = 2, AT_ANCHORS, AT_SIGNATURE, AT_GUARDS, AT_TRACE, AT_RESULTS }; /* places from n on */
-
-/* The inputs in the order of the program; false when one is a value of an older trace: the entry cannot be kept. */
-static bool push_kinds(lua_State *L, const grad_trace *t, lua_Integer nleaves) {
-  bool keep = true;
-  lua_createtable(L, t->ninputs, 0);
-  for (int32_t i = 0; i < t->ninputs; i++) {
-    const grad_binding *b = &t->inputs[i];
-    if (b->kind != GRAD_BOUND_OPEN) {
-      lua_rawgeti(L, LUA_REGISTRYINDEX, t->captures);
-      lua_rawgeti(L, -1, t->p->inputs[i]);
-      lua_remove(L, -2);
-      keep = keep && b->kind == GRAD_BOUND_ARRAY;
-    } else if (i < nleaves) {
-      lua_pushinteger(L, i + 1);
-    } else {
-      lua_pushboolean(L, false);
-    }
-    lua_rawseti(L, -2, i + 1);
-  }
-  return keep;
-}
-
-/* Names traced leaves of the results as outputs; fills the three lists of the entry. */
-static void take_results(lua_State *L, grad_trace *t, int first, int last, int entry) {
-  lua_createtable(L, last - first + 1, 1);
-  int results = lua_gettop(L), leaves = results + 1, out = results + 2;
-  lua_pushinteger(L, last - first + 1);
-  lua_setfield(L, results, "n");
-  lua_newtable(L);
-  lua_newtable(L);
-  for (int r = first; r <= last; r++) {
-    lua_pushvalue(L, r);
-    lua_rawseti(L, results, r - first + 1);
-    grad__tree_flatten(L, r, leaves, "a result");
-  }
-  lua_Integer n = (lua_Integer)lua_rawlen(L, leaves);
-  for (lua_Integer i = 1; i <= n; i++) {
-    lua_rawgeti(L, leaves, i);
-    const grad_tensor *x = grad__tensor_to(L, -1);
-    bool output = x && x->serial == t->serial;
-    if (output) grad__program_output(t->p, x->id);
-    lua_pushinteger(L, output ? t->p->noutputs : 0);
-    lua_rawseti(L, out, i);
-    lua_pop(L, 1);
-  }
-  lua_rawseti(L, entry, ENTRY_OUT);
-  lua_rawseti(L, entry, ENTRY_CONSTANTS);
-  lua_rawseti(L, entry, ENTRY_RESULTS);
-}
-
-static bool all_numbers(lua_State *L, const grad_trace *t, int leaves) {
-  lua_Integer n = (lua_Integer)lua_rawlen(L, leaves);
-  bool plain = t->ninputs == n;
-  for (lua_Integer i = 1; plain && i <= n; i++) {
-    plain = lua_rawgeti(L, leaves, i) == LUA_TNUMBER;
-    lua_pop(L, 1);
-  }
-  return plain;
-}
-
-static void set_from(lua_State *L, int entry, int field, int index) {
-  lua_pushvalue(L, index);
-  lua_rawseti(L, entry, field);
-}
-
-/* entries[signature] = entry; all go when there are too many. */
-static void store(lua_State *L, int signature, int entry) {
-  lua_getiuservalue(L, 1, UV_ENTRIES);
-  lua_getfield(L, -1, "count");
-  lua_Integer count = lua_tointeger(L, -1);
-  lua_pop(L, 1);
-  if (count >= MAX_ENTRIES) {
-    lua_pop(L, 1);
-    lua_newtable(L);
-    lua_pushvalue(L, -1);
-    lua_setiuservalue(L, 1, UV_ENTRIES);
-    count = 0;
-  }
-  lua_pushinteger(L, count + 1);
-  lua_setfield(L, -2, "count");
-  lua_pushvalue(L, signature);
-  lua_pushvalue(L, entry);
-  lua_rawset(L, -3);
-  lua_pop(L, 1);
-}
-
-static int finish(lua_State *L, int status, lua_KContext context) {
-  (void)status;
-  int n = (int)context, last = lua_gettop(L);
-  int leaves = n + AT_LEAVES;
-  grad_trace *t = lua_touserdata(L, n + AT_TRACE);
-  lua_createtable(L, ENTRY_PLAIN, 0);
-  int entry = lua_gettop(L);
-  take_results(L, t, n + AT_RESULTS, last, entry);
-  drawing *d = lua_newuserdatauv(L, sizeof *d, 0);
-  d->n = t->ndrawn;
-  memcpy(d->drawn, t->drawn, sizeof d->drawn);
-  lua_rawseti(L, entry, ENTRY_DRAWS);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, t->captures);
-  lua_rawseti(L, entry, ENTRY_ALIVE);
-  bool keep = push_kinds(L, t, (lua_Integer)lua_rawlen(L, leaves));
-  lua_rawseti(L, entry, ENTRY_INPUTS);
-  set_from(L, entry, ENTRY_GUARDS, n + AT_GUARDS);
-  set_from(L, entry, ENTRY_ANCHORS, n + AT_ANCHORS);
-  lua_pushboolean(L, all_numbers(L, t, leaves));
-  lua_rawseti(L, entry, ENTRY_PLAIN);
-  grad__derived_push(L, t, &(grad_recipe){.kind = GRAD_RECIPE_RUN});
-  lua_rawseti(L, entry, ENTRY_DERIVED);
-  if (keep) store(L, n + AT_SIGNATURE, entry);
-  return run_entry(L, entry, leaves);
-}
-
-/* Pushes argument i as the function sees it while it is recorded. */
-static void push_traced(lua_State *L, grad_trace *t, int i, int leaves, lua_Integer *next) {
-  lua_newtable(L);
-  int mine = lua_gettop(L);
-  lua_Integer first = 1, count = grad__tree_flatten(L, i, mine, "an argument");
-  for (lua_Integer k = 1; k <= count; k++) {
-    lua_rawgeti(L, leaves, (*next)++);
-    const grad_tensor *x = grad__tensor_to(L, -1);
-    if (x)
-      grad__trace_push(L, t, grad__trace_open_input(L, t, (grad_dtype)x->array.dtype, x->array.ndim, x->array.shape));
-    else
-      grad__trace_push_weak(L, t, grad__trace_open_input(L, t, GRAD_F64, 0, NULL));
-    lua_rawseti(L, mine, k);
-    lua_pop(L, 1);
-  }
-  grad__tree_build(L, i, mine, &first, GRAD_TREE_KEEP);
-  lua_remove(L, mine);
-}
-
-static int record(lua_State *L, int n) {
-  int leaves = n + AT_LEAVES;
-  lua_Integer next = 1;
-  lua_getiuservalue(L, 1, UV_FUNCTION);
-  grad__jit_push_guards(L, lua_gettop(L));
-  lua_remove(L, -2);
-  grad_trace *t = grad__trace_begin(L, "jit");
-  grad__trace_persist(t);
-  lua_getiuservalue(L, 1, UV_FIXED);
-  int fixed = lua_gettop(L);
-  lua_getiuservalue(L, 1, UV_FUNCTION);
-  luaL_checkstack(L, n + 16, "too many arguments");
-  for (int i = 1; i <= n; i++) {
-    bool is_fixed = lua_rawgeti(L, fixed, i) != LUA_TNIL;
-    lua_pop(L, 1);
-    if (is_fixed)
-      lua_pushvalue(L, 1 + i);
-    else
-      push_traced(L, t, 1 + i, leaves, &next);
-  }
-  lua_remove(L, fixed);
-  lua_callk(L, n, LUA_MULTRET, n, finish);
-  return finish(L, LUA_OK, n);
-}
+/* --- the plain function */
 
 static int return_all(lua_State *L, int status, lua_KContext base) {
   (void)status;
@@ -306,59 +55,220 @@ static int call_plain(lua_State *L, int n) {
   return return_all(L, LUA_OK, 0);
 }
 
-static void add_reason(lua_State *L, const char *format, const char *what) {
+static int compare(lua_State *L, int status, lua_KContext context) {
+  (void)status;
+  const int n = (int)context, first = n + AT_RESULTS;
+  const grad_jit_entry *e = lua_touserdata(L, n + AT_ENTRY);
+  const int count = e->results.nvalues, plain = lua_gettop(L) - (first + count - 1);
+  if (plain != count) grad__lua_error(L, "check: the jitted function gives %d results, the plain one %d", count, plain);
+  grad__jit_compare(L, first, first + count, count);
+  lua_settop(L, first + count - 1);
+  return count;
+}
+
+/* With the results on top; the plain function draws the same numbers. */
+static int finish_call(lua_State *L, int n, int count) {
+  const jitted *j = lua_touserdata(L, 1);
+  if (!j->check) return count;
+  const grad_jit_entry *e = lua_touserdata(L, n + AT_ENTRY);
+  lua_rotate(L, n + AT_RESULTS, count);
+  lua_settop(L, n + AT_RESULTS + count - 1);
+  for (int k = 0; k < e->ndrawn; k++) e->drawn[k].generator->counter -= (uint64_t)e->drawn[k].blocks;
+  luaL_checkstack(L, n + 8, "too many arguments");
+  lua_getiuservalue(L, 1, UV_FUNCTION);
+  for (int i = 1; i <= n; i++) lua_pushvalue(L, 1 + i);
+  lua_callk(L, n, LUA_MULTRET, n, compare);
+  return compare(L, LUA_OK, n);
+}
+
+/* --- recording */
+
+/* An entry is found by what its call was like: not when values of older traces are among its inputs. */
+static bool can_be_kept(const grad_trace *t) {
+  for (int32_t i = 0; i < t->ninputs; i++)
+    if (t->inputs[i].kind == GRAD_BOUND_VALUE) return false;
+  return true;
+}
+
+/* The entry becomes the first of the list at the top, which is popped; it was at `from`, or the last one goes. */
+static void put_first(lua_State *L, int entry, lua_Integer from) {
+  for (lua_Integer i = from; i > 1; i--) {
+    lua_rawgeti(L, -1, i - 1);
+    lua_rawseti(L, -2, i);
+  }
+  lua_pushvalue(L, entry);
+  lua_rawseti(L, -2, 1);
+  lua_pop(L, 1);
+}
+
+static void store(lua_State *L, int entry) {
+  lua_getiuservalue(L, 1, UV_ENTRIES);
+  const lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
+  put_first(L, entry, count < MOST_ENTRIES ? count + 1 : MOST_ENTRIES);
+}
+
+static bool is_of_trace(void *ud, const grad_tensor *x) {
+  grad_trace *t = ud;
+  if (x->serial != t->serial) return false;
+  grad__program_output(t->p, x->id);
+  return true;
+}
+
+static int finish_recording(lua_State *L, int status, lua_KContext context) {
+  (void)status;
+  const int n = (int)context, last = lua_gettop(L), references = n + AT_REFERENCES;
+  grad_jit_entry *e = lua_touserdata(L, n + AT_ENTRY);
+  grad_trace *t = lua_touserdata(L, n + AT_TRACE);
+  for (int r = n + AT_RESULTS; r <= last; r++)
+    grad__template_add(L, &e->results, references, r, "a result", false, is_of_trace, t);
+  grad__jit_entry_take(L, e, references, t);
+  const int nodes = lua_gettop(L) + 1;
+  grad__template_match(L, &e->arguments, references, 2, n, NULL);
+  int count;
+  if (can_be_kept(t)) {
+    store(L, n + AT_ENTRY);
+    count = grad__jit_entry_run(L, e, references, nodes);
+  } else {
+    count = grad__jit_entry_run_once(L, e, references, nodes, t);
+  }
+  return finish_call(L, n, count);
+}
+
+/* A leaf of the arguments as the function sees it while it is recorded. */
+typedef struct opener {
+  grad_trace *trace;
+  const grad_template *arguments;
+} opener;
+
+static void push_open(lua_State *L, void *ud, const grad_node *node) {
+  const opener *o = ud;
+  if (node->kind == GRAD_NODE_NUMBER) {
+    grad__trace_push_weak(L, o->trace, grad__trace_open_input(L, o->trace, GRAD_F64, 0, NULL));
+    return;
+  }
+  const int64_t *shape = o->arguments->extents + node->at;
+  grad__trace_push(L, o->trace, grad__trace_open_input(L, o->trace, (grad_dtype)node->dtype, node->ndim, shape));
+}
+
+static void take_arguments(lua_State *L, grad_jit_entry *e, int n) {
+  lua_getiuservalue(L, 1, UV_FIXED);
+  const int fixed = lua_gettop(L);
+  for (int i = 1; i <= n; i++) {
+    const bool is_fixed = lua_rawgeti(L, fixed, i) != LUA_TNIL;
+    lua_pop(L, 1);
+    grad__template_add(L, &e->arguments, n + AT_REFERENCES, 1 + i, "an argument", is_fixed, NULL, NULL);
+  }
+  lua_pop(L, 1);
+}
+
+static int record(lua_State *L, int n) {
+  grad_jit_entry *e = grad__jit_entry_push(L);
+  luaL_checkstack(L, 2 * n + 24, "too many arguments");
+  take_arguments(L, e, n);
+  lua_getiuservalue(L, 1, UV_FUNCTION);
+  grad__guards_make(L, &e->guards, n + AT_REFERENCES, lua_gettop(L));
+  lua_pop(L, 1);
+  lua_rawgeti(L, n + AT_REFERENCES, e->guards.unguarded_at);
+  lua_setiuservalue(L, 1, UV_UNGUARDED);
+  grad_trace *t = grad__trace_begin(L, "jit");
+  grad__trace_persist(t);
+  lua_getiuservalue(L, 1, UV_FUNCTION);
+  opener o = {.trace = t, .arguments = &e->arguments};
+  grad__template_fill(L, &e->arguments, n + AT_REFERENCES, push_open, &o);
+  lua_callk(L, n, LUA_MULTRET, n, finish_recording);
+  return finish_recording(L, LUA_OK, n);
+}
+
+/* --- finding an entry */
+
+static void add_reason(lua_State *L, const char *why) {
   lua_getiuservalue(L, 1, UV_REASONS);
-  lua_pushfstring(L, format, what);
-  lua_Integer n = (lua_Integer)lua_rawlen(L, -2);
-  if (n < 100)
+  const lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+  lua_pushstring(L, why);
+  if (n < MOST_REASONS)
     lua_rawseti(L, -2, n + 1);
   else
     lua_pop(L, 1);
   lua_pop(L, 1);
 }
 
-/* Finds a valid entry for the signature on top; pushes it. Otherwise notes why there is none. */
-static bool find_entry(lua_State *L, const jitted *j, int signature) {
+/* A search for the entry of a call. Why there is none: what a captured value changed in the first entry whose arguments
+ * fit, else how the arguments differ from those of the entry used last. */
+typedef struct search {
+  int n;
+  bool fits; /* the arguments of an entry did */
+  char why[GRAD_WHY];
+} search;
+
+/* Tries entry i of the list at the top; on success entry, references and the values of the nodes take its place. */
+static grad_jit_entry *try_entry(lua_State *L, lua_Integer i, search *s) {
+  const int list = lua_gettop(L);
+  lua_rawgeti(L, list, i);
+  grad_jit_entry *e = lua_touserdata(L, -1);
+  lua_getiuservalue(L, -1, 1);
+  lua_pushnil(L);
+  const bool fits = grad__template_match(L, &e->arguments, list + 2, 2, s->n, i == 1 ? s->why : NULL);
+  if (!fits || !grad__guards_check(L, &e->guards, list + 2, e->in, s->fits ? NULL : s->why)) {
+    s->fits = s->fits || fits;
+    lua_settop(L, list);
+    return NULL;
+  }
+  if (i > 1) {
+    lua_pushvalue(L, list);
+    put_first(L, list + 1, i);
+  }
+  lua_remove(L, list);
+  return e;
+}
+
+static grad_jit_entry *find_entry(lua_State *L, search *s) {
   lua_getiuservalue(L, 1, UV_ENTRIES);
-  lua_pushvalue(L, signature);
-  if (lua_rawget(L, -2) == LUA_TNIL) {
-    if (j->traces > 0) add_reason(L, "%s", "arguments of another structure, dtype or shape, or another static value");
-    lua_pop(L, 2);
-    return false;
+  const lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
+  for (lua_Integer i = 1; i <= count; i++) {
+    grad_jit_entry *e = try_entry(L, i, s);
+    if (e) return e;
   }
-  lua_remove(L, -2);
-  get(L, lua_gettop(L), ENTRY_GUARDS);
-  if (grad__jit_check_guards(L, lua_gettop(L))) {
+  lua_pop(L, 1);
+  return NULL;
+}
+
+/* Is a leaf of the arguments a traced value? Then its transform records the function's operations. */
+static bool is_traced(lua_State *L, int n) {
+  lua_newtable(L);
+  const int leaves = lua_gettop(L);
+  for (int i = 1; i <= n; i++) grad__tree_flatten(L, 1 + i, leaves, "an argument");
+  bool traced = false;
+  for (lua_Integer i = 1; !traced && i <= (lua_Integer)lua_rawlen(L, leaves); i++) {
+    lua_rawgeti(L, leaves, i);
+    const grad_tensor *x = grad__tensor_to(L, -1);
+    traced = x && grad__tensor_is_traced(x);
     lua_pop(L, 1);
-    return true;
   }
-  add_reason(L, "the captured %s has changed", lua_tostring(L, -1));
-  lua_pop(L, 3);
-  return false;
+  lua_pop(L, 1);
+  return traced;
 }
 
 static int call(lua_State *L) {
   jitted *j = luaL_checkudata(L, 1, name);
-  int n = lua_gettop(L) - 1;
-  bool traced;
-  luaL_checkstack(L, 2 * n + 24, "too many arguments");
-  lua_newtable(L);
-  lua_newtable(L);
-  lua_getiuservalue(L, 1, UV_FIXED);
-  grad__jit_signature(L, 2, n, n + 4, n + AT_LEAVES, n + AT_ANCHORS, &traced);
-  lua_remove(L, n + 4);
-  if (traced || grad__trace_drawing(L)) return call_plain(L, n);
-  if (find_entry(L, j, n + AT_SIGNATURE)) {
+  const int n = lua_gettop(L) - 1;
+  search s = {.n = n};
+  luaL_checkstack(L, 24, NULL);
+  if (grad__lua(L)->live_traces > 0 && (grad__trace_is_recording(L) || is_traced(L, n))) return call_plain(L, n);
+  grad_jit_entry *e = find_entry(L, &s);
+  if (e && e->running) return call_plain(L, n);
+  if (e) {
     j->hits++;
-    return run_entry(L, lua_gettop(L), n + AT_LEAVES);
+    return finish_call(L, n, grad__jit_entry_run(L, e, n + AT_REFERENCES, n + AT_NODES));
   }
-  j->traces++;
+  if (j->traces++ > 0) add_reason(L, s.why);
   return record(L, n);
 }
 
+/* --- the userdata */
+
 static int stats(lua_State *L) {
   const jitted *j = luaL_checkudata(L, 1, name);
-  lua_createtable(L, 0, 4);
+  lua_createtable(L, 0, 5);
   lua_pushinteger(L, j->hits);
   lua_setfield(L, -2, "hits");
   lua_pushinteger(L, j->traces);
@@ -367,6 +277,8 @@ static int stats(lua_State *L) {
   lua_setfield(L, -2, "retraces");
   lua_getiuservalue(L, 1, UV_REASONS);
   lua_setfield(L, -2, "reasons");
+  lua_getiuservalue(L, 1, UV_UNGUARDED);
+  lua_setfield(L, -2, "unguarded");
   return 1;
 }
 
@@ -401,25 +313,25 @@ static int make_jit(lua_State *L) {
   grad__transform_check_function(L, 1);
   push_fixed(L, options);
   int fixed = lua_gettop(L);
-  jitted *j = lua_newuserdatauv(L, sizeof *j, UV_REASONS);
-  *j = (jitted){0};
+  jitted *j = lua_newuserdatauv(L, sizeof *j, UV_UNGUARDED);
+  *j = (jitted){.check = grad__option_boolean(L, options, "check", false)};
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, UV_FUNCTION);
   lua_pushvalue(L, fixed);
   lua_setiuservalue(L, -2, UV_FIXED);
-  lua_newtable(L);
-  lua_setiuservalue(L, -2, UV_ENTRIES);
-  lua_newtable(L);
-  lua_setiuservalue(L, -2, UV_REASONS);
+  for (int list = UV_ENTRIES; list <= UV_UNGUARDED; list++) {
+    lua_newtable(L);
+    lua_setiuservalue(L, -2, list);
+  }
   luaL_setmetatable(L, name);
   return 1;
 }
 
 static const grad_fn rows[] = {
     {.name = "jit",
-     .signature = "f [, {static}] -> callable",
+     .signature = "f [, {static, check}] -> callable",
      .doc = "f, recorded once for each signature of its arguments; static: positions of arguments that are constants; "
-            ":stats() tells hits and retraces",
+            "check: each call is compared with f itself; :stats() tells hits and retraces",
      .call = make_jit},
     GRAD_FN_END,
 };
@@ -429,7 +341,9 @@ static const grad_fn methods[] = {
     {.name = "__tostring", .call = to_text},
     {.name = "stats",
      .signature = "-> table",
-     .doc = "hits, traces, retraces, and the reasons of the retraces",
+     .doc =
+         "hits, traces, retraces, the reasons of the retraces, and the names of captured tables that are too large to "
+         "be guarded",
      .call = stats},
     GRAD_FN_END,
 };

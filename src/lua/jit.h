@@ -1,19 +1,49 @@
-/* jit.h: the parts of gl.jit: signatures of calls, and guards of what a function captured. */
+/* jit.h: the parts of gl.jit. A jitted function has entries; an entry is a recorded program together with what a call
+ * must be like for it, and what its results are made of. */
 #ifndef GRAD_LUA_JIT_H
 #define GRAD_LUA_JIT_H
 
-#include "lua/binding.h"
+#include "lua/apply.h"
+#include "lua/jit_guard.h"
+#include "lua/jit_template.h"
+#include "lua/random.h"
+#include "lua/trace.h"
 
-/* Pushes the signature, a string, of the n arguments from stack index `first` on: equal for calls that may share a
- * program. Numbers count by their being numbers, unless their position is in the set at `fixed`; tensors by dtype and
- * shape; other values by what they are. Appends the leaves (not those of fixed arguments) to the list at `leaves`, and
- * objects that are known by their identity to the list at `anchors`. *traced tells whether a leaf is traced. */
-void grad__jit_signature(lua_State *L, int first, int n, int fixed, int leaves, int anchors, bool *traced);
+/* Is the value at `index` a jitted function? Then push_function pushes the function that it is of. */
+bool grad__jit_is(lua_State *L, int index);
+bool grad__jit_push_function(lua_State *L, int index);
 
-/* Pushes a list of the upvalues that the function at `f` reads, now: its own, those of functions among them, and the
- * plain fields of tables among them. */
-void grad__jit_push_guards(lua_State *L, int f);
-/* Do they all still have their values? Otherwise pushes the name of the first that has not. */
-bool grad__jit_check_guards(lua_State *L, int guards);
+/* A userdata. Its user value is the list of references: Lua values that keep alive what is pointed to, and those that
+ * the templates and the guards name. */
+typedef struct grad_jit_entry {
+  grad_lua *g;
+  grad_template arguments, results;
+  grad_guards guards;
+  const grad_derived *derived;
+  int32_t ninputs, noutputs; /* inputs: the leaves of the arguments, then captured tensors and generators' states */
+  const grad_array **in;
+  grad_array *wrapped; /* inputs that are numbers or states */
+  double *numbers;     /* those numbers */
+  grad_array *out;
+  double *values; /* outputs that go back as plain numbers */
+  bool *plain;    /* which outputs do */
+  int ndrawn;
+  grad_drawn drawn[GRAD_MOST_DRAWN];
+  int64_t states[GRAD_MOST_DRAWN][2];
+  bool running;
+} grad_jit_entry;
+
+/* Pushes a new entry, then its references. */
+grad_jit_entry *grad__jit_entry_push(lua_State *L);
+/* Ends the trace, whose outputs are named in the order of the results' leaves, and takes from it what a run needs. */
+void grad__jit_entry_take(lua_State *L, grad_jit_entry *e, int references, grad_trace *t);
+/* Runs the entry with the values of the arguments' nodes from stack index `nodes` on; pushes the results and returns
+ * how many. */
+int grad__jit_entry_run(lua_State *L, grad_jit_entry *e, int references, int nodes);
+/* The same for an entry with inputs from older traces: t is its trace, and what they are. */
+int grad__jit_entry_run_once(lua_State *L, grad_jit_entry *e, int references, int nodes, const grad_trace *t);
+
+/* jit_check.c: raises unless the n values from stack index `a` on are those from `b` on, up to rounding. */
+void grad__jit_compare(lua_State *L, int a, int b, int n);
 
 #endif

@@ -59,6 +59,13 @@ void grad__trace_persist(grad_trace *t) {
   t->g->persistent_traces++;
 }
 
+bool grad__trace_is_recording(lua_State *L) {
+  const grad_lua *g = grad__lua(L);
+  for (int i = 0; i < g->ntraces && g->persistent_traces > 0; i++)
+    if (g->traces[i] && g->traces[i]->persistent && g->traces[i]->thread == L) return true;
+  return false;
+}
+
 static int trace_free(lua_State *L) {
   grad_trace *t = lua_touserdata(L, 1);
   grad_ctx *ctx = t->g->ctx;
@@ -287,6 +294,11 @@ static grad_tensor *push_value(lua_State *L, grad_trace *t, grad_id id) {
 
 void grad__trace_push(lua_State *L, grad_trace *t, grad_id id) { push_value(L, t, id); }
 
+bool grad__trace_is_number(lua_State *L, int index) {
+  const grad_tensor *x = grad__tensor_to(L, index);
+  return x ? grad__tensor_is_traced(x) && x->weak : lua_type(L, index) == LUA_TNUMBER;
+}
+
 grad_trace *grad__trace_push_lifted(lua_State *L, int index) {
   const grad_tensor *x = grad__tensor_to(L, index);
   grad_trace *t = x ? grad__trace_for(L, x) : NULL;
@@ -363,8 +375,7 @@ grad_id grad__trace_generator(lua_State *L, grad_trace *t, grad_generator *gener
     *offset = t->drawn[k].blocks;
     return t->drawn[k].state;
   }
-  if (t->ndrawn == (int)(sizeof t->drawn / sizeof *t->drawn))
-    grad__lua_error(L, "a staged function can use at most %d generators", t->ndrawn);
+  if (t->ndrawn == GRAD_MOST_DRAWN) grad__lua_error(L, "a staged function can use at most %d generators", t->ndrawn);
   grad_id state = grad__trace_open_input(L, t, GRAD_I64, 1, &two);
   if (index) keep(L, t, state, index);
   t->drawn[t->ndrawn++] = (grad_drawn){generator, state, 0};

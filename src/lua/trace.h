@@ -32,6 +32,8 @@ typedef struct grad_drawn {
   int64_t blocks; /* drawn in one run */
 } grad_drawn;
 
+enum { GRAD_MOST_DRAWN = 8 };
+
 struct grad_trace {
   grad_lua *g;
   grad_program *p;
@@ -42,7 +44,7 @@ struct grad_trace {
   bool persistent;         /* a jitted function: the program will run again, so draws are recorded, and so is every
                               operation on a tensor from outside of it */
   bool pure;               /* the body of a staged loop: no draws, no changes in place */
-  grad_drawn drawn[8];
+  grad_drawn drawn[GRAD_MOST_DRAWN];
   int ndrawn;
   const char *staged_by; /* "jit", "vmap", ...: numbers cannot be read; NULL: they can */
   grad_binding *inputs;  /* one for each input of p */
@@ -83,6 +85,7 @@ void grad__trace_push_input(lua_State *L, const grad_trace *t, int32_t i);
 grad_trace *grad__trace_of(lua_State *L, const grad_tensor *t);
 /* The function being recorded will run again without Lua: its trace becomes persistent. */
 void grad__trace_persist(grad_trace *t);
+bool grad__trace_is_recording(lua_State *L); /* is there such a trace in this thread? */
 /* The trace that an operation on x is recorded in: a traced value's own (raises when it has ended); for a concrete
  * tensor from outside of a function that is recorded for later runs, that function's: the tensor may then hold other
  * numbers. NULL: none, the operation runs at once. */
@@ -96,6 +99,9 @@ void grad__trace_push(lua_State *L, grad_trace *t, grad_id id);
 grad_trace *grad__trace_push_lifted(lua_State *L, int index);
 /* The same as push for a value that was made of plain numbers only. */
 void grad__trace_push_weak(lua_State *L, grad_trace *t, grad_id id);
+
+/* Is the value at `index` a number, or one that became a traced value? */
+bool grad__trace_is_number(lua_State *L, int index);
 
 /* The value of a traced tensor, evaluated now. Raises for staged traces, saying what to use instead of `doing`. */
 const grad_array *grad__trace_evaluate(lua_State *L, const grad_tensor *t, const char *doing);

@@ -14,14 +14,15 @@ static void grow_known(lua_State *L, grad_trace *t) {
   t->nknown = n;
 }
 
-static const char *remedy(const char *staged_by) {
+static const char *remedy(const char *staged_by, const char *doing) {
+  if (strstr(doing, "[mask]")) return "gl.where(mask, x, 0) keeps the shape, x:put(mask, value) replaces elements";
   if (strcmp(staged_by, "vmap") == 0) return "gl.where(mask, a, b) or gl.cond chooses per example";
   return "gl.where, gl.cond or gl.while_loop depend on values when the program runs";
 }
 
 static void not_known(lua_State *L, const grad_trace *t, const char *doing) {
   grad__lua_error(L, "%s needs a number, but inside gl.%s values are not known while the function is recorded: %s",
-                  doing, t->staged_by, remedy(t->staged_by));
+                  doing, t->staged_by, remedy(t->staged_by, doing));
 }
 
 static const grad_array *evaluate(lua_State *L, grad_trace *t, grad_id id, const char *doing);

@@ -71,7 +71,7 @@ static void trace_argument(lua_State *L, grad_trace *t, int index, int leaves, b
     lua_rawgeti(L, leaves, first + i);
     if (differentiated) check_leaf(L, index, lua_gettop(L));
     grad_id id = grad__trace_argument(L, t, lua_gettop(L));
-    if (lua_type(L, -1) == LUA_TNUMBER)
+    if (grad__trace_is_number(L, -1))
       grad__trace_push_weak(L, t, id);
     else
       grad__trace_push(L, t, id);
@@ -209,28 +209,13 @@ static lua_Integer field(lua_State *L, int table, const char *name) {
 
 void grad__transform_match_leaf(lua_State *L, int leaf) {
   grad_tensor *x = grad__tensor_to(L, -1);
-  const grad_tensor *from = grad__tensor_to(L, leaf);
-  bool number = from ? grad__tensor_is_traced(from) && from->weak : lua_type(L, leaf) == LUA_TNUMBER;
-  if (!number || !x || x->array.ndim != 0) return;
+  if (!grad__trace_is_number(L, leaf) || !x || x->array.ndim != 0) return;
   if (grad__tensor_is_traced(x)) {
     x->weak = true;
-  } else if (!from) {
+  } else {
     grad__tensor_push_element(L, &x->array, NULL);
     lua_remove(L, -2);
   }
-}
-
-void grad__transform_push_value(lua_State *L, int n, int outputs, lua_Integer k) {
-  lua_Integer leaves = grad__transform_nleaves(L, n);
-  bool plain = trace_at(L, n)->ninputs == leaves;
-  for (lua_Integer i = 1; plain && i <= leaves; i++) {
-    plain = lua_rawgeti(L, n + GRAD_AT_LEAVES, i) == LUA_TNUMBER;
-    lua_pop(L, 1);
-  }
-  lua_pushnumber(L, 0); /* stands for a number leaf */
-  lua_rawgeti(L, outputs, k);
-  if (plain) grad__transform_match_leaf(L, lua_gettop(L) - 1);
-  lua_remove(L, -2);
 }
 
 int grad__transform_push_aux(lua_State *L, int n, int aux, int outputs, lua_Integer first) {
@@ -241,7 +226,8 @@ int grad__transform_push_aux(lua_State *L, int n, int aux, int outputs, lua_Inte
   for (lua_Integer i = 1; i <= leaves; i++) {
     lua_rawgeti(L, aux, i);
     if (is_of(L, serial, lua_gettop(L))) {
-      grad__transform_push_value(L, n, outputs, first++);
+      lua_rawgeti(L, outputs, first++);
+      grad__transform_match_leaf(L, lua_gettop(L) - 1);
       lua_rawseti(L, aux, i);
     }
     lua_pop(L, 1);

@@ -47,14 +47,11 @@ void grad__transform_aux_output(lua_State *L, int n);
  * their number. */
 int grad__transform_push_aux(lua_State *L, int n, int aux, int outputs, lua_Integer first);
 
-/* Pushes outputs[k] as what the value of the function would be without the transform: a number when everything that
- * went in was a number. */
-void grad__transform_push_value(lua_State *L, int n, int outputs, lua_Integer k);
 /* For each chosen argument pushes a value of its structure with leaves outputs[first], ...; numbers stay numbers.
  * Returns how many were pushed. */
 int grad__transform_push_like_arguments(lua_State *L, int n, int outputs, lua_Integer first);
-/* Replaces the value on top, a 0-d tensor, by what goes with `leaf` (stack index) when that is a number: a number, or a
- * traced value that takes the dtype of what it meets. */
+/* Replaces the value on top, a 0-d tensor, by what goes with `leaf` (stack index) when that is a number, or a value
+ * made of numbers: a number, or a traced value that takes the dtype of what it meets. */
 void grad__transform_match_leaf(lua_State *L, int leaf);
 
 /* Pushes a transform's closure: function at stack 1, argnums (or argnum) at stack 2. */

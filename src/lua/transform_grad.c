@@ -15,7 +15,8 @@ static int finish(lua_State *L, int n, bool value) {
   grad__derived_apply(L, d, 0, lua_gettop(L));
   int outputs = lua_gettop(L), count = 0;
   if (value) {
-    grad__transform_push_value(L, n, outputs, 1);
+    lua_rawgeti(L, outputs, 1);
+    grad__transform_match_leaf(L, n + GRAD_AT_RESULTS);
     count++;
   }
   count += grad__transform_push_like_arguments(L, n, outputs, noutputs + 1);

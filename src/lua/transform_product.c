@@ -85,17 +85,21 @@ static void push_arguments(lua_State *L, int n) {
 
 /* --- the value of the first result */
 
-/* Pushes a copy of the structure at `like` with leaves outputs[first], ...: numbers when the transform was of numbers.
- */
-static void push_like_result(lua_State *L, int n, int like, int outputs, lua_Integer first, lua_Integer count) {
+/* Pushes a copy of the structure at `like` with leaves outputs[first], ...: numbers where it has numbers. */
+static void push_like_result(lua_State *L, int like, int outputs, lua_Integer first) {
   lua_Integer next = 1;
-  lua_createtable(L, (int)count, 0);
+  lua_newtable(L);
+  const int leaves = lua_gettop(L);
+  const lua_Integer count = grad__tree_flatten(L, like, leaves, "the result");
   for (lua_Integer i = 1; i <= count; i++) {
-    grad__transform_push_value(L, n, outputs, first + i - 1);
-    lua_rawseti(L, -2, i);
+    lua_rawgeti(L, leaves, i);
+    lua_rawgeti(L, outputs, first + i - 1);
+    grad__transform_match_leaf(L, leaves + 1);
+    lua_rawseti(L, leaves, i);
+    lua_settop(L, leaves);
   }
-  grad__tree_build(L, like, lua_gettop(L), &next, GRAD_TREE_DROP);
-  lua_remove(L, -2);
+  grad__tree_build(L, like, leaves, &next, GRAD_TREE_DROP);
+  lua_remove(L, leaves);
 }
 
 /* Every leaf of the first result must have a derivative. */
@@ -130,8 +134,8 @@ static int jvp_finish(lua_State *L, int status, lua_KContext context) {
                 "the tangent");
   grad__derived_apply(L, d, 0, inputs);
   int outputs = lua_gettop(L);
-  push_like_result(L, n, n + GRAD_AT_RESULTS, outputs, 1, count);
-  push_like_result(L, n, n + GRAD_AT_RESULTS, outputs, noutputs + 1, count);
+  push_like_result(L, n + GRAD_AT_RESULTS, outputs, 1);
+  push_like_result(L, n + GRAD_AT_RESULTS, outputs, noutputs + 1);
   return 2 + grad__transform_push_aux(L, n, aux, outputs, count + 1);
 }
 
@@ -229,7 +233,7 @@ static int finish_kept(lua_State *L, int n, grad_recipe_kind kind, lua_CFunction
   grad__trace_push_inputs(L, t);
   grad__derived_apply(L, d, 0, lua_gettop(L));
   int outputs = lua_gettop(L);
-  push_like_result(L, n, n + GRAD_AT_RESULTS, outputs, 1, count);
+  push_like_result(L, n + GRAD_AT_RESULTS, outputs, 1);
   int value = lua_gettop(L);
   lua_pushvalue(L, derived);
   push_part(L, outputs, noutputs + 1, (lua_Integer)lua_rawlen(L, outputs)); /* the residuals */

@@ -16,7 +16,7 @@ typedef struct key {
 } key;
 
 struct grad_keys {
-  lua_Integer list; /* > 0: the keys are 1 .. list */
+  bool list; /* the keys are 1 .. count */
   lua_Integer count;
   key at[];
 };
@@ -32,10 +32,17 @@ static int compare(const void *x, const void *y) {
   return order ? order : (a->length > b->length) - (a->length < b->length);
 }
 
-static lua_Integer count_keys(lua_State *L, int table) {
-  lua_Integer n = 0;
-  lua_pushnil(L);
-  for (; lua_next(L, table); n++) lua_pop(L, 1);
+/* *list: the keys are positive integers none of which is more than there are keys. */
+static lua_Integer count_keys(lua_State *L, int table, bool *list) {
+  lua_Integer n = 0, largest = 0;
+  *list = true;
+  for (lua_pushnil(L); lua_next(L, table); n++) {
+    lua_pop(L, 1);
+    const lua_Integer key = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
+    *list = *list && key > 0;
+    if (key > largest) largest = key;
+  }
+  *list = *list && largest == n;
   return n;
 }
 
@@ -54,10 +61,10 @@ static void read_key(lua_State *L, key *k, const char *what) {
 
 const grad_keys *grad__keys_open(lua_State *L, int table, const char *what, lua_Integer *count) {
   table = lua_absindex(L, table);
-  lua_Integer n = count_keys(L, table);
-  bool list = n == (lua_Integer)lua_rawlen(L, table);
+  bool list;
+  lua_Integer n = count_keys(L, table, &list);
   grad_keys *keys = lua_newuserdatauv(L, sizeof *keys + (list ? 0 : (size_t)n * sizeof *keys->at), 0);
-  keys->list = list ? n : 0;
+  keys->list = list;
   keys->count = *count = n;
   if (list) return keys;
   lua_pushnil(L);
@@ -69,8 +76,10 @@ const grad_keys *grad__keys_open(lua_State *L, int table, const char *what, lua_
   return keys;
 }
 
+bool grad__keys_are_list(const grad_keys *keys) { return keys->list; }
+
 void grad__keys_push(lua_State *L, const grad_keys *keys, lua_Integer i) {
-  if (keys->list > 0) {
+  if (keys->list) {
     lua_pushinteger(L, i + 1);
     return;
   }

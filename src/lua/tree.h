@@ -22,6 +22,7 @@ void grad__tree_match(lua_State *L, int like, int index, const char *what);
 /* The keys of a table in their order. Pushes one value, which holds them; push gives key i (from 0). */
 typedef struct grad_keys grad_keys;
 const grad_keys *grad__keys_open(lua_State *L, int table, const char *what, lua_Integer *count);
+bool grad__keys_are_list(const grad_keys *keys); /* 1, 2, ..., or none */
 void grad__keys_push(lua_State *L, const grad_keys *keys, lua_Integer i);
 
 #endif
