@@ -178,14 +178,14 @@ describe("gl.jit", function()
       count = function(a) return gl.fori(3, function(i, s) return { s[1] * 2 + i, s[2] * i } end, { a, gl.ones(2) }) end,
       single = function() return gl.fori(3, function(i, s) return s * i end, gl.ones(2, { dtype = "f32" })) end,
       repeated = function(a) return gl.while_loop(function(s) return gl.lt(s, 10) end, double, a) end,
-      scanned = function(a) return gl.scan(function(c, x) return c * 2, c + x end, a, gl.ones(3)) end,
+      scanned = function(a) return gl.scan(function(c, row) return c * 2, c + row end, a, gl.ones(3)) end,
       derivatives = function(a, b)
-        local v, g = gl.value_and_grad(function(x) return x ^ 3 * b end)(a)
+        local v, g = gl.value_and_grad(function(u) return u ^ 3 * b end)(a)
         return v, g, gl.jvp(double, { a }, { 1 })
       end,
       checkpoint = function(a) return gl.checkpoint(double)(a) end,
       custom = function(a) return gl.custom(double, { jvp = function(p, t) return 2 * p[1], 2 * t[1] end })(a) end,
-      together = function(a, _, x) return a * 2, x * a end,
+      together = function(a, _, v) return a * 2, v * a end,
     }
     local function kinds(...)
       local list = table.pack(...)
