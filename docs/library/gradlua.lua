@@ -541,7 +541,7 @@ function gl.jvp(f, options, ...) end
 function gl.vjp(f, x, ...) end
 --- f's value and its derivative there as a function of tangents, which reuses what was computed
 function gl.linearize(f, x, ...) end
---- Rate of change of f along a direction in its first argument.
+--- The rate of change of f along v in its first argument, as v is, or with `normalize` along its unit vector; arguments after v go to f. A v of length 0 has no unit vector: an error.
 function gl.directional(f, options) end
 --- a function that gives the Jacobian (shape out x in) and the mode that was taken
 function gl.jacobian(f, options) end
@@ -566,28 +566,28 @@ function Tensor:stop_gradient() end
 function gl.checkpoint(f) end
 --- f with derivative rules of its own. jvp(primals, tangents) -> value, tangent; vjp(primals, cotangent) -> cotangents. Arguments and their tangents come as lists. A missing rule is derived from the other one.
 function gl.custom(f, rules) end
---- f(...) or g(...), by a condition.
+--- f(...) where p holds, otherwise g(...); p is a boolean or a 0-d bool tensor. Where values are known this is plain Lua, and under jit, vmap and in staged loops both branches are recorded: they must give results of one structure.
 function gl.cond(p, f, g, ...) end
---- state = step(state) as long as test(state) is true.
+--- state = step(state) as long as test(state), a boolean or a 0-d bool tensor, holds. The state may be any structure; where the loop is recorded it keeps its shapes and dtypes. Differentiable forward and reverse.
 function gl.while_loop(test, step, init) end
---- s = f(i, s) for i = 1 .. n.
+--- s = f(i, s) for i = 1 .. n, from init. checkpoint: reverse mode keeps the state of every k-th step, or of about the square root of all ("sqrt"), and computes the others again.
 function gl.fori(n, f, init, options) end
---- carry, y = f(carry, x) for each row x of xs: the last carry, and the ys stacked.
+--- carry, y = f(carry, x) for each row x of xs (a tensor, or a table of them), in order or in reverse: the last carry, and the ys stacked. checkpoint as in gl.fori.
 function gl.scan(f, init, xs, options) end
---- The x with f(x, ...) = 0 nearest by from x0, and a table {converged, status, message, residual, method, iterations, evaluations}. Under jit and vmap it is Newton's method from x0, and NaN when that fails. f gives as many numbers as x has. The last argument may be options: method (hybrid, newton, broyden, anderson), tol (largest entry of f, 1e-10), x_tol, max_iter, memory, damping, on_step.
-function gl.root(f, x0, ...) end
+--- The x with f(x, ...) = 0 nearest by from x0, and a table {converged, status, message, residual, method, iterations, evaluations}. Under jit and vmap it is Newton's method from x0, and NaN when that fails. f gives as many numbers as x has. Differentiable in the further arguments. Options: method (hybrid, newton, broyden, anderson), tol (largest entry of f).
+function gl.root(f, x0, options, ...) end
 --- The x with g(x, ...) = x, by Anderson's acceleration; results and options as gl.root's (memory 0: plain iteration).
-function gl.fixed_point(g, x0, ...) end
+function gl.fixed_point(g, x0, options, ...) end
 --- Of a tensor, argmin(x [, axis] [, {keepdim = false}]): the position of the first smallest value, with no axis in row order. Of a function, argmin(f, x0, ...): the point near x0 where f(x, ...) is least, and gl.minimize's result; differentiable in the further arguments by the implicit function theorem. See gl.minimize for the options method, tol, max_iter, memory.
 function gl.argmin(first, ...) end
 --- The solution of y' = f(t, y, ...) with y(ts[1]) = y0, at the times ts.  Times ascend or descend. y0 is a number, a tensor or a nested table, and f returns the same. Options, as a last table: rtol = 1e-8, atol = 1e-10 (of the error of a step), max_steps = 100000, first_step, adjoint = "discrete" | "continuous".
 function gl.odeint(f, y0, ts, ...) end
 --- compares derivatives with central differences, and forward with reverse mode; order 2: those of the gradient; the report prints the worst entries
 function gl.gradcheck(f, x, options) end
---- Does f have a derivative at x? Not the same as having partial derivatives: those only look along the axes. direction}), order (of the remainder in h), direction (the worst one, when there is no derivative)
+--- Does f, a function of a number or a tensor that gives a number, have a derivative at x? Not the same as having partial derivatives: those only look along the axes. evidence.reason is a sentence; partials_exist, partials, left and right (slopes on both sides) tell of the axes; remainders (list of {h, remainder, direction}), order (of the remainder in h) and direction (the worst one) of all directions.
 function gl.differentiable(f, x) end
---- The kind of point that x is for f, by the second-derivative test. Options: tol = 1e-6, the largest gradient entry of a critical point, relative to max(1, |f|); zero = 1e-8, the share of the largest eigenvalue within which one counts as 0.
-function gl.classify(f, x, opts) end
+--- The kind of point that x is for f, by the second-derivative test: "minimum", "maximum", "saddle", "degenerate" (the test cannot tell) or "not critical"; and the Hessian's eigenvalues, ascending. tol: the largest gradient entry of a critical point, relative to max(1, |f|); zero: the share of the largest eigenvalue within which one counts as 0.
+function gl.classify(f, x, options) end
 --- the derivatives of f in its arguments as simplified formulas, one text each; order 0: f itself; `at`: a list of arguments, for tensors and for functions that look at values
 function gl.formula(f, names, options) end
 --- what f does: program, cost of each instruction, plan, and instructions steps fused flops workspace peak; prints
@@ -622,7 +622,7 @@ function gl.help(path) end
 function gl.show(...) end
 --- Self-attention over N x T x size; {causal = true} lets a position see itself and what stands before it. The option `context` of the call (N x S x size) is attended to instead of x.
 function gl.nn.attention(size, heads, options) end
---- Windows of size x size, or of {height, width}: {stride = size, padding = 0}, numbers or pairs.
+--- Windows of size x size, or of {height, width}; stride and padding are numbers or pairs too.
 function gl.nn.avg_pool2d(size, options) end
 --- Mean 0 and variance 1 for each channel (axis 2) over the batch, then weight * x + bias. Ioffe, Szegedy 2015. While training, the batch's statistics are used; otherwise params.running_mean and params.running_var. A layer is a pure function, so it does not change these: it puts the new ones into the list `options.updates`, if there is one, which a loss returns after its value and `nn.update` then writes into the parameters.
 function gl.nn.batch_norm(channels, options) end
@@ -630,9 +630,9 @@ function gl.nn.batch_norm(channels, options) end
 function gl.nn.bce(prediction, target, options) end
 --- binary cross-entropy of logits
 function gl.nn.bce_with_logits(prediction, target, options) end
---- Convolution with windows of `size`, a number or one for each axis: {stride = 1, padding = 0, dilation = 1 (numbers, or one for each axis), groups = 1, bias = true, init, dtype = "f64"}. params.weight is outputs x channels / groups x size (x size), params.bias outputs; with `init` the bias starts at zero.
+--- Convolution with windows of `size`; size, stride, padding and dilation are numbers, or lists of one for each axis. params.weight is outputs x channels / groups x size (x size), params.bias outputs. Both start uniform within 1 / sqrt(fan in), unless `init` is given, with which biases start at zero.
 function gl.nn.conv1d(channels, outputs, size, options) end
---- Convolution with windows of `size`, a number or one for each axis: {stride = 1, padding = 0, dilation = 1 (numbers, or one for each axis), groups = 1, bias = true, init, dtype = "f64"}. params.weight is outputs x channels / groups x size (x size), params.bias outputs; with `init` the bias starts at zero.
+--- Convolution with windows of `size`; size, stride, padding and dilation are numbers, or lists of one for each axis. params.weight is outputs x channels / groups x size (x size), params.bias outputs. Both start uniform within 1 / sqrt(fan in), unless `init` is given, with which biases start at zero.
 function gl.nn.conv2d(channels, outputs, size, options) end
 --- 1 - cosine of the angle, for each row
 function gl.nn.cosine(prediction, target, options) end
@@ -654,9 +654,9 @@ function gl.nn.gelu(params, x, options) end
 function gl.nn.gru(inputs, size, options) end
 --- a layer without parameters
 function gl.nn.hardtanh(params, x, options) end
---- He et al. 2015.
+--- Normal with standard deviation gain / sqrt(fan in). He et al. 2015.
 function gl.nn.he_normal(shape, generator, options) end
---- He et al. 2015: keeps variances through layers with ReLU.
+--- Uniform within gain * sqrt(3 / fan in): keeps variances through layers with ReLU. He et al. 2015.
 function gl.nn.he_uniform(shape, generator, options) end
 --- max(0, 1 - target * prediction), targets -1 and 1
 function gl.nn.hinge(prediction, target, options) end
@@ -664,8 +664,8 @@ function gl.nn.hinge(prediction, target, options) end
 function gl.nn.huber(prediction, target, options) end
 --- divergence of log-probabilities from probabilities, for each row
 function gl.nn.kl_div(prediction, target, options) end
---- Makes a layer of one's own, from {name, init = function(generator) -> params, apply = function(params, x, options) -> y}.
-function gl.nn.layer(spec) end
+--- A layer of one's own: init(generator) gives its parameters (none when left out), apply(params, x, options) its value. `options` lists what of the call's options it reads beside train, generator, updates, state and context, `children` the layers inside; `detail` is shown in parentheses.
+function gl.nn.layer(options) end
 --- Mean 0 and variance 1 along the last axis, then weight * x + bias. Ba, Kiros, Hinton 2016.
 function gl.nn.layer_norm(size, options) end
 --- a layer without parameters
@@ -680,16 +680,16 @@ function gl.nn.logsigmoid(params, x, options) end
 function gl.nn.lstm(inputs, size, options) end
 --- sizes of the differences
 function gl.nn.mae(prediction, target, options) end
---- Windows of size x size, or of {height, width}: {stride = size, padding = 0}, numbers or pairs.
+--- Windows of size x size, or of {height, width}; stride and padding are numbers or pairs too.
 function gl.nn.max_pool2d(size, options) end
 --- squares of the differences
 function gl.nn.mse(prediction, target, options) end
 --- negative log-likelihood of labels 1..C under log-probabilities, for each row
 function gl.nn.nll(prediction, target, options) end
---- Normal with mean 0.
+--- Normal with mean 0 and standard deviation std.
 function gl.nn.normal(shape, generator, options) end
 --- All 1.
-function gl.nn.ones(shape, _, options) end
+function gl.nn.ones(shape, generator, options) end
 --- Rows (or columns, whichever are fewer) orthonormal times gain; axes after the first are taken as one. Saxe et al. 2014.
 function gl.nn.orthogonal(shape, generator, options) end
 --- a layer without parameters
@@ -700,8 +700,8 @@ function gl.nn.residual(inner) end
 function gl.nn.rnn(inputs, size, options) end
 --- a layer without parameters
 function gl.nn.selu(params, x, options) end
---- Layers after one another; a plain function of one tensor may stand for a layer.
-function gl.nn.sequential(layers) end
+--- Layers after one another; params[i] belongs to the i-th. A plain function of one tensor may stand for a layer.
+function gl.nn.sequential(options) end
 --- a layer without parameters
 function gl.nn.sigmoid(params, x, options) end
 --- a layer without parameters
@@ -716,14 +716,14 @@ function gl.nn.softsign(params, x, options) end
 function gl.nn.tanh(params, x, options) end
 --- Uniform in [-bound, bound].
 function gl.nn.uniform(shape, generator, options) end
---- Writes the statistics that batch_norm put into `updates` into the parameters.
+--- Writes the statistics that batch_norm put into `updates` into the parameters: after opt:step(grads) in a training loop.
 function gl.nn.update(updates) end
---- Glorot and Bengio 2010.
+--- Normal with standard deviation gain * sqrt(2 / (fan in + fan out)). Glorot and Bengio 2010.
 function gl.nn.xavier_normal(shape, generator, options) end
---- Glorot and Bengio 2010: keeps variances through tanh-like layers, forward and backward.
+--- Uniform within gain * sqrt(6 / (fan in + fan out)): keeps variances through tanh-like layers, forward and backward. Glorot and Bengio 2010.
 function gl.nn.xavier_uniform(shape, generator, options) end
 --- All 0.
-function gl.nn.zeros(shape, _, options) end
+function gl.nn.zeros(shape, generator, options) end
 --- Zeiler (2012)
 function gl.optim.adadelta(params, options, ...) end
 --- Duchi, Hazan, Singer (2011)

@@ -64,7 +64,9 @@ local function truth(name, p)
   return true, p:item()
 end
 
---- f(...) or g(...), by a condition.
+--- (p, f, g, ...) -> results
+--- f(...) where p holds, otherwise g(...); p is a boolean or a 0-d bool tensor. Where values are known this is plain Lua, and
+--- under jit, vmap and in staged loops both branches are recorded: they must give results of one structure.
 ---@param p boolean|table
 ---@param f function
 ---@param g function
@@ -85,7 +87,9 @@ function M.cond(p, f, g, ...)
   return body.rebuild(yes, emit.cond(p, yes, no, leaves_of(args), body.captured(yes), body.captured(no)))
 end
 
---- state = step(state) as long as test(state) is true.
+--- (test, step, init) -> state
+--- state = step(state) as long as test(state), a boolean or a 0-d bool tensor, holds. The state may be any structure; where
+--- the loop is recorded it keeps its shapes and dtypes. Differentiable forward and reverse.
 ---@param test fun(state: any): any
 ---@param step fun(state: any): any
 ---@param init any
@@ -135,7 +139,9 @@ local function staged_scan(name, step, init, xs, length, reverse, every)
   return recorded, out, #carry
 end
 
---- s = f(i, s) for i = 1 .. n.
+--- (n, f, init [, {checkpoint}]) -> state
+--- s = f(i, s) for i = 1 .. n, from init. checkpoint: reverse mode keeps the state of every k-th step, or of about the square
+--- root of all ("sqrt"), and computes the others again.
 ---@param n integer
 ---@param f fun(i: any, s: any): any
 ---@param init any
@@ -193,7 +199,9 @@ local function plain_scan(f, init, xs, length, leaves, reverse)
   return carry, body.build(like, columns)
 end
 
---- carry, y = f(carry, x) for each row x of xs: the last carry, and the ys stacked.
+--- (f, init, xs [, {reverse = false, checkpoint}]) -> carry, ys
+--- carry, y = f(carry, x) for each row x of xs (a tensor, or a table of them), in order or in reverse: the last carry, and
+--- the ys stacked. checkpoint as in gl.fori.
 ---@param f fun(carry: any, x: any): any, any
 ---@param init any
 ---@param xs any a tensor or a table of tensors

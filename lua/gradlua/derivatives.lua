@@ -23,7 +23,9 @@ local function unit(v)
   return tree.map("directional", function(leaf) return leaf / length end, v)
 end
 
---- Rate of change of f along a direction in its first argument.
+--- (f [, {normalize = false}]) -> function(x, v, ...)
+--- The rate of change of f along v in its first argument, as v is, or with `normalize` along its unit vector; arguments
+--- after v go to f. A v of length 0 has no unit vector: an error.
 ---@param f function
 ---@param options? {normalize: boolean} along the unit vector of the direction
 ---@return fun(x: any, v: any, ...: any): any

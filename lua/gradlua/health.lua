@@ -72,6 +72,7 @@ function Report:__tostring()
   return table.concat(lines, "\n")
 end
 
+--- (grads [, params]) -> report
 --- Norm, share of zeros and a verdict (fine, vanishing, exploding, zeros, no gradient, not finite) for each tensor of a
 --- gradient; with the parameters, the size of the gradient relative to them. The report prints as a table with remedies;
 --- report.ok tells whether all are fine, report.rows and report.verdicts (by path) hold the figures.

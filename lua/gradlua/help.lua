@@ -1,5 +1,6 @@
 --- What the documentation says about a name: `gl.help "grad"`, `? grad` at the prompt, and docs/api.md come from here.
---- A function in C is described by its row in the binding, one in Lua by the comment above it.
+--- A function in C is described by its row in the binding, one in Lua by the comment above it, which may begin with a line
+--- that tells how it is called, "(f [, {normalize = false}]) -> function"; otherwise its parameters and ---@return do.
 
 local gl = require "gradlua.core"
 local internal = require "gradlua.internal"
@@ -60,6 +61,10 @@ local function about_lua(name, f)
     if not line:match("^@") then doc[#doc + 1] = line end
   end
   local signature = parameters_of(f) .. (result and " -> " .. result or "")
+  if doc[1] and doc[1]:match("^%b()") then
+    local arguments, results = table.remove(doc, 1):match("^(%b())(.*)$")
+    signature = arguments:sub(2, -2) .. results
+  end
   return { name = name, signature = signature, doc = table.concat(doc, " "), method = false }
 end
 

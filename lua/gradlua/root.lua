@@ -101,10 +101,11 @@ local function solve(name, f, x0, is_fixed_point, args, options)
   return space.unpack(implied(name, residual, x, math.max(tol, info.residual), max_iter)), info
 end
 
+--- (f, x0, ... [, {method = "hybrid", tol = 1e-10, x_tol, max_iter, memory, damping, on_step}]) -> x, info
 --- The x with f(x, ...) = 0 nearest by from x0, and a table {converged, status, message, residual, method, iterations,
 --- evaluations}. Under jit and vmap it is Newton's method from x0, and NaN when that fails.
---- f gives as many numbers as x has. The last argument may be options: method (hybrid, newton, broyden,
---- anderson), tol (largest entry of f, 1e-10), x_tol, max_iter, memory, damping, on_step.
+--- f gives as many numbers as x has. Differentiable in the further arguments. Options: method (hybrid,
+--- newton, broyden, anderson), tol (largest entry of f).
 ---@param f function
 ---@param x0 any
 ---@return any x, table info
@@ -112,6 +113,7 @@ function M.root(f, x0, ...)
   return solve("root", f, x0, false, split_options(solving, ...))
 end
 
+--- (g, x0, ... [, options]) -> x, info
 --- The x with g(x, ...) = x, by Anderson's acceleration; results and options as gl.root's (memory 0: plain iteration).
 ---@param g function
 ---@param x0 any

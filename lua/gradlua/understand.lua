@@ -37,11 +37,13 @@ local function verdict(eigenvalues, zero)
   return negative == 0 and "minimum" or "maximum"
 end
 
---- The kind of point that x is for f, by the second-derivative test.
+--- (f, x [, {tol = 1e-6, zero = 1e-8}]) -> kind, eigenvalues
+--- The kind of point that x is for f, by the second-derivative test: "minimum", "maximum", "saddle", "degenerate" (the test
+--- cannot tell) or "not critical"; and the Hessian's eigenvalues, ascending.
 ---@param f function gives a number
 ---@param x number|table a number or a tensor
---- Options: tol = 1e-6, the largest gradient entry of a critical point, relative to max(1, |f|); zero = 1e-8, the share of
---- the largest eigenvalue within which one counts as 0.
+--- tol: the largest gradient entry of a critical point, relative to max(1, |f|); zero: the share of the largest eigenvalue
+--- within which one counts as 0.
 ---@param opts? table
 ---@return string kind "minimum", "maximum", "saddle", "degenerate" (the test cannot tell) or "not critical"
 ---@return table eigenvalues of the Hessian, ascending: a tensor
@@ -201,12 +203,14 @@ local function reason_for_partial(found)
   return ("in coordinate %d the slope is %.6g from the left and %.6g from the right"):format(i, found.left[i], found.right[i])
 end
 
---- Does f have a derivative at x? Not the same as having partial derivatives: those only look along the axes.
+--- (f, x) -> verdict, evidence
+--- Does f, a function of a number or a tensor that gives a number, have a derivative at x? Not the same as having partial derivatives: those only look along the axes.
+--- evidence.reason is a sentence; partials_exist, partials, left and right (slopes on both sides) tell of the axes; remainders
+--- (list of {h, remainder, direction}), order (of the remainder in h) and direction (the worst one) of all directions.
 ---@param f function gives a number
 ---@param x number|table a number or a tensor
 ---@return boolean verdict
----@return table evidence reason (a sentence), partials_exist, partials, left, right (lists), remainders (list of {h, remainder,
---- direction}), order (of the remainder in h), direction (the worst one, when there is no derivative)
+---@return table evidence
 function M.differentiable(f, x)
   local value, point = as_function("differentiable", f, x)
   local f0, n = value(point), point:numel()

@@ -7,6 +7,7 @@ local dense = require "gradlua.nn.dense"
 
 local M = {}
 
+--- (size, heads [, {causal = false, bias = true, dtype = "f64"}]) -> layer
 --- Self-attention over N x T x size; {causal = true} lets a position see itself and what stands before it. The option
 --- `context` of the call (N x S x size) is attended to instead of x.
 function M.attention(size, heads, options)

@@ -22,9 +22,10 @@ end
 
 --- Makes the constructor for `axes` axes of space.
 local function convolution(name, axes, apply)
-  --- Convolution with windows of `size`, a number or one for each axis: {stride = 1, padding = 0, dilation = 1 (numbers, or
-  --- one for each axis), groups = 1, bias = true, init, dtype = "f64"}. params.weight is outputs x channels / groups x size
-  --- (x size), params.bias outputs; with `init` the bias starts at zero.
+  --- (channels, outputs, size [, {stride = 1, padding = 0, dilation = 1, groups = 1, bias = true, init, dtype = "f64"}]) -> layer
+  --- Convolution with windows of `size`; size, stride, padding and dilation are numbers, or lists of one for each axis.
+  --- params.weight is outputs x channels / groups x size (x size), params.bias outputs. Both start uniform within
+  --- 1 / sqrt(fan in), unless `init` is given, with which biases start at zero.
   M[name] = function(channels, outputs, size, options)
     local who = "nn." .. name
     check.integer(who, "channels", channels, 1)
@@ -53,7 +54,8 @@ convolution("conv1d", 1, function(...) return gl.conv1d(...) end)
 convolution("conv2d", 2, function(...) return gl.conv2d(...) end)
 
 for _, name in ipairs { "max_pool2d", "avg_pool2d" } do
-  --- Windows of size x size, or of {height, width}: {stride = size, padding = 0}, numbers or pairs.
+  --- (size [, {stride = size, padding = 0}]) -> layer
+  --- Windows of size x size, or of {height, width}; stride and padding are numbers or pairs too.
   M[name] = function(size, options)
     local extents = window("nn." .. name, size, 2)
     local o = check.options("nn." .. name, options, { stride = size, padding = 0 })

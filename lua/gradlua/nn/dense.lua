@@ -9,6 +9,7 @@ local weights = require "gradlua.nn.weights"
 
 local M = {}
 
+--- (inputs, outputs [, {bias = true, init, dtype = "f64"}]) -> layer
 --- x W' + b on the last axis. params.weight is outputs x inputs, params.bias outputs. Both start uniform within
 --- 1 / sqrt(inputs), unless `init` is given, with which biases start at zero.
 function M.linear(inputs, outputs, options)
@@ -23,6 +24,7 @@ function M.linear(inputs, outputs, options)
   }
 end
 
+--- (count, size [, {init = nn.normal, dtype = "f64"}]) -> layer
 --- Rows of a table, picked by positions (i64, from 1). params.weight is count x size.
 function M.embedding(count, size, options)
   check.integer("nn.embedding", "count", count, 1)
@@ -36,6 +38,7 @@ function M.embedding(count, size, options)
   }
 end
 
+--- (p) -> layer
 --- Zeroes entries with probability `p` while training, and scales the others by 1 / (1 - p). Draws from the option
 --- `generator` of the call, if there is one.
 function M.dropout(p)

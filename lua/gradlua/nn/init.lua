@@ -21,7 +21,8 @@ function M.count(params)
   return total
 end
 
---- Writes the statistics that batch_norm put into `updates` into the parameters.
+--- (updates)
+--- Writes the statistics that batch_norm put into `updates` into the parameters: after opt:step(grads) in a training loop.
 function M.update(updates)
   for i, update in ipairs(check.kind("nn.update", "updates", updates, "table")) do
     local fits = type(update) == "table" and type(update.old) == "table" and type(update.new) == "table"
@@ -44,7 +45,8 @@ local function apply_part(part, params, x, options)
   return part(x)
 end
 
---- Layers after one another; a plain function of one tensor may stand for a layer.
+--- ({first, second, ..}) -> layer
+--- Layers after one another; params[i] belongs to the i-th. A plain function of one tensor may stand for a layer.
 ---@param layers table[]
 function M.sequential(layers)
   check.kind("nn.sequential", "layers", layers, "table")
@@ -69,6 +71,7 @@ function M.sequential(layers)
   }
 end
 
+--- (inner) -> layer
 --- x + inner(x), for a layer or a plain function of one tensor.
 function M.residual(inner)
   check_part("nn.residual", "the inner part", inner)

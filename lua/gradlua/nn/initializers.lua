@@ -32,46 +32,54 @@ local function fans(name, shape)
   return shape[2] * rest, shape[1] * rest
 end
 
+--- (shape [, generator] [, {bound = 1, dtype = "f64"}]) -> tensor
 --- Uniform in [-bound, bound].
 function M.uniform(shape, generator, options)
   local o = numeric("nn.uniform", options, "bound", 1)
   return draw("nn.uniform", generator, "rand", shape, o.dtype) * (2 * o.bound) - o.bound
 end
 
---- Normal with mean 0.
+--- (shape [, generator] [, {std = 1, dtype = "f64"}]) -> tensor
+--- Normal with mean 0 and standard deviation std.
 function M.normal(shape, generator, options)
   local o = numeric("nn.normal", options, "std", 1)
   return draw("nn.normal", generator, "randn", shape, o.dtype) * o.std
 end
 
---- Glorot and Bengio 2010: keeps variances through tanh-like layers, forward and backward.
+--- (shape [, generator] [, {gain = 1, dtype = "f64"}]) -> tensor
+--- Uniform within gain * sqrt(6 / (fan in + fan out)): keeps variances through tanh-like layers, forward and backward.
+--- Glorot and Bengio 2010.
 function M.xavier_uniform(shape, generator, options)
   local o = numeric("nn.xavier_uniform", options, "gain", 1)
   local fan_in, fan_out = fans("nn.xavier_uniform", shape)
   return M.uniform(shape, generator, { bound = o.gain * math.sqrt(6 / (fan_in + fan_out)), dtype = o.dtype })
 end
 
---- Glorot and Bengio 2010.
+--- (shape [, generator] [, {gain = 1, dtype = "f64"}]) -> tensor
+--- Normal with standard deviation gain * sqrt(2 / (fan in + fan out)). Glorot and Bengio 2010.
 function M.xavier_normal(shape, generator, options)
   local o = numeric("nn.xavier_normal", options, "gain", 1)
   local fan_in, fan_out = fans("nn.xavier_normal", shape)
   return M.normal(shape, generator, { std = o.gain * math.sqrt(2 / (fan_in + fan_out)), dtype = o.dtype })
 end
 
---- He et al. 2015: keeps variances through layers with ReLU.
+--- (shape [, generator] [, {gain = sqrt(2), dtype = "f64"}]) -> tensor
+--- Uniform within gain * sqrt(3 / fan in): keeps variances through layers with ReLU. He et al. 2015.
 function M.he_uniform(shape, generator, options)
   local o = numeric("nn.he_uniform", options, "gain", math.sqrt(2))
   local fan_in = fans("nn.he_uniform", shape)
   return M.uniform(shape, generator, { bound = o.gain * math.sqrt(3 / fan_in), dtype = o.dtype })
 end
 
---- He et al. 2015.
+--- (shape [, generator] [, {gain = sqrt(2), dtype = "f64"}]) -> tensor
+--- Normal with standard deviation gain / sqrt(fan in). He et al. 2015.
 function M.he_normal(shape, generator, options)
   local o = numeric("nn.he_normal", options, "gain", math.sqrt(2))
   local fan_in = fans("nn.he_normal", shape)
   return M.normal(shape, generator, { std = o.gain / math.sqrt(fan_in), dtype = o.dtype })
 end
 
+--- (shape [, generator] [, {gain = 1, dtype = "f64"}]) -> tensor
 --- Rows (or columns, whichever are fewer) orthonormal times gain; axes after the first are taken as one. Saxe et al. 2014.
 function M.orthogonal(shape, generator, options)
   local o = numeric("nn.orthogonal", options, "gain", 1)
@@ -84,12 +92,14 @@ function M.orthogonal(shape, generator, options)
   return (q * o.gain):reshape(shape):to(o.dtype)
 end
 
+--- (shape [, generator] [, {dtype = "f64"}]) -> tensor
 --- All 0.
 function M.zeros(shape, _, options)
   local o = check.options("nn.zeros", options, { dtype = "f64" })
   return gl.zeros(shape, { dtype = o.dtype })
 end
 
+--- (shape [, generator] [, {dtype = "f64"}]) -> tensor
 --- All 1.
 function M.ones(shape, _, options)
   local o = check.options("nn.ones", options, { dtype = "f64" })

@@ -35,7 +35,10 @@ local function known_options(spec)
   return known
 end
 
---- Makes a layer of one's own, from {name, init = function(generator) -> params, apply = function(params, x, options) -> y}.
+--- ({name, init, apply, options, children, detail}) -> layer
+--- A layer of one's own: init(generator) gives its parameters (none when left out), apply(params, x, options) its value.
+--- `options` lists what of the call's options it reads beside train, generator, updates, state and context, `children` the
+--- layers inside; `detail` is shown in parentheses.
 ---@param spec gradlua.LayerSpec
 ---@return gradlua.Layer
 function M.new(spec)

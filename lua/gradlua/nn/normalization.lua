@@ -6,6 +6,7 @@ local layer = require "gradlua.nn.layer"
 
 local M = {}
 
+--- (size [, {eps = 1e-5, dtype = "f64"}]) -> layer
 --- Mean 0 and variance 1 along the last axis, then weight * x + bias. Ba, Kiros, Hinton 2016.
 function M.layer_norm(size, options)
   check.integer("nn.layer_norm", "size", size, 1)
@@ -28,6 +29,7 @@ function M.layer_norm(size, options)
   }
 end
 
+--- (channels [, {eps = 1e-5, momentum = 0.1, dtype = "f64"}]) -> layer
 --- Mean 0 and variance 1 for each channel (axis 2) over the batch, then weight * x + bias. Ioffe, Szegedy 2015.
 --- While training, the batch's statistics are used; otherwise params.running_mean and params.running_var. A layer is a
 --- pure function, so it does not change these: it puts the new ones into the list `options.updates`, if there is one,

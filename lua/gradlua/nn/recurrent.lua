@@ -11,6 +11,7 @@ local M = {}
 --- Makes a constructor. `gates` rows of weights for each unit; step(gates of x, state, weight, bias) -> output, new
 --- state. `additive`: the bias of the state's gates is only added to those of x, which then have it already.
 local function recurrent(name, gates, additive, start, step)
+  --- (inputs, size [, {dtype = "f64"}]) -> layer
   --- A layer over sequences N x T x inputs, giving all states N x T x size and the last one ({h, c} for lstm). The option
   --- `state` of the call is the state to start from, zeros otherwise.
   M[name] = function(inputs, size, options)
