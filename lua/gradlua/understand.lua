@@ -204,7 +204,8 @@ local function reason_for_partial(found)
 end
 
 --- (f, x) -> verdict, evidence
---- Does f, a function of a number or a tensor that gives a number, have a derivative at x? Not the same as having partial derivatives: those only look along the axes.
+--- Does f, a function of a number or a tensor that gives a number, have a derivative at x? Not the same as having partial
+--- derivatives: those only look along the axes.
 --- evidence.reason is a sentence; partials_exist, partials, left and right (slopes on both sides) tell of the axes; remainders
 --- (list of {h, remainder, direction}), order (of the remainder in h) and direction (the worst one) of all directions.
 ---@param f function gives a number

@@ -26,13 +26,13 @@ describe("gl.cond", function()
   end)
 
   it("does not run a branch that fails for the elements that do not take it", function()
-    local function f(a, x)
+    local function choose(a, x)
       return gl.cond(x:gt(0), function(m, v) return gl.solve(m, v:reshape(1)):sum() end,
         function(m, v) return v * m:sum() end, a, x)
     end
     local a, x = gl.tensor { { { 2 } }, { { 0 } } }, gl.tensor { 3, -1 }
-    near({ 1.5, 0 }, gl.vmap(f)(a, x))
-    local da, dx = gl.vmap(gl.grad(f, { 1, 2 }))(a, x)
+    near({ 1.5, 0 }, gl.vmap(choose)(a, x))
+    local da, dx = gl.vmap(gl.grad(choose, { 1, 2 }))(a, x)
     near({ { { -0.75 } }, { { -1 } } }, da)
     near({ 0.5, 0 }, dx)
   end)
@@ -66,10 +66,10 @@ describe("gl.cond", function()
         return gl.cond(p[1]:gt(0), function() return p[1] ^ 3, 3 * p[1] ^ 2 * t[1] end, function() return -p[1], -t[1] end)
       end,
     })
-    local function f(x) return gl.sin(c(x)) end
-    near(12 * math.cos(8), gl.grad(f)(2))
-    near(-math.cos(2), gl.grad(f)(-2))
-    near(gl.hessian(function(x) return gl.sin(x ^ 3) end)(2), gl.hessian(f)(2))
+    local function g(x) return gl.sin(c(x)) end
+    near(12 * math.cos(8), gl.grad(g)(2))
+    near(-math.cos(2), gl.grad(g)(-2))
+    near(gl.hessian(function(x) return gl.sin(x ^ 3) end)(2), gl.hessian(g)(2))
   end)
 
   it("says what is wrong", function()

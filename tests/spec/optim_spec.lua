@@ -315,7 +315,6 @@ describe("schedules", function()
   end)
 
   it("must be given the options that have no default, and be schedules where they are composed", function()
-    local schedule = optim.schedule
     for text, f in pairs {
       ["schedule.step: the option step_size must be given"] = function() schedule.step { lr = 1 } end,
       ["schedule.cosine: the option T_max must be given"] = function() schedule.cosine() end,
