@@ -79,7 +79,9 @@ describe("linear algebra", function()
 
   it("solves a batch of systems for one vector", function()
     local batch = gl.tensor { { { 4, 0 }, { 0, 1 } }, { { 1, 0 }, { 0, 4 } } }
-    for _, f in ipairs { gl.solve, gl.triangular_solve } do near({ { 0.5, 2 }, { 2, 0.5 } }, f(batch, gl.tensor { 2, 2 }), 1e-15, "solve") end
+    for _, f in ipairs { gl.solve, gl.triangular_solve } do
+      near({ { 0.5, 2 }, { 2, 0.5 } }, f(batch, gl.tensor { 2, 2 }), 1e-15, "solve")
+    end
     near({ { 0.5, 2 }, { 2, 0.5 } }, gl.cholesky_solve(gl.cholesky(batch), gl.tensor { 2, 2 }), 1e-15, "solve")
   end)
 
