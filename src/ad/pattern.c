@@ -38,6 +38,22 @@ grad_status grad__pattern_transpose(const grad_pattern *a, grad_pattern *out) {
   return GRAD_OK;
 }
 
+grad_status grad__pattern_rows(const grad_pattern *a, const bool *keep, bool which, grad_pattern *out) {
+  int64_t nnz = 0;
+  for (int64_t r = 0; r < a->rows; r++) nnz += keep[r] == which ? a->indptr[r + 1] - a->indptr[r] : 0;
+  grad_pattern part;
+  grad_status status = grad__pattern_new(a->ctx, a->rows, a->cols, nnz, &part);
+  if (status) return status;
+  part.indptr[0] = 0;
+  for (int64_t r = 0; r < a->rows; r++) {
+    const int64_t n = keep[r] == which ? a->indptr[r + 1] - a->indptr[r] : 0;
+    if (n) memcpy(part.col + part.indptr[r], a->col + a->indptr[r], (size_t)n * sizeof *part.col);
+    part.indptr[r + 1] = part.indptr[r] + n;
+  }
+  *out = part;
+  return GRAD_OK;
+}
+
 /* Merges row r of both; col NULL: only counts. */
 static int64_t merge_row(const grad_pattern *a, const grad_pattern *b, int64_t r, int32_t *col) {
   int64_t i = a->indptr[r], k = b->indptr[r], n = 0;

@@ -3,6 +3,7 @@
 #define GRAD_AD_SPARSITY_H
 
 #include "array/array.h"
+#include "core/arena.h"
 #include "program/opdef.h"
 
 /* A sparse matrix's structure by rows (CSR); columns ascend in each row. */
@@ -17,6 +18,9 @@ void grad__pattern_clear(grad_pattern *pattern);
 
 /* The pattern of the transposed matrix. */
 grad_status grad__pattern_transpose(const grad_pattern *pattern, grad_pattern *out);
+
+/* The rows with keep[r] == which; the others are empty. */
+grad_status grad__pattern_rows(const grad_pattern *pattern, const bool *keep, bool which, grad_pattern *out);
 
 /* The entries of either of two patterns of one size. */
 grad_status grad__pattern_unite(const grad_pattern *a, const grad_pattern *b, grad_pattern *out);
@@ -44,5 +48,28 @@ grad_status grad__color_columns(const grad_pattern *pattern, double most, int32_
  * (Gebremedhin, Tarafdar, Manne, Pothen 2007), so that a symmetric matrix is read off its products. Greedy. The
  * diagonal need not be in the pattern. */
 grad_status grad__color_star(const grad_pattern *pattern, int32_t *colors, int32_t *count);
+
+/* --- compress.c: which sweeps show every entry of a Jacobian */
+
+typedef enum grad_sweep_kind { GRAD_SWEEP_ANY, GRAD_SWEEP_FORWARD, GRAD_SWEEP_REVERSE } grad_sweep_kind;
+
+typedef struct grad_sweeps {
+  int32_t nforward, nreverse;
+  int32_t *column, *row; /* colours: the forward (reverse) sweep that a column (row) takes part in; -1: in none */
+  bool by_rows;          /* what `dense` is about */
+  bool *dense;           /* rows that are read from reverse sweeps, all else from forward ones; or columns that are
+                            read from forward sweeps, all else from reverse ones; NULL: there is one kind of sweep */
+} grad_sweeps;
+
+/* Is this entry read from a reverse sweep? */
+static inline bool grad__sweep_is_reverse(const grad_sweeps *s, int64_t row, int64_t column) {
+  if (!s->dense) return s->nreverse > 0;
+  return s->by_rows ? s->dense[row] : !s->dense[column];
+}
+
+/* grad__compress: ANY takes what needs fewest sweeps: columns coloured, rows coloured, or a few dense rows (columns)
+ * set apart for sweeps of the other kind, so that the rest has short rows (bidirectional partition; Coleman, Verma
+ * 1998). No sweeps for a matrix with entries: too dense to be coloured in reasonable time. Arrays are in the arena. */
+grad_status grad__compress(const grad_pattern *pattern, grad_sweep_kind kind, grad_arena *arena, grad_sweeps *out);
 
 #endif

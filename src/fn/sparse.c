@@ -8,12 +8,12 @@
 
 /* What an update needs. */
 typedef struct grad_sparse_state {
-  grad_program *program; /* p's inputs, seeds, pick -> value, entries */
+  grad_program *program; /* p's inputs, seeds of each direction, pick -> value, entries */
   grad_plan *plan;       /* from the second update on */
   uint64_t runs;
-  grad_array seeds; /* ncolors x the shape of the input (or output) */
-  grad_array pick;  /* i64, nnz: where each entry stands in the flattened sweeps */
-  int32_t ninputs;  /* of p */
+  grad_array seeds[2]; /* nforward x the shape of the input, nreverse x the shape of the output */
+  grad_array pick;     /* i64, nnz: where each entry stands in the flattened sweeps */
+  int32_t ninputs;     /* of p */
 } grad_sparse_state;
 
 /* The derivative to be compressed, while it is being set up. */
@@ -23,7 +23,7 @@ typedef struct job {
   bool symmetric;
   grad_sparse *s;
   grad_arena temporary;
-  int32_t *colors;
+  grad_sweeps sweeps;
 } job;
 
 /* --- values of positions, for the pattern */
@@ -67,63 +67,33 @@ static grad_status make_symmetric(grad_pattern *a) {
   return GRAD_OK;
 }
 
-/* --- colours, and where each entry is found in the sweeps */
-
-enum { MOST_STEPS = 2000000000 }; /* of a colouring: seconds */
-
-static int32_t *colors_new(job *j, int64_t n) {
-  j->colors = grad__arena_alloc(&j->temporary, ((size_t)n + 1) * sizeof *j->colors);
-  return j->colors;
-}
-
-static grad_status color_rows(job *j, int32_t *count) {
-  grad_pattern transposed;
-  grad_status status = grad__pattern_transpose(&j->s->pattern, &transposed);
-  if (status) return status;
-  status = colors_new(j, transposed.cols) ? grad__color_columns(&transposed, MOST_STEPS, j->colors, count)
-                                          : j->f->ctx->status;
-  grad__pattern_clear(&transposed);
-  return status;
-}
+/* --- colours, and where each entry is found in the sweeps: the forward ones end to end, then the reverse ones */
 
 static grad_status color_jacobian(job *j, grad_jacobian_mode mode) {
-  grad_sparse *s = j->s;
-  int32_t forward = 0, reverse = 0, *columns = NULL;
-  grad_status status = GRAD_OK;
-  if (mode != GRAD_JACOBIAN_REVERSE) {
-    columns = colors_new(j, s->pattern.cols);
-    status = columns ? grad__color_columns(&s->pattern, MOST_STEPS, columns, &forward) : j->f->ctx->status;
-  }
-  if (mode != GRAD_JACOBIAN_FORWARD && !status) status = color_rows(j, &reverse);
-  if (status) return status;
-  if (s->pattern.nnz && !forward && !reverse) {
-    return grad__fail(j->f->ctx, GRAD_ELIMIT,
-                      "sparse_jacobian: %lld x %lld with %lld entries is too dense to compress: use jacobian, or jvp",
-                      (long long)s->pattern.rows, (long long)s->pattern.cols, (long long)s->pattern.nnz);
-  }
-  const bool by_columns =
-      mode == GRAD_JACOBIAN_FORWARD || (mode == GRAD_JACOBIAN_AUTO && forward && (!reverse || forward <= reverse));
-  s->mode = by_columns ? GRAD_JACOBIAN_FORWARD : GRAD_JACOBIAN_REVERSE;
-  s->ncolors = by_columns ? forward : reverse;
-  if (by_columns) j->colors = columns;
-  return GRAD_OK;
+  static const grad_sweep_kind kinds[] = {GRAD_SWEEP_ANY, GRAD_SWEEP_FORWARD, GRAD_SWEEP_REVERSE};
+  const grad_pattern *a = &j->s->pattern;
+  grad_status status = grad__compress(a, kinds[mode], &j->temporary, &j->sweeps);
+  if (status || !a->nnz || j->sweeps.nforward + j->sweeps.nreverse) return status;
+  return grad__fail(j->f->ctx, GRAD_ELIMIT,
+                    "sparse_jacobian: %lld x %lld with %lld entries is too dense to compress: use jacobian, or jvp",
+                    (long long)a->rows, (long long)a->cols, (long long)a->nnz);
 }
 
 static grad_status color_hessian(job *j) {
+  grad_sweeps *s = &j->sweeps;
   grad_status status = make_symmetric(&j->s->pattern);
   if (status) return status;
-  if (!colors_new(j, j->s->pattern.rows)) return j->f->ctx->status;
-  j->s->mode = GRAD_JACOBIAN_FORWARD;
-  return grad__color_star(&j->s->pattern, j->colors, &j->s->ncolors);
+  s->column = grad__arena_alloc(&j->temporary, ((size_t)j->s->pattern.rows + 1) * sizeof *s->column);
+  return s->column ? grad__color_star(&j->s->pattern, s->column, &s->nforward) : j->f->ctx->status;
 }
 
 /* In a star colouring either j is the only neighbour of i with its colour, or i is the only one of j with its. */
 static grad_status pick_symmetric(job *j, int64_t *pick) {
   const grad_pattern *a = &j->s->pattern;
-  const int32_t *colors = j->colors;
-  int32_t *many = grad__arena_alloc(&j->temporary, ((size_t)j->s->ncolors + 1) * sizeof *many);
+  const int32_t *colors = j->sweeps.column;
+  int32_t *many = grad__arena_alloc(&j->temporary, ((size_t)j->sweeps.nforward + 1) * sizeof *many);
   if (!many) return j->f->ctx->status;
-  memset(many, 0, ((size_t)j->s->ncolors + 1) * sizeof *many);
+  memset(many, 0, ((size_t)j->sweeps.nforward + 1) * sizeof *many);
   for (int64_t i = 0; i < a->rows; i++) {
     for (int64_t k = a->indptr[i]; k < a->indptr[i + 1]; k++) many[colors[a->col[k]]]++;
     for (int64_t k = a->indptr[i]; k < a->indptr[i + 1]; k++) {
@@ -137,11 +107,12 @@ static grad_status pick_symmetric(job *j, int64_t *pick) {
 
 static void pick_plain(const job *j, int64_t *pick) {
   const grad_pattern *a = &j->s->pattern;
-  const bool forward = j->s->mode == GRAD_JACOBIAN_FORWARD;
+  const grad_sweeps *s = &j->sweeps;
   for (int64_t i = 0; i < a->rows; i++) {
     for (int64_t k = a->indptr[i]; k < a->indptr[i + 1]; k++) {
       const int32_t c = a->col[k];
-      pick[k] = forward ? j->colors[c] * a->rows + i : j->colors[i] * a->cols + c;
+      pick[k] = grad__sweep_is_reverse(s, i, c) ? s->nforward * a->rows + s->row[i] * a->cols + c
+                                                : s->column[c] * a->rows + i;
     }
   }
 }
@@ -155,26 +126,23 @@ static grad_status make_pick(job *j) {
   return GRAD_OK;
 }
 
-/* The value whose elements have colours: the input, or in reverse mode the output. */
-static const grad_type *seeded_type(const job *j) {
+/* Row c of the seeds is the sum of the unit vectors of colour c: of the input, or in reverse of the output. */
+static grad_status make_seeds(job *j, bool reverse) {
   const grad_program *f = j->f;
-  return grad__type(f, j->s->mode == GRAD_JACOBIAN_FORWARD ? f->inputs[j->input] : f->outputs[0]);
-}
-
-/* Row c of the seeds is the sum of the unit vectors of colour c. */
-static grad_status make_seeds(job *j) {
-  const grad_type *t = seeded_type(j);
-  int64_t shape[GRAD_MAX_AXES + 1] = {j->s->ncolors};
+  const grad_type *t = grad__type(f, reverse ? f->outputs[0] : f->inputs[j->input]);
+  const int32_t *colors = reverse ? j->sweeps.row : j->sweeps.column;
+  int64_t shape[GRAD_MAX_AXES + 1] = {reverse ? j->sweeps.nreverse : j->sweeps.nforward};
   for (int i = 0; i < t->ndim; i++) shape[i + 1] = t->shape[i];
   if (t->ndim == GRAD_MAX_AXES)
-    return grad__fail(j->f->ctx, GRAD_ESHAPE, "sparse derivatives: at most %d axes", GRAD_MAX_AXES - 1);
-  grad_array *seeds = &j->s->state->seeds;
-  grad_status status = grad__array_new(j->f->ctx, (grad_dtype)t->dtype, t->ndim + 1, shape, seeds);
+    return grad__fail(f->ctx, GRAD_ESHAPE, "sparse derivatives: at most %d axes", GRAD_MAX_AXES - 1);
+  grad_array *seeds = &j->s->state->seeds[reverse];
+  grad_status status = grad__array_new(f->ctx, (grad_dtype)t->dtype, t->ndim + 1, shape, seeds);
   if (status) return status;
   grad__array_fill(seeds, 0);
-  const int64_t n = grad__type_numel(t);
+  const int64_t n = shape[0] ? grad__type_numel(t) : 0;
   for (int64_t i = 0; i < n; i++) {
-    const int64_t at = j->colors[i] * n + i;
+    if (colors[i] < 0) continue;
+    const int64_t at = colors[i] * n + i;
     if (t->dtype == GRAD_F32) {
       ((float *)seeds->data)[at] = 1;
     } else {
@@ -186,51 +154,72 @@ static grad_status make_seeds(job *j) {
 
 /* --- the program of an update */
 
-static grad_status derive(job *j, grad_program **primal, grad_program **linear) {
+/* The two programs of one direction, the second for all its seeds together: residuals, seeds -> sweeps. */
+typedef struct direction {
+  grad_program *primal, *wide;
+} direction;
+
+static grad_status derive(job *j, bool reverse, direction *out) {
+  grad_program *linear = NULL;
   bool *wrt = grad__arena_alloc(&j->temporary, (size_t)j->f->ninputs);
   if (!wrt) return j->f->ctx->status;
   for (int32_t i = 0; i < j->f->ninputs; i++) wrt[i] = i == j->input;
-  return j->s->mode == GRAD_JACOBIAN_FORWARD ? grad__ad_linearize(j->f, wrt, 1, primal, linear)
-                                             : grad__fn_vjp(j->f, wrt, 1, primal, linear);
+  grad_status status = reverse ? grad__fn_vjp(j->f, wrt, 1, &out->primal, &linear)
+                               : grad__ad_linearize(j->f, wrt, 1, &out->primal, &linear);
+  if (status) return status;
+  bool *batched = grad__arena_alloc(&j->temporary, (size_t)linear->ninputs);
+  for (int32_t i = 0; batched && i < linear->ninputs; i++) batched[i] = i == linear->ninputs - 1;
+  status = batched ? grad__ad_vmap(linear, j->s->state->seeds[reverse].shape[0], batched, NULL, &out->wide)
+                   : j->f->ctx->status;
+  grad__program_release(linear);
+  return status;
 }
 
-/* linear: residuals, one seed -> one result; wide: the same for all seeds together. */
-static grad_status assemble(job *j, const grad_program *primal, const grad_program *wide) {
-  const grad_program *f = j->f;
+/* Emits a direction into q; returns its sweeps end to end. *value: the function's. */
+static grad_id emit_direction(job *j, grad_program *q, const direction *d, grad_id seed, grad_id *value) {
+  grad_id *values = grad__ids_new(&j->temporary, d->primal->noutputs + 1), sweeps = GRAD_NONE;
+  if (!values) return grad__program_fail(q, j->f->ctx->status, "%s", j->f->ctx->message);
+  grad__fn_inline(q, d->primal, q->inputs, values);
+  values[d->primal->noutputs] = seed;
+  grad__fn_inline(q, d->wide, values + j->f->noutputs, &sweeps);
+  *value = values[1];
+  const int64_t numel = sweeps == GRAD_NONE ? 0 : grad__type_numel(grad__type(q, sweeps));
+  return grad__reshape(q, sweeps, 1, &numel);
+}
+
+static grad_status assemble(job *j, const direction *directions) {
   grad_program *q = NULL;
-  grad_status status = grad__program_like(f, &q);
+  grad_status status = grad__program_like(j->f, &q);
   if (status) return status;
-  const grad_array *seeds = &j->s->state->seeds;
-  const grad_id seed = grad__program_input(q, (grad_dtype)seeds->dtype, seeds->ndim, seeds->shape);
-  const grad_id pick = grad__program_input(q, GRAD_I64, 1, &j->s->pattern.nnz);
-  grad_id *values = grad__ids_new(&j->temporary, primal->noutputs + 1), rows = GRAD_NONE;
-  if (values) {
-    grad__fn_inline(q, primal, q->inputs, values);
-    values[primal->noutputs] = seed;
-    grad__fn_inline(q, wide, values + f->noutputs, &rows);
-    const int64_t numel = rows == GRAD_NONE ? 0 : grad__type_numel(grad__type(q, rows));
-    grad__program_output(q, values[1]);
-    grad__program_output(q, grad__take(q, grad__reshape(q, rows, 1, &numel), pick, 0));
-    status = q->status ? q->status : grad__prune(q, &j->s->state->program);
-  } else {
-    status = f->ctx->status;
+  grad_id seeds[2], sweeps[2] = {GRAD_NONE, GRAD_NONE}, value = GRAD_NONE;
+  for (int k = 0; k < 2; k++) {
+    const grad_array *a = &j->s->state->seeds[k];
+    seeds[k] = grad__program_input(q, (grad_dtype)a->dtype, a->ndim, a->shape);
   }
+  const grad_id pick = grad__program_input(q, GRAD_I64, 1, &j->s->pattern.nnz);
+  int n = 0;
+  for (int k = 0; k < 2; k++) {
+    if (directions[k].wide) sweeps[n++] = emit_direction(j, q, &directions[k], seeds[k], &value);
+  }
+  const grad_id all = n == 1 ? sweeps[0] : grad__concat(q, n, sweeps, 0);
+  grad__program_output(q, value);
+  grad__program_output(q, grad__take(q, all, pick, 0));
+  status = q->status ? q->status : grad__prune(q, &j->s->state->program);
   grad__program_release(q);
   return status;
 }
 
+/* A matrix without entries still has a forward direction, of no seeds. */
 static grad_status make_program(job *j) {
-  grad_program *primal = NULL, *linear = NULL, *wide = NULL;
-  grad_status status = derive(j, &primal, &linear);
-  if (!status) {
-    bool *batched = grad__arena_alloc(&j->temporary, (size_t)linear->ninputs);
-    for (int32_t i = 0; batched && i < linear->ninputs; i++) batched[i] = i == linear->ninputs - 1;
-    status = batched ? grad__ad_vmap(linear, j->s->ncolors, batched, NULL, &wide) : j->f->ctx->status;
+  direction directions[2] = {{NULL, NULL}, {NULL, NULL}};
+  grad_status status = GRAD_OK;
+  if (j->sweeps.nforward || !j->sweeps.nreverse) status = derive(j, false, &directions[0]);
+  if (!status && j->sweeps.nreverse) status = derive(j, true, &directions[1]);
+  if (!status) status = assemble(j, directions);
+  for (int k = 0; k < 2; k++) {
+    grad__program_release(directions[k].wide);
+    grad__program_release(directions[k].primal);
   }
-  if (!status) status = assemble(j, primal, wide);
-  grad__program_release(wide);
-  grad__program_release(linear);
-  grad__program_release(primal);
   return status;
 }
 
@@ -242,7 +231,8 @@ void grad__sparse_free(grad_sparse *s) {
   if (s->state) {
     grad__plan_free(s->state->plan);
     grad__program_release(s->state->program);
-    grad__array_release(&s->state->seeds);
+    grad__array_release(&s->state->seeds[0]);
+    grad__array_release(&s->state->seeds[1]);
     grad__array_release(&s->state->pick);
     grad__free(ctx, s->state, sizeof *s->state);
   }
@@ -287,9 +277,12 @@ static grad_status set_up(job *j, grad_jacobian_mode mode, const grad_array *con
   grad_status status = find_pattern(j, in, scalars);
   if (!status) status = j->symmetric ? color_hessian(j) : color_jacobian(j, mode);
   if (!status) status = make_pick(j);
-  if (!status) status = make_seeds(j);
+  if (!status) status = make_seeds(j, false);
+  if (!status) status = make_seeds(j, true);
   if (!status) status = make_program(j);
   if (!status) status = make_arrays(j->s);
+  j->s->nforward = j->sweeps.nforward;
+  j->s->nreverse = j->sweeps.nreverse;
   return status ? status : grad__sparse_update(j->s, in, scalars);
 }
 
@@ -347,12 +340,12 @@ grad_status grad__sparse_hessian(grad_program *p, int32_t input, const grad_arra
 
 grad_status grad__sparse_update(grad_sparse *s, const grad_array *const *in, const double *scalars) {
   grad_sparse_state *state = s->state;
-  const size_t size = ((size_t)state->ninputs + 2) * sizeof(grad_array *);
+  const size_t size = ((size_t)state->ninputs + 3) * sizeof(grad_array *);
   const grad_array **args = grad__alloc(s->ctx, size);
   if (!args) return s->ctx->status;
   for (int32_t i = 0; i < state->ninputs; i++) args[i] = in[i];
-  args[state->ninputs] = &state->seeds;
-  args[state->ninputs + 1] = &state->pick;
+  for (int k = 0; k < 2; k++) args[state->ninputs + k] = &state->seeds[k];
+  args[state->ninputs + 2] = &state->pick;
   grad_array made[2] = {{0}, {0}};
   grad_status status = GRAD_OK;
   if (state->runs++ == 1) status = grad__plan_new(state->program, &state->plan);

@@ -9,21 +9,21 @@
 
 typedef struct grad_sparse {
   grad_ctx *ctx;
-  grad_pattern pattern;    /* rows: elements of the output (Hessian: of the input); columns: of the input */
-  grad_jacobian_mode mode; /* whether columns or rows were coloured; forward for a Hessian */
-  int32_t ncolors;         /* sweeps */
-  grad_array row;          /* i64, nnz: the row of each entry, from 0; entries are in row order (CSR) */
-  grad_array col;          /* i64, nnz, ascending in a row */
-  grad_array indptr;       /* i64, rows + 1 */
-  grad_array values;       /* nnz, of the function's dtype, at the point of the last update */
-  grad_array value;        /* the function's first output there */
+  grad_pattern pattern; /* rows: elements of the output (Hessian: of the input); columns: of the input */
+  int32_t nforward;     /* sweeps in forward mode: colours of columns; for a Hessian, of its gradient */
+  int32_t nreverse;     /* sweeps in reverse mode: colours of rows */
+  grad_array row;       /* i64, nnz: the row of each entry, from 0; entries are in row order (CSR) */
+  grad_array col;       /* i64, nnz, ascending in a row */
+  grad_array indptr;    /* i64, rows + 1 */
+  grad_array values;    /* nnz, of the function's dtype, at the point of the last update */
+  grad_array value;     /* the function's first output there */
   struct grad_sparse_state *state;
 } grad_sparse;
 
 /* grad__sparse_jacobian: of float output number `output` in input number `input`. in: p's inputs at a point, which
  * decides the values, and the positions of gathers (the structure is right for all points with the same positions). p
- * must not change from then on. mode AUTO takes the fewer colours. Errors: EDTYPE; ELIMIT when the derivative is not
- * sparse. */
+ * must not change from then on. mode AUTO takes what needs fewest sweeps: forward, reverse, or both. Errors: EDTYPE;
+ * ELIMIT when the derivative is not sparse. */
 grad_status grad__sparse_jacobian(grad_program *p, int32_t input, int32_t output, grad_jacobian_mode mode,
                                   const grad_array *const *in, const double *scalars, grad_sparse **out);
 

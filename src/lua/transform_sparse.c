@@ -187,6 +187,11 @@ static void push_positions(lua_State *L, const grad_array *a) {
   for (int64_t i = 0; i < n; i++) at[i]++;
 }
 
+static const char *mode_name(const grad_sparse *s) {
+  if (s->nforward && s->nreverse) return "mixed";
+  return s->nreverse ? "reverse" : "forward";
+}
+
 static bool push_field(lua_State *L, const grad_sparse *s, const char *field) {
   if (strcmp(field, "values") == 0)
     push_shared(L, &s->values);
@@ -201,9 +206,9 @@ static bool push_field(lua_State *L, const grad_sparse *s, const char *field) {
   else if (strcmp(field, "nnz") == 0)
     lua_pushinteger(L, grad__array_numel(&s->values));
   else if (strcmp(field, "colors") == 0)
-    lua_pushinteger(L, s->ncolors);
+    lua_pushinteger(L, s->nforward + s->nreverse);
   else if (strcmp(field, "mode") == 0)
-    lua_pushstring(L, s->mode == GRAD_JACOBIAN_REVERSE ? "reverse" : "forward");
+    lua_pushstring(L, mode_name(s));
   else
     return false;
   return true;
@@ -259,8 +264,8 @@ static int to_text(lua_State *L) {
   luaL_buffinit(L, &buffer);
   char line[160];
   snprintf(line, sizeof line, "sparse %lld x %lld, %lld entries, %d colors, %s mode", (long long)s->pattern.rows,
-           (long long)s->pattern.cols, (long long)grad__array_numel(&s->values), (int)s->ncolors,
-           s->mode == GRAD_JACOBIAN_REVERSE ? "reverse" : "forward");
+           (long long)s->pattern.cols, (long long)grad__array_numel(&s->values), (int)(s->nforward + s->nreverse),
+           mode_name(s));
   luaL_addstring(&buffer, line);
   if (s->pattern.rows <= SHOWN && s->pattern.cols <= SHOWN) {
     const int64_t *start = s->indptr.data, *col = s->col.data;

@@ -34,6 +34,24 @@ describe("gl.sparse_jacobian", function()
     near(S:dense(), gl.jacobian(f, { mode = "sparse" })(x * 2):dense())
   end)
 
+  it("takes dense rows and dense columns together in sweeps of both kinds", function()
+    local function arrow(y)
+      local n = #y
+      return gl.concat { (y ^ 2):sum():reshape(1), y[{ { 2, n } }] ^ 2 * y[1] }
+    end
+    local A = gl.sparse_jacobian(arrow, x)
+    assert.are.equal(3, A.colors)
+    assert.are.equal("mixed", A.mode)
+    near((gl.jacobian(arrow)(x)), A:dense())
+    near((gl.jacobian(arrow)(x * 3)), A:update(x * 3):dense())
+    local function two_columns(y) return gl.concat { (y[{ { 3, 5 } }] ^ 2 * y[1] + y[2]):tile(3), (y ^ 3):sum():reshape(1) } end
+    near((gl.jacobian(two_columns)(x)), gl.sparse_jacobian(two_columns, x):dense())
+    local large = gl.sparse_jacobian(arrow, gl.ones(50000))
+    assert.are.equal(3, large.colors)
+    local _, rate = gl.jvp(arrow, { gl.ones(50000) }, { gl.arange(50000) })
+    near(rate, large:matmul(gl.arange(50000)), 1e-10)
+  end)
+
   it("says what is wrong", function()
     raises(function() S:update({}) end, "one tensor")
     raises(function() gl.sparse_jacobian(function(p) return p[1] * p[2] end, { x, x }) end, "one tensor")
