@@ -3,7 +3,7 @@ set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 build_packages="gcc libc6-dev cmake ninja-build liblua5.4-dev libopenblas-dev libsleef-dev zlib1g-dev libedit-dev"
-test_packages="lua-busted lua-check gnuplot-nox"
+test_packages="lua-busted lua-check gnuplot-nox luajit"
 
 fail() {
   echo "$(basename "$0"): $*" >&2

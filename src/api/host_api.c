@@ -45,7 +45,8 @@ static grad_status rule_program(const grad_program *f, const grad_host_op *op, g
 }
 
 static bool complete(grad_program *p, const grad_host_op *op, const grad_id *args) {
-  bool whole = op->size >= sizeof *op && op->name && op->infer && op->eval && op->nin >= 1 &&
+  static const size_t first_size = offsetof(grad_host_op, vjp) + sizeof op->vjp; /* in version 0.1 */
+  bool whole = op->size >= first_size && op->name && op->infer && op->eval && op->nin >= 1 &&
                op->nin <= GRAD_HOST_MOST && op->nout >= 1 && op->nout <= GRAD_HOST_MOST;
   if (!whole) {
     grad__program_fail(p, GRAD_EVALUE,

@@ -21,7 +21,8 @@ extern "C" {
 #define GRAD_VERSION_PATCH 0
 #define GRAD_VERSION_STRING "0.1.0"
 
-#if defined _WIN32
+#if defined GRAD_API /* given on the command line: empty, for a parser that knows C only */
+#elif defined _WIN32
 #define GRAD_API
 #else
 #define GRAD_API __attribute__((visibility("default")))

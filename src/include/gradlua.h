@@ -47,7 +47,7 @@ typedef enum gradlua_files {
 /* Files of the host: an archive, a store, one folder. Called on the state's own thread; a status other than GRAD_OK is
  * the script's error. */
 typedef struct gradlua_file_calls {
-  size_t size; /* sizeof(gradlua_file_calls) */
+  size_t size; /* sizeof(gradlua_file_calls); 0: those of version 0.1 */
   void *user;
   /* *file, which is handed to the other calls, is opened for writing when `writing` is not 0, else for reading. */
   grad_status (*open)(void *user, const char *path, int writing, void **file);

@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "core/ctx.h"
 #include "io/bytes.h"
 #include "lua/host.h"
 
@@ -162,10 +163,14 @@ static void add_loaders(lua_State *L) {
 }
 
 void gradlua__files_install(gradlua *g) {
+  static const size_t calls_first_size = offsetof(gradlua_file_calls, close) + sizeof(void *);
   if (g->config.libraries == GRADLUA_LIBRARIES_SAFE && g->config.files != GRADLUA_FILES_NONE) add_loaders(g->L);
   if (g->config.files == GRADLUA_FILES_ALL) return;
   const bool own = g->config.files == GRADLUA_FILES_HOST;
-  if (own) g->file_calls = *g->config.file_calls;
+  if (own) {
+    const gradlua_file_calls *calls = g->config.file_calls;
+    grad__config_read(&g->file_calls, sizeof g->file_calls, calls, calls->size, calls_first_size);
+  }
   g->files = (grad_file_system){.ud = &g->file_calls,
                                 .open_source = own ? open_host_source : refuse_source,
                                 .open_sink = own ? open_host_sink : refuse_sink};
