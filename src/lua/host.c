@@ -116,6 +116,7 @@ grad_status gradlua_new(const gradlua_config *config, gradlua **out) {
     lua_atpanic(g->L, panic);
     lua_setwarnf(g->L, quiet_warning, NULL);
     if (gradlua__protected(g, open_everything, g) == GRAD_OK) {
+      g->ctx = gradlua_context(g->L);
       *out = g;
       return GRAD_OK;
     }
@@ -127,12 +128,13 @@ grad_status gradlua_new(const gradlua_config *config, gradlua **out) {
 void gradlua_free(gradlua *g) {
   if (!g) return;
   g->running = false;
+  g->ctx = NULL;
   if (g->L) lua_close(g->L);
   g->alloc(g->config.alloc_ud, g, sizeof *g, 0);
 }
 
 lua_State *gradlua_state(gradlua *g) { return g->L; }
-grad_ctx *gradlua_core(gradlua *g) { return gradlua_context(g->L); }
+grad_ctx *gradlua_core(gradlua *g) { return g->ctx; }
 const char *gradlua_message(const gradlua *g) { return g->message; }
 size_t gradlua_bytes(const gradlua *g) { return g->used; }
 void gradlua_stop(gradlua *g) { g->stop = 1; }

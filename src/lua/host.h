@@ -11,6 +11,7 @@ enum { GRADLUA_MESSAGE = 4096 };
 
 struct gradlua {
   lua_State *L;
+  grad_ctx *ctx; /* that of L, while there is one */
   gradlua_config config;
   grad_alloc_fn alloc;
   size_t used;

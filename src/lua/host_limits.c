@@ -19,10 +19,7 @@ static double now(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* For a new block Lua passes the kind of object instead of a size. */
-void *gradlua__host_alloc(void *ud, void *block, size_t old_size, size_t new_size) {
-  gradlua *g = ud;
-  size_t old = block ? old_size : 0;
+static void *alloc_within_limit(gradlua *g, void *block, size_t old, size_t new_size) {
   if (new_size > old && g->config.byte_limit) {
     size_t more = new_size - old;
     if (g->used > g->config.byte_limit || more > g->config.byte_limit - g->used) return NULL;
@@ -30,6 +27,17 @@ void *gradlua__host_alloc(void *ud, void *block, size_t old_size, size_t new_siz
   void *result = g->alloc(g->config.alloc_ud, block, old, new_size);
   if (result || new_size == 0) g->used += new_size - old;
   return result;
+}
+
+/* For a new block Lua passes the kind of object instead of a size. What the core keeps for reuse is given up before Lua
+ * goes without. */
+void *gradlua__host_alloc(void *ud, void *block, size_t old_size, size_t new_size) {
+  gradlua *g = ud;
+  size_t old = block ? old_size : 0;
+  void *result = alloc_within_limit(g, block, old, new_size);
+  if (result || new_size == 0 || !g->ctx) return result;
+  grad__drop_kept_blocks(g->ctx);
+  return alloc_within_limit(g, block, old, new_size);
 }
 
 const char *gradlua__limits_reason(const gradlua *g) {

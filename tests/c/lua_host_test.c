@@ -209,6 +209,14 @@ static void test_stop(void) {
   gradlua_free(g);
 }
 
+/* The core keeps large blocks that were freed: they are no reason for a script to go without memory. */
+static void reuse_gives_way(void) {
+  gradlua *g = open_with((gradlua_config){.byte_limit = 64 << 20});
+  check(run(g, "do local x = gl.zeros(5000000) end collectgarbage() collectgarbage()"
+               "s = ('x'):rep(25000000) assert(#s == 25000000)") == GRAD_OK);
+  gradlua_free(g);
+}
+
 static void test_memory(void) {
   static const char *const hungry[] = {
       "local t = {} while true do t[#t + 1] = gl.zeros(1000) end",
@@ -224,6 +232,7 @@ static void test_memory(void) {
     check(run(g, "collectgarbage(); y = gl.ones(100):sum():item(); assert(y == 100)") == GRAD_OK);
     gradlua_free(g);
   }
+  reuse_gives_way();
   gradlua *g = open_with((gradlua_config){.byte_limit = 12 << 20}); /* garbage alone never reaches the limit */
   check(run(g, "for i = 1, 500 do local x = gl.zeros(100000) end") == GRAD_OK);
   gradlua_free(g);
