@@ -551,7 +551,7 @@ function gl.hessian(f, argnum) end
 function gl.hvp(f, argnum) end
 --- a function that gives the second derivatives of scalar f in each entry
 function gl.hessian_diag(f, argnum) end
---- the Jacobian where it is not zero; a sparse matrix: fields shape nnz colors row col indptr values, methods dense matmul update
+--- the Jacobian where it is not zero, nil when more than the share densest of it may be so; a sparse matrix: fields shape nnz colors row col indptr values, methods dense matmul update
 function gl.sparse_jacobian(f, x, options) end
 --- the Hessian where it is not zero; a sparse matrix: fields shape nnz colors row col indptr values, methods dense matmul update
 function gl.sparse_hessian(f, x) end
@@ -600,7 +600,7 @@ function gl.health(grads, params) end
 function gl.minimize(f, x0, options) end
 --- A minimizer to be stepped by hand: :step() :run() :result() :state() :load(state). Arguments as gl.minimize's.
 function gl.minimizer(f, x0, options) end
---- Minimizes half the sum of squares of r(x) (a tensor of residuals) from x0. Options: method (lm trf gn; lm without bounds, trf with them), bounds ({lower, upper}), loss (linear huber soft_l1 cauchy arctan) with f_scale, geodesic (lm), sparse (true: the Jacobian by coloured products), and gl.minimize's tol, f_tol, x_tol, target, max_iter, max_eval, max_seconds, on_step, progress. The result has x, f (half the sum), residual, grad, covariance (of the flattened parameters), errors (standard errors, of x0's structure), variance, rank, status, message, converged, method, iterations, evaluations and trace. tol bounds each gradient entry, relative to the norms of its column of J and of r where their product is above 1.
+--- Minimizes half the sum of squares of r(x) (a tensor of residuals) from x0. Options: method (lm trf gn; lm without bounds, trf with them), bounds ({lower, upper}), loss (linear huber soft_l1 cauchy arctan) with f_scale, geodesic (lm), sparse (true, false; otherwise where the residual's structure is sparse), and gl.minimize's tol, f_tol, x_tol, target, max_iter, max_eval, max_seconds, on_step, progress. The result has x, f (half the sum), residual, grad, covariance (of the flattened parameters; with a sparse Jacobian only up to 1,000 of them), errors (standard errors, of x0's structure), variance, rank, sparse, status, message, converged, method, iterations, evaluations and trace. tol bounds each gradient entry, relative to the norms of its column of J and of r where their product is above 1.
 function gl.least_squares(r, x0, options) end
 --- Writes a nested table of tensors and plain values. The file appears whole or not at all.
 function gl.save(path, t) end

@@ -4,6 +4,7 @@
 local gl = require "gradlua.core"
 local internal = require "gradlua.internal"
 local check = require "gradlua.check"
+local tree = require "gradlua.tree"
 local variables = require "gradlua.variables"
 
 local M = {}
@@ -46,6 +47,11 @@ local function add_bounds(name, bounds, space, callbacks)
   if bounds == nil then return end
   check.kind(name, "bounds", bounds, "table")
   local lower, upper = bounds[1] or bounds.lower, bounds[2] or bounds.upper
+  local function is_pair(bound) return space.is_leaf and tree.is_node(bound) end
+  if #bounds > 2 or is_pair(lower) or is_pair(upper) then
+    check.fail(name, "bounds are {lower, upper}, each a number or of x0's structure; for bounds of each entry write "
+      .. "{gl.tensor{lo, ..}, gl.tensor{hi, ..}}, not {{lo, hi}, ..}")
+  end
   if lower ~= nil then callbacks.lower = space.pack("the lower bound", lower) end
   if upper ~= nil then callbacks.upper = space.pack("the upper bound", upper) end
 end
@@ -101,7 +107,7 @@ function M.solver(name, space, callbacks, options)
     info.x = space.unpack_plain(info.x)
     return options.on_step(info)
   end
-  local solver = internal.solver.minimize(space.start, callbacks, options)
+  local solver = internal.solver[name](space.start, callbacks, options)
   return setmetatable({ solver = solver, space = space, trace = trace }, Minimizer)
 end
 

@@ -6,7 +6,8 @@ local tree = require "gradlua.tree"
 
 local M = {}
 
---- What turns the vector of variables into the structure of x0 and back: {n, start, unpack, unpack_plain, pack}.
+--- What turns the vector of variables into the structure of x0 and back: {n, start, is_leaf, unpack, unpack_plain, pack};
+--- is_leaf: x0 is a number or a tensor.
 ---@param name string the function to blame in errors
 function M.layout(name, x0)
   if x0 == nil then check.fail(name, "x0 must be a number, a tensor or a nested table of them, not nil") end
@@ -23,7 +24,7 @@ function M.layout(name, x0)
     vectors[i] = is_tensor and leaf:to("f64"):reshape(count) or gl.tensor { leaf }
     at = at + count
   end
-  local self = { n = at, start = at == 0 and gl.zeros(0) or (#vectors == 1 and vectors[1] or gl.concat(vectors, 1)) }
+  local self = { n = at, is_leaf = not tree.is_node(x0), start = at == 0 and gl.zeros(0) or (#vectors == 1 and vectors[1] or gl.concat(vectors, 1)) }
 
   local function part_of(vector, part)
     local piece = part.first == 1 and part.last == at and vector or vector[{ { part.first, part.last } }]

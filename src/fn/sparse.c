@@ -21,6 +21,7 @@ typedef struct job {
   grad_program *f; /* output 0: what is differentiated; output 1: the value to report */
   int32_t input;
   bool symmetric;
+  double densest; /* the largest share of entries that may be nonzero */
   grad_sparse *s;
   grad_arena temporary;
   grad_sweeps sweeps;
@@ -72,6 +73,11 @@ static grad_status make_symmetric(grad_pattern *a) {
 static grad_status color_jacobian(job *j, grad_jacobian_mode mode) {
   static const grad_sweep_kind kinds[] = {GRAD_SWEEP_ANY, GRAD_SWEEP_FORWARD, GRAD_SWEEP_REVERSE};
   const grad_pattern *a = &j->s->pattern;
+  const double entries = (double)a->nnz, places = (double)a->rows * (double)a->cols;
+  if (entries > j->densest * places)
+    return grad__fail(j->f->ctx, GRAD_ELIMIT,
+                      "sparse_jacobian: %.3g of %.3g entries may be nonzero, more than %.3g of them", entries, places,
+                      j->densest);
   grad_status status = grad__compress(a, kinds[mode], &j->temporary, &j->sweeps);
   if (status || !a->nnz || j->sweeps.nforward + j->sweeps.nreverse) return status;
   return grad__fail(j->f->ctx, GRAD_ELIMIT,
@@ -310,11 +316,12 @@ static grad_status check_float(const grad_program *p, grad_id v, const char *wha
 }
 
 grad_status grad__sparse_jacobian(grad_program *p, int32_t input, int32_t output, grad_jacobian_mode mode,
-                                  const grad_array *const *in, const double *scalars, grad_sparse **out) {
+                                  double densest, const grad_array *const *in, const double *scalars,
+                                  grad_sparse **out) {
   if (p->status) return p->status;
   grad_status status = check_float(p, p->inputs[input], "argument");
   if (!status) status = check_float(p, p->outputs[output], "result");
-  job j = {.input = input};
+  job j = {.input = input, .densest = densest};
   if (!status) status = grad__fn_select(p, 2, (const int32_t[]){output, 0}, &j.f);
   if (!status) status = sparse_of(&j, mode, in, scalars, out);
   grad__program_release(j.f);

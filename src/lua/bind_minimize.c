@@ -14,7 +14,8 @@ typedef struct handle {
   grad_minimizer *minimizer;
   grad_ctx *ctx;
   int64_t n, constraints, residuals;
-  double *block; /* x0 and the bounds, of 3 n doubles; only while it is made */
+  int64_t entries; /* of a sparse Jacobian; -1: it is dense */
+  double *block;   /* x0 and the bounds, of 3 n doubles; only while it is made */
   bool running;
 } handle;
 
@@ -62,8 +63,9 @@ static grad_status on_residual(void *user, const double *x, double *r) {
 
 static grad_status on_residual_jacobian(void *user, const double *x, double *jacobian) {
   handle *h = user;
-  return call_back(
-      h, (grad_request){.name = "residual_jacobian", .x = x, .array = jacobian, .rows = h->residuals, .columns = h->n});
+  grad_request r = {.name = "residual_jacobian", .x = x, .array = jacobian, .rows = h->residuals, .columns = h->n};
+  if (h->entries >= 0) r.rows = h->entries, r.columns = 0;
+  return call_back(h, r);
 }
 
 /* An error stops the run; whoever steps then raises it. */
@@ -98,11 +100,6 @@ static void read_vector(lua_State *L, int index, const char *what, double *to, i
   grad__array_copy(&array, &t->array);
 }
 
-static const char *const method_names[] = {
-#define XX(id, name, text) #name,
-    GRAD_METHOD_MAP(XX)
-#undef XX
-        NULL};
 static const char *const line_names[] = {"auto", "armijo", "wolfe", "hager_zhang", NULL};
 static const char *const update_names[] = {"pr_plus", "fr", "hs", NULL};
 static const char *const loss_names[] = {
@@ -120,15 +117,52 @@ static const grad_field option_fields[] = {
     FIELD(f_scale, DOUBLE), FIELD(geodesic, BOOLEAN),      {NULL, GRAD_FIELD_INT, 0}};
 #undef FIELD
 
-static void read_options(lua_State *L, int index, grad_minimize_options *o) {
+/* The option `name`: auto, or one of the methods from `first` on and before `end`. */
+static grad_method read_method(lua_State *L, int at, const char *name, grad_method first, grad_method end) {
+  const char *names[GRAD_METHOD_COUNT + 1] = {grad_method_name(GRAD_METHOD_AUTO)};
+  int count = 1;
+  for (grad_method method = first; method < end; method++) names[count++] = grad_method_name(method);
+  const int chosen = grad__option_choice(L, at, name, names, 0);
+  return chosen == 0 ? GRAD_METHOD_AUTO : (grad_method)((int)first + chosen - 1);
+}
+
+static void read_options(lua_State *L, int index, bool squares, grad_minimize_options *o) {
   const int at = grad__options_at(L, index);
+  const grad_method first = squares ? GRAD_METHOD_LM : (grad_method)(GRAD_METHOD_AUTO + 1);
   grad_minimize_defaults(o);
+  o->name = grad__lua_fn(L)->name;
   grad__fields_read(L, at, option_fields, o);
-  o->method = (grad_method)grad__option_choice(L, at, "method", method_names, GRAD_METHOD_AUTO);
-  o->inner = (grad_method)grad__option_choice(L, at, "inner", method_names, (int)o->inner);
+  o->method = read_method(L, at, "method", first, squares ? GRAD_METHOD_COUNT : GRAD_METHOD_LM);
+  if (squares) {
+    o->loss = (grad_loss)grad__option_choice(L, at, "loss", loss_names, GRAD_LOSS_LINEAR);
+    return;
+  }
+  o->inner = read_method(L, at, "inner", first, GRAD_METHOD_LM);
   o->line_search = (grad_line_search)grad__option_choice(L, at, "line_search", line_names, GRAD_LINE_AUTO);
-  o->loss = (grad_loss)grad__option_choice(L, at, "loss", loss_names, GRAD_LOSS_LINEAR);
   o->cg_update = (grad_cg_update)grad__option_choice(L, at, "cg_update", update_names, GRAD_CG_PR_PLUS);
+}
+
+/* Pushes a copy of the positions in the field `name` of the callbacks, counted from 0; NULL when there is none. */
+static const int64_t *push_positions(lua_State *L, int callbacks, const char *name, int64_t *count) {
+  if (lua_getfield(L, callbacks, name) == LUA_TNIL) return NULL;
+  grad_array *copy = grad__tensor_push_copy(L, &grad__tensor_check_concrete(L, -1, name)->array, GRAD_I64);
+  int64_t *at = copy->data;
+  *count = grad__array_numel(copy);
+  for (int64_t i = 0; i < *count; i++) at[i]--;
+  return at;
+}
+
+/* What it pushes stays: the problem borrows it. */
+static void read_pattern(lua_State *L, int callbacks, handle *h, grad_problem *p) {
+  int64_t starts = 0, columns = 0;
+  luaL_checkstack(L, 8, NULL);
+  p->jacobian_starts = push_positions(L, callbacks, "starts", &starts);
+  h->entries = -1;
+  if (!p->jacobian_starts) return;
+  p->jacobian_columns = push_positions(L, callbacks, "columns", &columns);
+  if (starts != h->residuals + 1 || !p->jacobian_columns || p->jacobian_starts[starts - 1] != columns)
+    grad__lua_error(L, "starts and columns must be the pattern of a matrix of %lld rows", (long long)h->residuals);
+  h->entries = columns;
 }
 
 static void read_problem(lua_State *L, int callbacks, handle *h, grad_problem *p) {
@@ -141,6 +175,7 @@ static void read_problem(lua_State *L, int callbacks, handle *h, grad_problem *p
     lua_getfield(L, callbacks, "residuals");
     p->residuals = h->residuals = grad__arg_integer(L, -1, "residuals");
     lua_pop(L, 1);
+    read_pattern(L, callbacks, h, p);
   }
   if (has(L, callbacks, "hvp")) p->hvp = on_hvp;
   if (has(L, callbacks, "hessian")) p->hessian = on_hessian;
@@ -161,17 +196,16 @@ static void read_problem(lua_State *L, int callbacks, handle *h, grad_problem *p
     read_vector(L, -1, "upper", h->block + 2 * h->n, h->n);
     p->upper = h->block + 2 * h->n;
   }
-  lua_pop(L, 4);
 }
 
-/* minimize(x0, callbacks [, options]) */
+/* minimize(x0, callbacks [, options]); least_squares the same, with the callbacks of residuals */
 static int minimizer_new(lua_State *L) {
   const grad_tensor *x0 = grad__tensor_check_concrete(L, 1, "x0");
   const int64_t n = x0->array.ndim == 1 ? x0->array.shape[0] : -1;
   if (n < 0) grad__lua_error(L, "x0 must be a vector");
   luaL_checktype(L, 2, LUA_TTABLE);
   grad_minimize_options options;
-  read_options(L, 3, &options);
+  read_options(L, 3, has(L, 2, "residual"), &options);
 
   handle *h = lua_newuserdatauv(L, sizeof *h, 1);
   memset(h, 0, sizeof *h);
@@ -181,6 +215,7 @@ static int minimizer_new(lua_State *L) {
   grad__callbacks_prepare(L, 2);
   lua_pushvalue(L, 2);
   lua_setiuservalue(L, -2, 1);
+  const int object = lua_gettop(L);
 
   if (n > 0 && !(h->block = grad__alloc(h->ctx, (size_t)n * 3 * sizeof *h->block))) grad__lua_check(L, GRAD_ENOMEM);
   read_vector(L, 1, "x0", h->block, n);
@@ -194,6 +229,7 @@ static int minimizer_new(lua_State *L) {
   grad__free(h->ctx, h->block, (size_t)n * 3 * sizeof *h->block);
   h->block = NULL;
   grad__lua_charge(L, grad_minimizer_bytes(h->minimizer));
+  lua_pushvalue(L, object);
   return 1;
 }
 
@@ -234,11 +270,17 @@ static int minimizer_run(lua_State *L) {
   return 0;
 }
 
-/* fit() -> covariance, standard errors, {variance, rank} */
+/* fit(full) -> covariance (nil unless full), standard errors, {variance, rank} */
 static int minimizer_fit(lua_State *L) {
+  const bool full = lua_toboolean(L, 2);
   handle *h = begin_run(L);
   const int64_t shape[2] = {h->n, h->n};
-  double *covariance = grad__tensor_new(L, GRAD_F64, 2, shape)->data;
+  double *covariance = NULL;
+  if (full) {
+    covariance = grad__tensor_new(L, GRAD_F64, 2, shape)->data;
+  } else {
+    lua_pushnil(L);
+  }
   double *errors = grad__tensor_new(L, GRAD_F64, 1, shape)->data;
   grad_fit fit;
   end_run(L, h, grad_least_squares_fit(h->minimizer, covariance, errors, &fit));
@@ -313,7 +355,7 @@ static const grad_fn methods[] = {
      .call = minimizer_step},
     {.name = "run", .signature = "self", .doc = "steps until the run ends", .call = minimizer_run},
     {.name = "fit",
-     .signature = "self -> covariance, errors, about",
+     .signature = "self, full -> covariance, errors, about",
      .doc = "how well the data determine the parameters",
      .call = minimizer_fit},
     {.name = "result",
@@ -329,9 +371,13 @@ static const grad_fn rows[] = {
     {.name = "minimize",
      .signature = "x0, callbacks, {method, bounds, constraints, on_step, progress, tol, constraint_tol, "
                   "f_tol, x_tol, target, max_iter, max_eval, max_seconds, memory, "
-                  "initial_step, penalty, learning_rate, inner, line_search, cg_update, loss, "
-                  "f_scale, geodesic} -> minimizer",
+                  "initial_step, penalty, learning_rate, inner, line_search, cg_update} -> minimizer",
      .doc = "a minimizer of a function of one vector",
+     .call = minimizer_new},
+    {.name = "least_squares",
+     .signature = "x0, callbacks, {method, bounds, on_step, progress, tol, f_tol, x_tol, target, max_iter, max_eval, "
+                  "max_seconds, initial_step, loss, f_scale, geodesic, sparse} -> minimizer",
+     .doc = "a minimizer of a sum of squares",
      .call = minimizer_new},
     GRAD_FN_END};
 

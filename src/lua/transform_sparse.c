@@ -15,6 +15,7 @@ typedef struct sparse {
   grad_program *p; /* the trace that s was made from */
   bool hessian;
   grad_jacobian_mode mode; /* as asked for */
+  double densest;          /* likewise */
 } sparse;
 enum { UV_FUNCTION = 1 };
 
@@ -51,16 +52,20 @@ static const grad_array **push_arrays(lua_State *L, int list) {
   return in;
 }
 
-static void evaluate(lua_State *L, sparse *s, grad_trace *t, const grad_array *const *in) {
+/* False: the derivative is denser than it may be. */
+static bool evaluate(lua_State *L, sparse *s, grad_trace *t, const grad_array *const *in) {
   if (s->s && grad__program_equal(s->p, t->p)) {
     grad__lua_check(L, grad__sparse_update(s->s, in, t->scalars));
-    return;
+    return true;
   }
   drop(s);
   grad__program_retain(t->p);
   s->p = t->p;
-  grad__lua_check(L, s->hessian ? grad__sparse_hessian(t->p, 0, in, t->scalars, &s->s)
-                                : grad__sparse_jacobian(t->p, 0, 0, s->mode, in, t->scalars, &s->s));
+  const grad_status status = s->hessian ? grad__sparse_hessian(t->p, 0, in, t->scalars, &s->s)
+                                        : grad__sparse_jacobian(t->p, 0, 0, s->mode, s->densest, in, t->scalars, &s->s);
+  if (status == GRAD_ELIMIT && s->densest < 1) return false;
+  grad__lua_check(L, status);
+  return true;
 }
 
 /* One tensor in, one out; upvalue 5 is the object, filled here. */
@@ -76,8 +81,11 @@ static int finish(lua_State *L, int status, lua_KContext context) {
   grad__trace_end(t);
   grad__lua_check(L, t->p->status);
   grad__trace_push_inputs(L, t);
-  evaluate(L, s, t, push_arrays(L, lua_gettop(L)));
-  lua_pushvalue(L, lua_upvalueindex(GRAD_UP_OWN));
+  if (evaluate(L, s, t, push_arrays(L, lua_gettop(L)))) {
+    lua_pushvalue(L, lua_upvalueindex(GRAD_UP_OWN));
+  } else {
+    lua_pushnil(L);
+  }
   return 1;
 }
 
@@ -101,9 +109,9 @@ static int run(lua_State *L, int x) {
   return 1;
 }
 
-static void push_object(lua_State *L, int function, bool hessian, grad_jacobian_mode mode) {
+static void push_object(lua_State *L, int function, bool hessian, grad_jacobian_mode mode, double densest) {
   sparse *s = lua_newuserdatauv(L, sizeof *s, UV_FUNCTION);
-  *s = (sparse){.hessian = hessian, .mode = mode};
+  *s = (sparse){.hessian = hessian, .mode = mode, .densest = densest};
   luaL_setmetatable(L, name);
   lua_pushvalue(L, function);
   lua_setiuservalue(L, -2, UV_FUNCTION);
@@ -149,7 +157,7 @@ static int at_point(lua_State *L) {
   lua_pushinteger(L, argnum);
   lua_pushvalue(L, all);
   grad__lua_push_function(L, call_bound, grad__lua_fn(L), 3);
-  push_object(L, lua_gettop(L), false, GRAD_JACOBIAN_AUTO);
+  push_object(L, lua_gettop(L), false, GRAD_JACOBIAN_AUTO, 1);
   return run(L, (int)argnum);
 }
 
@@ -165,7 +173,7 @@ static int make(lua_State *L, bool hessian) {
   int options = grad__options_at(L, 3);
   grad__transform_check_function(L, 1);
   int mode = hessian ? 0 : grad__option_choice(L, options, "mode", modes, 0);
-  push_object(L, 1, hessian, (grad_jacobian_mode)mode);
+  push_object(L, 1, hessian, (grad_jacobian_mode)mode, hessian ? 1 : grad__option_number(L, options, "densest", 1));
   return run(L, 2);
 }
 
@@ -284,8 +292,8 @@ static int to_text(lua_State *L) {
 #define SPARSE_RESULT "a sparse matrix: fields shape nnz colors row col indptr values, methods dense matmul update"
 static const grad_fn rows[] = {
     {.name = "sparse_jacobian",
-     .signature = "f, x [, {mode = \"auto\"}] -> sparse",
-     .doc = "the Jacobian where it is not zero; " SPARSE_RESULT,
+     .signature = "f, x [, {mode = \"auto\", densest = 1}] -> sparse",
+     .doc = "the Jacobian where it is not zero, nil when more than the share densest of it may be so; " SPARSE_RESULT,
      .call = sparse_jacobian},
     {.name = "sparse_hessian",
      .signature = "f, x -> sparse",

@@ -5,15 +5,18 @@
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-int64_t grad__damped_size(int64_t m, int64_t n) {
+int64_t grad__damped_size(int64_t m, int64_t n, bool sparse) {
   const int64_t limit = (int64_t)1 << 30;
-  if (m > limit || n > limit || (n > 0 && m > ((int64_t)1 << 40) / n)) return -1;
-  return n * m + 3 * n + m + 2 * n * n + 2 * n + 2 * n;
+  if (m > limit || n > limit || (!sparse && n > 0 && m > ((int64_t)1 << 40) / n)) return -1;
+  return sparse ? 2 * n : n * m + 6 * n + m + 2 * n * n + (m > 2 * n ? m : 2 * n);
 }
 
-void grad__damped_place(grad__damped *d, int64_t m, int64_t n, double *block) {
-  *d = (grad__damped){.qr = {.m = m, .n = n}, .stacked = {.m = smaller(m, n) + n, .n = n}};
-  d->qr.columns = block, block += n * m;
+void grad__damped_place(grad__damped *d, int64_t m, int64_t n, grad__sparse_qr *sparse, double *block) {
+  *d = (grad__damped){.m = m, .n = n, .sparse = sparse, .newton = block, .diagonal = block + n};
+  if (sparse) return;
+  d->qr = (grad__qr){.m = m, .n = n};
+  d->stacked = (grad__qr){.m = smaller(m, n) + n, .n = n};
+  d->qr.columns = block + n, block = d->qr.columns + n * m;
   d->qr.tau = block, block += n;
   d->qr.norm = block, block += n;
   d->qr.pivot = block, block += n;
@@ -24,33 +27,51 @@ void grad__damped_place(grad__damped *d, int64_t m, int64_t n, double *block) {
   d->rhs = block;
 }
 
-void grad__damped_factor(grad__damped *d) {
-  grad__qr_factor(&d->qr);
-  grad__qr_project(&d->qr, d->qtr);
-  d->rank = grad__qr_rank(&d->qr, DBL_EPSILON * (double)(d->qr.m > d->qr.n ? d->qr.m : d->qr.n));
-}
-
 /* p[pivot[j]] = -b[j] */
 static void unpivot(const grad__damped *d, const double *b, double *p) {
-  for (int64_t j = 0; j < d->qr.n; j++) p[(int64_t)d->qr.pivot[j]] = -b[j];
+  for (int64_t j = 0; j < d->n; j++) p[(int64_t)d->qr.pivot[j]] = -b[j];
 }
 
 static double scaled_norm(const grad__damped *d, const double *p) {
   double sum = 0, largest = 0;
-  for (int64_t i = 0; i < d->qr.n; i++) largest = fmax(largest, fabs(d->scale[i] * p[i]));
+  for (int64_t i = 0; i < d->n; i++) largest = fmax(largest, fabs(d->scale[i] * p[i]));
   if (!(largest > 0)) return 0;
-  for (int64_t i = 0; i < d->qr.n; i++) sum += (d->scale[i] * p[i] / largest) * (d->scale[i] * p[i] / largest);
+  for (int64_t i = 0; i < d->n; i++) sum += (d->scale[i] * p[i] / largest) * (d->scale[i] * p[i] / largest);
   return largest * sqrt(sum);
 }
 
-static void gauss_newton(grad__damped *d, const double *projected, double *p) {
-  vec_copy(smaller(d->qr.m, d->qr.n), projected, d->rhs);
+static void undamped(grad__damped *d, const double *projected, double *p) {
+  vec_copy(smaller(d->m, d->n), projected, d->rhs);
   grad__qr_back(&d->qr, d->rank, d->rhs);
   unpivot(d, d->rhs, p);
 }
 
-static void factor_stacked(grad__damped *d) {
-  int64_t n = d->qr.n, rows = smaller(d->qr.m, n), height = d->stacked.m;
+static void factor_sparse(grad__damped *d, double *p) {
+  for (int64_t i = 0; i < d->n; i++)
+    d->diagonal[i] = sqrt((d->ridge ? d->ridge[i] : 0) + d->lambda * d->scale[i] * d->scale[i]);
+  d->matrix.diagonal = d->lambda > 0 || d->ridge ? d->diagonal : NULL;
+  d->rank = grad__sparse_qr_factor(d->sparse, &d->matrix, d->residual);
+  grad__sparse_qr_solve(d->sparse, p);
+  vec_scale(d->n, -1, p);
+}
+
+static void solve_stacked(grad__damped *d, const double *projected, double *p) {
+  vec_fill(d->stacked.m, 0, d->rhs);
+  vec_copy(smaller(d->m, d->n), projected, d->rhs);
+  grad__qr_project(&d->stacked, d->rhs);
+  grad__qr_back(&d->stacked, d->n, d->rhs);
+  unpivot(d, d->rhs, p);
+}
+
+/* The step with damping lambda > 0. */
+static void damped(grad__damped *d, double *p) {
+  int64_t n = d->n, rows = smaller(d->m, n), height = d->stacked.m;
+  if (d->sparse) {
+    const int64_t rank = d->rank;
+    factor_sparse(d, p);
+    d->rank = rank;
+    return;
+  }
   vec_fill(n * height, 0, d->stacked.columns);
   for (int64_t j = 0; j < n; j++) {
     double *column = d->stacked.columns + j * height;
@@ -58,69 +79,78 @@ static void factor_stacked(grad__damped *d) {
     column[rows + j] = sqrt(d->lambda) * d->scale[(int64_t)d->qr.pivot[j]];
   }
   grad__qr_factor(&d->stacked);
+  solve_stacked(d, d->qtr, p);
 }
 
-static void solve_stacked(grad__damped *d, const double *projected, double *p) {
-  int64_t n = d->qr.n, rows = smaller(d->qr.m, n);
-  vec_fill(d->stacked.m, 0, d->rhs);
-  vec_copy(rows, projected, d->rhs);
-  grad__qr_project(&d->stacked, d->rhs);
-  grad__qr_back(&d->stacked, n, d->rhs);
-  unpivot(d, d->rhs, p);
-}
-
-void grad__damped_resolve(grad__damped *d, const double *projected, double *p) {
+void grad__damped_resolve(grad__damped *d, double *b, const double *jtb, double *p) {
+  if (d->sparse) {
+    grad__sparse_qr_normal(d->sparse, jtb, p);
+    vec_scale(d->n, -1, p);
+    return;
+  }
+  grad__qr_project(&d->qr, b);
   if (d->lambda > 0) {
-    solve_stacked(d, projected, p);
+    solve_stacked(d, b, p);
   } else {
-    gauss_newton(d, projected, p);
+    undamped(d, b, p);
   }
 }
 
-/* |inv(T') P'D^2 p| / |D p| for the triangle T of qr: the derivative of |D p| by lambda, Newton's step needs. */
-static double sensitivity(grad__damped *d, const grad__qr *triangle, int64_t rank, const double *p, double length) {
-  for (int64_t j = 0; j < d->qr.n; j++) {
+/* |inv(T') D^2 p| / |D p|, Inf for p = 0, for the triangle T of the last factorization: the derivative of |D p| by
+ * lambda, which Newton's step needs. */
+static double sensitivity(grad__damped *d, const double *p, double length) {
+  if (!(length > 0)) return VEC_INF;
+  if (d->sparse) {
+    for (int64_t i = 0; i < d->n; i++) d->diagonal[i] = d->scale[i] * (d->scale[i] * p[i] / length);
+    return grad__sparse_qr_half_norm(d->sparse, d->diagonal);
+  }
+  const bool plain = d->lambda == 0;
+  for (int64_t j = 0; j < d->n; j++) {
     int64_t k = (int64_t)d->qr.pivot[j];
     d->rhs[j] = d->scale[k] * (d->scale[k] * p[k] / length);
   }
-  grad__qr_back_transposed(triangle, rank, d->rhs);
-  return vec_norm2(d->qr.n, d->rhs);
+  grad__qr_back_transposed(plain ? &d->qr : &d->stacked, plain ? d->rank : d->n, d->rhs);
+  return vec_norm2(d->n, d->rhs);
+}
+
+void grad__damped_factor(grad__damped *d) {
+  if (d->sparse) {
+    d->lambda = 0;
+    factor_sparse(d, d->newton);
+  } else {
+    grad__qr_factor(&d->qr);
+    grad__qr_project(&d->qr, d->qtr);
+    d->rank = grad__qr_rank(&d->qr, DBL_EPSILON * (double)(d->m > d->n ? d->m : d->n));
+    undamped(d, d->qtr, d->newton);
+  }
+  d->newton_length = scaled_norm(d, d->newton);
+  d->newton_change = d->rank == d->n ? sensitivity(d, d->newton, d->newton_length) : VEC_INF;
 }
 
 /* |inv(D) J'r| / radius: an upper bound of lambda. */
 static double highest(const grad__damped *d, double radius) {
   double sum = 0;
-  int64_t rows = smaller(d->qr.m, d->qr.n);
-  for (int64_t j = 0; j < d->qr.n; j++) {
-    double g =
-        vec_dot(j + 1 < rows ? j + 1 : rows, d->qr.columns + j * d->qr.m, d->qtr) / d->scale[(int64_t)d->qr.pivot[j]];
-    sum += g * g;
-  }
+  for (int64_t i = 0; i < d->n; i++) sum += (d->gradient[i] / d->scale[i]) * (d->gradient[i] / d->scale[i]);
   return fmax(sqrt(sum) / radius, DBL_MIN);
 }
 
 void grad__damped_solve(grad__damped *d, double radius, double *p) {
   double guess = d->lambda;
   d->lambda = 0;
-  gauss_newton(d, d->qtr, p);
+  vec_copy(d->n, d->newton, p);
   if (isinf(radius)) return;
-  double length = scaled_norm(d, p), over = length - radius;
+  double length = d->newton_length, over = length - radius;
   if (over <= 0.1 * radius) return;
-  double lo = 0, hi = highest(d, radius);
-  if (d->rank == d->qr.n) {
-    double change = sensitivity(d, &d->qr, d->rank, p, length);
-    lo = over / radius / change / change;
-  }
+  double lo = over / radius / d->newton_change / d->newton_change, hi = highest(d, radius);
   d->lambda = vec_clamp(guess > 0 ? guess : highest(d, radius) / fmax(length, DBL_MIN) * radius, lo, hi);
   for (int trial = 0; trial < 10; trial++) {
     if (d->lambda == 0) d->lambda = fmax(DBL_MIN, 0.001 * hi);
-    factor_stacked(d);
-    solve_stacked(d, d->qtr, p);
+    damped(d, p);
     length = scaled_norm(d, p);
     double before = over;
     over = length - radius;
     if (fabs(over) <= 0.1 * radius || (lo == 0 && over <= before && before < 0)) return;
-    double change = sensitivity(d, &d->stacked, d->qr.n, p, length);
+    double change = sensitivity(d, p, length);
     if (over > 0) lo = fmax(lo, d->lambda);
     if (over < 0) hi = fmin(hi, d->lambda);
     d->lambda = fmax(lo, d->lambda + over / radius / change / change);

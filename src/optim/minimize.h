@@ -20,7 +20,7 @@
 
 #include "include/grad.h"
 
-/* name, source */
+/* name, source; those from LM on are for sums of squares alone */
 #define GRAD_METHOD_MAP(XX)                                                                                            \
   XX(AUTO, auto, "chosen from the problem")                                                                            \
   XX(GD, gd, "gradient descent, Barzilai-Borwein (1988) first step, strong Wolfe line search")                         \
@@ -35,10 +35,10 @@
   XX(TRUST_EXACT, trust_exact, "trust region, nearly exact step, More-Sorensen (1983)")                                \
   XX(DOGLEG, dogleg, "trust region, dogleg, Powell (1970)")                                                            \
   XX(AUGLAG, auglag, "augmented Lagrangian, Conn-Gould-Toint (1991), Birgin-Martinez (2014)")                          \
+  XX(SQP, sqp, "sequential quadratic programming, Powell (1978), Nocedal-Wright (2006) ch. 18")                        \
   XX(LM, lm, "Levenberg-Marquardt with scaling, More (1978)")                                                          \
   XX(TRF, trf, "trust region reflective least squares with bounds, Branch-Coleman-Li (1999)")                          \
-  XX(GN, gn, "Gauss-Newton with a line search, Bjorck (1996) ch. 9")                                                   \
-  XX(SQP, sqp, "sequential quadratic programming, Powell (1978), Nocedal-Wright (2006) ch. 18")
+  XX(GN, gn, "Gauss-Newton with a line search, Bjorck (1996) ch. 9")
 
 typedef enum grad_method {
 #define XX(id, name, text) GRAD_METHOD_##id,
@@ -123,7 +123,10 @@ typedef struct grad_problem {
   grad_status (*hessian)(void *user, const double *x, double *hessian); /* n x n */
   int64_t residuals;                                                    /* how many */
   grad_status (*residual)(void *user, const double *x, double *r);
-  grad_status (*residual_jacobian)(void *user, const double *x, double *jacobian); /* residuals x n */
+  grad_status (*residual_jacobian)(void *user, const double *x, double *jacobian); /* residuals x n, or its entries */
+  /* Where a sparse Jacobian can have entries, by rows (CSR, from 0, columns ascending): residuals + 1 positions, and a
+   * column for each entry. NULL: the Jacobian is dense. Copied. */
+  const int64_t *jacobian_starts, *jacobian_columns;
   const double *lower, *upper; /* NULL: none; -Inf and Inf allowed. Copied. */
   int64_t equalities, inequalities;
   /* c(x): first the equalities c = 0, then the inequalities c >= 0; and its Jacobian, rows in that order. */
@@ -150,6 +153,7 @@ typedef struct grad_step_info {
 } grad_step_info;
 
 typedef struct grad_minimize_options {
+  const char *name; /* of the caller, whom errors blame; default "minimize". Borrowed while the minimizer is made */
   grad_method method;
   double tol;            /* largest gradient entry, default 1e-6 */
   double constraint_tol; /* largest violation, default 1e-8 */

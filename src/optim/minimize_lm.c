@@ -1,6 +1,7 @@
 /* minimize_lm.c: J. J. More (1978): Levenberg-Marquardt as a trust region method whose scaling only grows, on QR;
  * optionally with the geodesic acceleration of M. K. Transtrum, J. P. Sethna (2012), arXiv:1201.5885; ended by
  * Gauss-Newton steps, which converge faster than any damped ones once the answer is near. */
+#include "optim/jacobian_rows.h"
 #include "optim/squares.h"
 
 #include <float.h>
@@ -18,15 +19,19 @@ static void layout(grad_minimizer *m) {
 static grad_status accelerate(grad_minimizer *m, grad__damped *d, double *p) {
   const double h = 0.1; /* the paper's choice */
   double *a = grad__minimizer_own(m, LM_SECOND), *spare = grad__minimizer_own(m, LM_SPARE);
-  const double *r = m->arrays[ARRAY_R].data, *ahead = m->arrays[ARRAY_TRIAL_R].data, *j = m->arrays[ARRAY_J].data;
+  const double *r = m->arrays[ARRAY_R].data, *ahead = m->arrays[ARRAY_TRIAL_R].data;
   double f = VEC_INF;
   vec_add_scaled(m->n, m->x, h, p, m->trial_x);
   grad_status status = grad__residuals_f(m, m->trial_x, &f);
   if (status != GRAD_OK || !isfinite(f)) return status;
-  for (int64_t i = 0; i < m->problem.residuals; i++)
-    spare[i] = 2 / h * ((ahead[i] - r[i]) / h - vec_dot(m->n, j + i * m->n, p));
-  grad__qr_project(&d->qr, spare);
-  grad__damped_resolve(d, spare, a);
+  double *jts = m->arrays[ARRAY_COLUMNS].data;
+  vec_fill(m->n, 0, jts);
+  for (int64_t i = 0; i < m->problem.residuals; i++) {
+    const grad__row row = grad__jacobian_row(m, i);
+    spare[i] = 2 / h * ((ahead[i] - r[i]) / h - grad__row_dot(row, p));
+    grad__row_add(row, spare[i], jts);
+  }
+  grad__damped_resolve(d, spare, jts, a);
   if (2 * grad__squares_norm(m, a) <= 0.75 * grad__squares_norm(m, p)) vec_axpy(m->n, 0.5, a, p);
   return GRAD_OK;
 }

@@ -2,16 +2,17 @@
  * large-scale bound-constrained minimization problems", SIAM J. Sci. Comput. 21, for least squares: the Coleman-Li
  * scaling keeps iterates inside the bounds, steps are reflected at the first bound they meet. Quantities in the scaled
  * variables x_hat = x / d end in _h. The matrix of the step's problem is [J diag(d); diag(sqrt(c))], on QR. */
+#include "optim/jacobian_rows.h"
 #include "optim/squares.h"
 
 #include <float.h>
 
-enum { TRF_D = SQUARES_OWN, TRF_C, TRF_GH, TRF_PH, TRF_RH, TRF_AH, TRF_ONES, TRF_TRY };
+enum { TRF_D = SQUARES_OWN, TRF_C, TRF_GH, TRF_PH, TRF_RH, TRF_AH, TRF_ONES, TRF_S, TRF_T };
 
 static void layout(grad_minimizer *m) {
-  static const char *const names[] = {"d", "c", "gradient_h", "step_h", "reflected_h", "descent_h", "ones", "try"};
+  static const char *const names[] = {"d", "c", "gradient_h", "step_h", "reflected_h", "descent_h", "ones", "s", "t"};
   grad__squares_layout(m, m->n);
-  for (int i = 0; i < 8; i++) grad__minimizer_array(m, names[i], m->n, false);
+  for (int i = 0; i < 9; i++) grad__minimizer_array(m, names[i], m->n, false);
 }
 
 static double low(const grad_minimizer *m, int64_t i) { return m->problem.lower ? m->problem.lower[i] : -VEC_INF; }
@@ -60,30 +61,42 @@ static void factor(grad_minimizer *m, grad__damped *q) {
   const double *j = m->arrays[ARRAY_J].data, *row_scale = grad__minimizer_own(m, SQUARES_ROW_SCALE);
   const double *d = grad__minimizer_own(m, TRF_D), *c = grad__minimizer_own(m, TRF_C);
   double *ones = grad__minimizer_own(m, TRF_ONES);
-  grad__damped_place(q, height, m->n, grad__minimizer_own(m, SQUARES_BLOCK));
+  vec_fill(m->n, 1, ones);
+  grad__damped_place(q, height, m->n, m->sparse, grad__minimizer_own(m, SQUARES_BLOCK));
+  q->scale = ones;
+  q->gradient = grad__minimizer_own(m, TRF_GH);
+  q->residual = grad__minimizer_own(m, SQUARES_WEIGHTED);
+  q->ridge = c;
+  q->matrix = (grad__sparse_matrix){.values = j, .row_scale = row_scale, .column_scale = d};
+  if (m->sparse) {
+    grad__damped_factor(q);
+    return;
+  }
   vec_fill(height * m->n, 0, q->qr.columns);
   vec_fill(height, 0, q->qtr);
-  vec_copy(rows, grad__minimizer_own(m, SQUARES_WEIGHTED), q->qtr);
+  vec_copy(rows, q->residual, q->qtr);
   for (int64_t k = 0; k < m->n; k++) {
     for (int64_t i = 0; i < rows; i++) q->qr.columns[k * height + i] = row_scale[i] * j[i * m->n + k] * d[k];
     q->qr.columns[k * height + rows + k] = sqrt(c[k]);
   }
-  vec_fill(m->n, 1, ones);
   grad__damped_factor(q);
-  q->scale = ones;
 }
 
 /* s'(J_h'J_h + diag(c)) t */
 static double bend(const grad_minimizer *m, const double *s, const double *t) {
-  const double *j = m->arrays[ARRAY_J].data, *row_scale = grad__minimizer_own(m, SQUARES_ROW_SCALE);
+  const double *row_scale = grad__minimizer_own(m, SQUARES_ROW_SCALE);
   const double *d = grad__minimizer_own(m, TRF_D), *c = grad__minimizer_own(m, TRF_C);
-  double sum = 0;
-  for (int64_t i = 0; i < m->problem.residuals; i++) {
-    double js = 0, jt = 0;
-    for (int64_t k = 0; k < m->n; k++) js += j[i * m->n + k] * d[k] * s[k], jt += j[i * m->n + k] * d[k] * t[k];
-    sum += row_scale[i] * js * row_scale[i] * jt;
+  double *ds = grad__minimizer_own(m, TRF_S), *dt = grad__minimizer_own(m, TRF_T), sum = 0;
+  for (int64_t k = 0; k < m->n; k++) {
+    ds[k] = d[k] * s[k];
+    dt[k] = d[k] * t[k];
+    sum += s[k] * c[k] * t[k];
   }
-  for (int64_t k = 0; k < m->n; k++) sum += s[k] * c[k] * t[k];
+  for (int64_t i = 0; i < m->problem.residuals; i++) {
+    const grad__row row = grad__jacobian_row(m, i);
+    const double js = row_scale[i] * grad__row_dot(row, ds);
+    sum += js * (s == t ? js : row_scale[i] * grad__row_dot(row, dt));
+  }
   return sum;
 }
 
@@ -201,10 +214,9 @@ static grad_status step(grad_minimizer *m) {
   return grad__minimizer_fail(m, GRAD_FAILURE_LINE_SEARCH, &move);
 }
 
-/* Variables that have come next to a bound the gradient presses on are put on it when f agrees. */
+/* Variables that have come next to a bound the gradient presses on are put on it when that is no worse. */
 static grad_status polish(grad_minimizer *m) {
-  bool near_bound = false;
-  double f = 0;
+  bool near_bound = false, taken = false;
   vec_copy(m->n, m->x, m->trial_x);
   for (int64_t i = 0; i < m->n; i++) {
     double bound = m->g[i] > 0 ? low(m, i) : high(m, i);
@@ -212,17 +224,8 @@ static grad_status polish(grad_minimizer *m) {
     m->trial_x[i] = bound;
     near_bound = true;
   }
-  bool inside = !near_bound;
-  if (inside && !grad__minimizer_bounded(m)) return grad__squares_polish(m);
-  if (inside) return GRAD_OK;
-  grad_status status = grad__residuals_f(m, m->trial_x, &f);
-  if (status != GRAD_OK) return status;
-  if (!(f <= m->progress->f)) return grad__squares_refresh(m);
-  status = grad__residuals_gradient(m, m->trial_x, m->trial_g);
-  if (status != GRAD_OK) return status;
-  if (!vec_finite(m->n, m->trial_g)) return grad__squares_refresh(m);
-  grad__minimizer_replace(m, f);
-  return grad__squares_keep(m);
+  grad_status status = near_bound ? grad__squares_replace(m, m->progress->f, &taken) : GRAD_OK;
+  return status == GRAD_OK ? grad__squares_polish(m) : status;
 }
 
 const grad__method grad__method_trf = {

@@ -15,8 +15,13 @@ static const grad__method *method_row(grad_method id) {
 }
 
 void grad_minimize_defaults(grad_minimize_options *options) {
-  *options = (grad_minimize_options){
-      .tol = 1e-6, .constraint_tol = 1e-8, .target = -VEC_INF, .max_iter = 10000, .memory = 10, .f_scale = 1};
+  *options = (grad_minimize_options){.name = "minimize",
+                                     .tol = 1e-6,
+                                     .constraint_tol = 1e-8,
+                                     .target = -VEC_INF,
+                                     .max_iter = 10000,
+                                     .memory = 10,
+                                     .f_scale = 1};
   options->inner = GRAD_METHOD_AUTO;
 }
 
@@ -37,58 +42,73 @@ static grad_method choose(const grad_problem *problem) {
   return problem->n <= 100 ? GRAD_METHOD_BFGS : GRAD_METHOD_LBFGS;
 }
 
-static grad_status check_problem(grad_ctx *ctx, const grad_problem *p, const double *x0) {
-  if (p->n < 0) return grad__fail(ctx, GRAD_EVALUE, "minimize: n is %lld, expected 0 or more", (long long)p->n);
+static grad_status check_problem(grad_ctx *ctx, const char *name, const grad_problem *p, const double *x0) {
+  if (p->n < 0) return grad__fail(ctx, GRAD_EVALUE, "%s: n is %lld, expected 0 or more", name, (long long)p->n);
   bool squares = p->residual && p->residual_jacobian && p->residuals >= 0;
   if (!p->f_gradient && !(p->f && p->gradient) && !squares)
-    return grad__fail(
-        ctx, GRAD_EVALUE,
-        "minimize: expected the callback f_gradient, or f and gradient, or residual and residual_jacobian");
+    return grad__fail(ctx, GRAD_EVALUE,
+                      "%s: expected the callback f_gradient, or f and gradient, or residual and residual_jacobian",
+                      name);
   if (p->equalities < 0 || p->inequalities < 0)
-    return grad__fail(ctx, GRAD_EVALUE, "minimize: the numbers of constraints must be 0 or more");
+    return grad__fail(ctx, GRAD_EVALUE, "%s: the numbers of constraints must be 0 or more", name);
   if (p->equalities + p->inequalities > 0 && !(p->constraints && p->jacobian))
-    return grad__fail(ctx, GRAD_EVALUE, "minimize: constraints need the callbacks constraints and jacobian");
+    return grad__fail(ctx, GRAD_EVALUE, "%s: constraints need the callbacks constraints and jacobian", name);
   for (int64_t i = 0; i < p->n; i++) {
     double lower = p->lower ? p->lower[i] : -VEC_INF, upper = p->upper ? p->upper[i] : VEC_INF;
     if (!(lower <= upper) || lower == VEC_INF || upper == -VEC_INF)
-      return grad__fail(ctx, GRAD_EVALUE, "minimize: bound %lld: expected lower <= upper, got lower %g and upper %g",
+      return grad__fail(ctx, GRAD_EVALUE, "%s: bound %lld: expected lower <= upper, got lower %g and upper %g", name,
                         (long long)i + 1, lower, upper);
     if (!isfinite(x0[i]))
-      return grad__fail(ctx, GRAD_EVALUE, "minimize: entry %lld of x0 is %g, expected a finite number",
+      return grad__fail(ctx, GRAD_EVALUE, "%s: entry %lld of x0 is %g, expected a finite number", name,
                         (long long)i + 1, x0[i]);
   }
   return GRAD_OK;
 }
 
-static grad_status check_options(grad_ctx *ctx, const grad_minimize_options *o) {
+static grad_status check_pattern(grad_ctx *ctx, const char *name, const grad_problem *p) {
+  const int64_t *starts = p->jacobian_starts, *columns = p->jacobian_columns;
+  if (!starts || !p->residual) return GRAD_OK;
+  bool fits = columns && starts[0] == 0;
+  for (int64_t i = 0; fits && i < p->residuals; i++)
+    fits = starts[i] <= starts[i + 1] && starts[i + 1] - starts[i] <= p->n;
+  for (int64_t i = 0; fits && i < p->residuals; i++)
+    for (int64_t e = starts[i]; fits && e < starts[i + 1]; e++)
+      fits = columns[e] >= (e > starts[i] ? columns[e - 1] + 1 : 0) && columns[e] < p->n;
+  if (fits) return GRAD_OK;
+  return grad__fail(ctx, GRAD_EVALUE,
+                    "%s: the Jacobian's pattern does not have ascending columns from 0 to %lld in each row", name,
+                    (long long)p->n - 1);
+}
+
+static grad_status check_options(grad_ctx *ctx, const char *name, const grad_minimize_options *o) {
   if (!(o->tol >= 0) || !(o->f_tol >= 0) || !(o->x_tol >= 0) || !(o->constraint_tol >= 0))
     return grad__fail(ctx, GRAD_EVALUE,
-                      "minimize: tolerances must be 0 or more; got tol %g, f_tol %g, x_tol %g, constraint_tol %g",
+                      "%s: tolerances must be 0 or more; got tol %g, f_tol %g, x_tol %g, constraint_tol %g", name,
                       o->tol, o->f_tol, o->x_tol, o->constraint_tol);
   if (o->max_iter < 0 || o->max_eval < 0 || !(o->max_seconds >= 0))
-    return grad__fail(ctx, GRAD_EVALUE, "minimize: the limits max_iter, max_eval and max_seconds must be 0 or more");
+    return grad__fail(ctx, GRAD_EVALUE, "%s: the limits max_iter, max_eval and max_seconds must be 0 or more", name);
   if (!(o->f_scale > 0))
-    return grad__fail(ctx, GRAD_EVALUE, "minimize: f_scale is %g, expected more than 0", o->f_scale);
+    return grad__fail(ctx, GRAD_EVALUE, "%s: f_scale is %g, expected more than 0", name, o->f_scale);
   if (o->memory < 1)
-    return grad__fail(ctx, GRAD_EVALUE, "minimize: memory is %lld, expected 1 or more", (long long)o->memory);
+    return grad__fail(ctx, GRAD_EVALUE, "%s: memory is %lld, expected 1 or more", name, (long long)o->memory);
   if (!(o->initial_step >= 0) || !(o->learning_rate >= 0) || !(o->penalty >= 0) || isnan(o->target))
     return grad__fail(ctx, GRAD_EVALUE,
-                      "minimize: initial_step, learning_rate and penalty must be 0 or more, target a number");
+                      "%s: initial_step, learning_rate and penalty must be 0 or more, target a number", name);
   return GRAD_OK;
 }
 
-static grad_status check_method(grad_ctx *ctx, const grad_problem *p, const grad__method *row, grad_method id) {
-  if (!row) return grad__fail(ctx, GRAD_EVALUE, "minimize: method %d is not one of grad_method", (int)id);
+static grad_status check_method(grad_ctx *ctx, const char *name, const grad_problem *p, const grad__method *row,
+                                grad_method id) {
+  if (!row) return grad__fail(ctx, GRAD_EVALUE, "%s: method %d is not one of grad_method", name, (int)id);
   if (p->equalities + p->inequalities > 0 && !(row->traits & GRAD__TAKES_CONSTRAINTS))
-    return grad__fail(ctx, GRAD_EVALUE, "minimize: method %s takes no constraints: use auglag or sqp",
+    return grad__fail(ctx, GRAD_EVALUE, "%s: method %s takes no constraints: use auglag or sqp", name,
                       grad_method_name(id));
   if (!p->residual && (row->traits & GRAD__TAKES_RESIDUALS))
-    return grad__fail(
-        ctx, GRAD_EVALUE,
-        "minimize: method %s is for sums of squares: it needs the callbacks residual and residual_jacobian",
-        grad_method_name(id));
+    return grad__fail(ctx, GRAD_EVALUE,
+                      "%s: method %s is for sums of squares: it needs the callbacks residual and residual_jacobian",
+                      name, grad_method_name(id));
   if (has_bounds(p) && !(row->traits & GRAD__TAKES_BOUNDS))
-    return grad__fail(ctx, GRAD_EVALUE, "minimize: method %s takes no bounds: use %s", grad_method_name(id),
+    return grad__fail(ctx, GRAD_EVALUE, "%s: method %s takes no bounds: use %s", name, grad_method_name(id),
                       p->residual ? "trf" : "lbfgsb, trust_ncg, auglag or sqp");
   return GRAD_OK;
 }
@@ -111,10 +131,15 @@ static void declare_arrays(grad_minimizer *m) {
   grad__minimizer_array(m, "best_x", keeps_best ? m->n : 0, true);
   grad__minimizer_array(m, "best_gradient", keeps_best ? m->n : 0, true);
   int64_t rows = m->problem.residual ? m->problem.residuals : 0, entries = -1;
-  if (!grad__mul_i64(rows, m->n, &entries)) entries = -1;
+  if (m->sparse) {
+    entries = m->problem.jacobian_starts[rows];
+  } else if (!grad__mul_i64(rows, m->n, &entries)) {
+    entries = -1;
+  }
   grad__minimizer_array(m, "residual", rows, true);
   grad__minimizer_array(m, "trial_residual", rows, false);
   grad__minimizer_array(m, "residual_jacobian", entries, true);
+  grad__minimizer_array(m, "columns", m->problem.residual ? m->n : 0, false);
   m->method->layout(m);
   grad__minimizer_array(m, "multipliers", m->constraints, true);
 }
@@ -129,8 +154,8 @@ static grad_status allocate(grad_minimizer *m) {
   fits = fits && grad__add_i64(total, m->n, &total) && grad__add_i64(total, m->n, &total);
   fits = fits && grad__mul_i64(total, sizeof(double), &bytes);
   if (!fits)
-    return grad__fail(m->ctx, GRAD_EVALUE, "minimize: n = %lld is too large for method %s", (long long)m->n,
-                      grad_method_name(m->method->id));
+    return grad__fail(m->ctx, GRAD_EVALUE, "%s: n = %lld is too large for method %s",
+                      m->options.name, (long long)m->n, grad_method_name(m->method->id));
   m->block = grad__alloc_aligned(m->ctx, (size_t)bytes);
   if (!m->block) return GRAD_ENOMEM;
   m->block_bytes = (size_t)bytes;
@@ -149,6 +174,23 @@ static grad_status allocate(grad_minimizer *m) {
   return GRAD_OK;
 }
 
+static grad_status copy_pattern(grad_minimizer *m) {
+  grad_problem *p = &m->problem;
+  if (!p->residual || !p->jacobian_starts) {
+    p->jacobian_starts = NULL;
+    return GRAD_OK;
+  }
+  const int64_t rows = p->residuals, entries = p->jacobian_starts[rows];
+  m->pattern_count = rows + 1 + entries;
+  m->pattern = grad__alloc(m->ctx, (size_t)m->pattern_count * sizeof *m->pattern);
+  if (!m->pattern) return GRAD_ENOMEM;
+  memcpy(m->pattern, p->jacobian_starts, (size_t)(rows + 1) * sizeof *m->pattern);
+  if (entries > 0) memcpy(m->pattern + rows + 1, p->jacobian_columns, (size_t)entries * sizeof *m->pattern);
+  p->jacobian_starts = m->pattern;
+  p->jacobian_columns = m->pattern + rows + 1;
+  return grad__sparse_qr_new(m->ctx, rows, m->n, p->jacobian_starts, p->jacobian_columns, &m->sparse);
+}
+
 static void name_arrays(grad_minimizer *m) {
   m->progress = (grad__progress *)m->arrays[ARRAY_PROGRESS].data;
   m->x = m->arrays[ARRAY_X].data;
@@ -160,21 +202,27 @@ static void name_arrays(grad_minimizer *m) {
 
 grad_status grad_minimizer_new(grad_ctx *ctx, const grad_problem *problem, const grad_minimize_options *options,
                                const double *x0, grad_minimizer **out) {
-  grad_status status = check_problem(ctx, problem, x0);
-  if (status == GRAD_OK) status = check_options(ctx, options);
+  const char *name = options->name ? options->name : "minimize";
+  grad_status status = check_problem(ctx, name, problem, x0);
+  if (status == GRAD_OK) status = check_pattern(ctx, name, problem);
+  if (status == GRAD_OK) status = check_options(ctx, name, options);
   if (status != GRAD_OK) return status;
   grad_method id = options->method == GRAD_METHOD_AUTO ? choose(problem) : options->method;
   const grad__method *row = method_row(id);
-  status = check_method(ctx, problem, row, id);
+  status = check_method(ctx, name, problem, row, id);
   if (status != GRAD_OK) return status;
 
   grad_minimizer *m = grad__alloc(ctx, sizeof *m);
   if (!m) return GRAD_ENOMEM;
   *m = (grad_minimizer){.ctx = ctx, .method = row, .problem = *problem, .options = *options, .n = problem->n};
+  m->options.name = name;
   m->constraints = problem->equalities + problem->inequalities;
   bool bounded = has_bounds(problem);
-  declare_arrays(m);
-  status = allocate(m);
+  status = copy_pattern(m);
+  if (status == GRAD_OK) {
+    declare_arrays(m);
+    status = allocate(m);
+  }
   if (status != GRAD_OK) {
     grad_minimizer_free(m);
     return status;
@@ -199,6 +247,8 @@ void grad__minimizer_restart(grad_minimizer *m, const double *x, double tol) {
 void grad_minimizer_free(grad_minimizer *m) {
   if (!m) return;
   grad_minimizer_free(m->inner);
+  grad__sparse_qr_free(m->sparse);
+  grad__free(m->ctx, m->pattern, (size_t)m->pattern_count * sizeof *m->pattern);
   grad__free_aligned(m->ctx, m->block, m->block_bytes);
   grad__free(m->ctx, m, sizeof *m);
 }
@@ -320,5 +370,6 @@ grad_status grad_minimizer_load(grad_minimizer *m, const char *name, const doubl
 }
 
 size_t grad_minimizer_bytes(const grad_minimizer *m) {
-  return sizeof *m + m->block_bytes + (m->inner ? grad_minimizer_bytes(m->inner) : 0);
+  size_t sparse = m->sparse ? grad__sparse_qr_bytes(m->sparse) + (size_t)m->pattern_count * sizeof *m->pattern : 0;
+  return sizeof *m + m->block_bytes + sparse + (m->inner ? grad_minimizer_bytes(m->inner) : 0);
 }

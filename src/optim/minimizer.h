@@ -6,6 +6,7 @@
 #include "core/ctx.h"
 #include "optim/minimize.h"
 #include "linalg/vec.h"
+#include "optim/sparse_qr.h"
 
 /* All of a run that is not a vector. Doubles throughout, so that it is saved and loaded as one more array. */
 typedef struct grad__progress {
@@ -34,6 +35,7 @@ enum {
   ARRAY_R,
   ARRAY_TRIAL_R,
   ARRAY_J,
+  ARRAY_COLUMNS, /* scratch: a number for each column of J */
   ARRAY_OWN
 };
 
@@ -84,8 +86,11 @@ struct grad_minimizer {
   bool overflow; /* a size computed by layout did not fit */
   double *block;
   size_t block_bytes;
-  double began;          /* clock when the running step began */
-  grad_minimizer *inner; /* auglag's */
+  int64_t *pattern; /* the copies that problem.jacobian_starts and jacobian_columns point to */
+  int64_t pattern_count;
+  grad__sparse_qr *sparse; /* for a sparse Jacobian; NULL: it is dense */
+  double began;            /* clock when the running step began */
+  grad_minimizer *inner;   /* auglag's */
 };
 
 /* A step from x along direction by alpha to trial_x, and the slopes of f along the direction at both ends. */
@@ -138,8 +143,8 @@ grad_status grad__minimizer_stop(grad_minimizer *m, grad_stop stop);
 double grad__minimizer_norm(const grad_minimizer *m, const double *x, const double *g);
 bool grad__minimizer_bounded(const grad_minimizer *m);
 
-/* Tells the caller's on_step (may be NULL) and the context's progress callback of a step; true when one of them wants the
- * run to end. */
+/* Tells the caller's on_step (may be NULL) and the context's progress callback of a step; true when one of them wants
+ * the run to end. */
 bool grad__step_report(grad_ctx *ctx, const char *task, const grad_step_info *info,
                        bool (*on_step)(void *user, const grad_step_info *info), void *user);
 

@@ -1,6 +1,6 @@
 /* residuals.c: sums of squares: the losses, f and its gradient from residuals and their Jacobian, and the Gauss-Newton
  * model of a loss (B. Triggs et al. (2000), "Bundle adjustment", section 4.3). */
-#include "optim/minimizer.h"
+#include "optim/jacobian_rows.h"
 
 #include <float.h>
 
@@ -59,7 +59,7 @@ grad_status grad__residuals_gradient(grad_minimizer *m, const double *x, double 
   if (status != GRAD_OK) return status;
   vec_fill(m->n, 0, gradient);
   for (int64_t i = 0; i < p->residuals; i++)
-    vec_axpy(m->n, r[i] * loss_at(m->options.loss, scaled_square(m, r[i])).first, j + i * m->n, gradient);
+    grad__row_add(grad__jacobian_row(m, i), r[i] * loss_at(m->options.loss, scaled_square(m, r[i])).first, gradient);
   return GRAD_OK;
 }
 

@@ -225,7 +225,7 @@ static void check_against_dense(grad_ctx *ctx, grad_program *p, bool hessian, gr
   for (int32_t i = 0; i < in->n; i++) args[i] = &in->a[i];
   bool wrt[CHECK_MOST] = {true}, of[CHECK_MOST] = {true};
   grad_status status =
-      hessian ? grad__sparse_hessian(p, 0, args, NULL, &s) : grad__sparse_jacobian(p, 0, 0, mode, args, NULL, &s);
+      hessian ? grad__sparse_hessian(p, 0, args, NULL, &s) : grad__sparse_jacobian(p, 0, 0, mode, 1, args, NULL, &s);
   if (!check(status == GRAD_OK)) {
     fprintf(stderr, "  %s\n", grad_message(ctx));
     return;

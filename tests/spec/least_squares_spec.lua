@@ -54,19 +54,51 @@ describe("least_squares", function()
     near(0.6, bounded.x[3], 1e-9)
   end)
 
-  it("takes a sparse Jacobian by coloured products, to the same answer", function()
-    local function residual(x)
-      local a, b = x[{ { 1, -2 } }], x[{ { 2, -1 } }]
-      return gl.concat({ 10 * (b - a:square()), 1.1 - a }, 1)
+  -- A chain of n unknowns: each residual sees one or two of them.
+  local function chain(x)
+    local a, b = x[{ { 1, -2 } }], x[{ { 2, -1 } }]
+    return gl.concat({ 10 * (b - a:square()), 1.1 - a }, 1)
+  end
+
+  it("takes a sparse Jacobian to the same answer, with every method", function()
+    local start = gl.full({ 40 }, 0.7)
+    for _, options in ipairs { { method = "lm" }, { method = "trf" }, { method = "gn" }, { geodesic = true },
+      { loss = "soft_l1" }, { bounds = { 0.5, 1.05 } } } do
+      local full = gl.least_squares(chain, start, options)
+      options.sparse = true
+      local sparse = gl.least_squares(chain, start, options)
+      assert.are.same({ false, true }, { full.sparse, sparse.sparse })
+      assert.is_true(sparse.converged and math.abs(sparse.iterations - full.iterations) <= 1, sparse.message)
+      near(full.x, sparse.x, 1e-6)
+      near(full.errors, sparse.errors, 1e-6)
+      near(full.covariance, sparse.covariance, 1e-6)
     end
-    local full = gl.least_squares(residual, gl.full({ 40 }, 0.7))
-    local sparse = gl.least_squares(residual, gl.full({ 40 }, 0.7), { sparse = true })
-    assert.is_true(sparse.converged and sparse.iterations == full.iterations)
-    near(full.x, sparse.x, 1e-10)
+  end)
+
+  it("finds the structure by itself where that pays, and then needs little memory", function()
+    local n = 20000
+    local r = gl.least_squares(chain, gl.full({ n }, 0.7))
+    assert.is_true(r.converged and r.sparse and r.covariance == nil)
+    assert.are.equal(n, r.rank)
+    near(gl.least_squares(chain, gl.full({ 60 }, 0.7), { sparse = true }).errors[{ { 1, 10 } }], r.errors[{ { 1, 10 } }], 0.1)
+    local A = gl.randn(130, 120)
+    assert.is_false(gl.least_squares(function(x) return A:matmul(x) - 1 end, gl.zeros(120)).sparse)
+    assert.is_false(gl.least_squares(chain, gl.full({ 120 }, 0.7), { sparse = false }).sparse)
+  end)
+
+  it("says when the structure is not the same everywhere", function()
+    local function switching(x)
+      if x[1]:item() == 0.7 then return chain(x) end
+      return gl.concat({ 10 * x, x[{ { 1, -3 } }] - 1 }, 1)
+    end
+    raises(function() gl.least_squares(switching, gl.full({ 40 }, 0.7), { sparse = true }) end, "sparse = false")
   end)
 
   it("refuses what it cannot use", function()
-    raises(function() gl.least_squares(function(p) return p end, 1, { los = "huber" }) end, "los", "loss")
+    raises(function() gl.least_squares(function(p) return p end, 1, { los = "huber" }) end, "least_squares: unknown", "loss")
+    raises(function() gl.least_squares(function(p) return p end, 1, { method = "bfgs" }) end, "least_squares", '"lm", "trf", "gn"')
+    raises(function() gl.least_squares(function(p) return p end, 1, { tol = -1 }) end, "least_squares: tolerances")
+    raises(function() gl.least_squares(chain, gl.ones(2), { bounds = { { 0, 1 }, { 0, 1 } } }) end, "not {{lo, hi}, ..}")
     raises(function() gl.least_squares(function(p) return p end, 1, { loss = "l1" }) end, "l1", "soft_l1")
     raises(function() gl.least_squares(function() return "x" end, 1) end, "residual must be a tensor")
     raises(function() gl.least_squares(3, 1) end, "r must be a function")

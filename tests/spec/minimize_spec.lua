@@ -105,6 +105,8 @@ describe("trouble", function()
     assert.has_error(function() gl.minimize(rosenbrock, "x") end)
     assert.has_error(function() gl.minimize(rosenbrock, gl.zeros(2), { method = "newtn" }) end)
     assert.has_error(function() gl.minimize(rosenbrock, gl.zeros(2), { tolerance = 1 }) end)
+    assert.has_error(function() gl.minimize(rosenbrock, gl.zeros(2), { method = "lm" }) end)
+    assert.has_error(function() gl.minimize(rosenbrock, gl.zeros(2), { bounds = { { 0, 1 }, { 0, 1 }, { 0, 1 } } }) end)
     assert.has_error(function() gl.minimize(function(x) return x end, gl.zeros(2)) end)
   end)
 
