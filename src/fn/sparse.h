@@ -23,7 +23,8 @@ typedef struct grad_sparse {
 /* grad__sparse_jacobian: of float output number `output` in input number `input`. in: p's inputs at a point, which
  * decides the values, and the positions of gathers (the structure is right for all points with the same positions). p
  * must not change from then on. mode AUTO takes what needs fewest sweeps: forward, reverse, or both. densest: the
- * largest share of its entries that may be nonzero, 1 for any. Errors: EDTYPE; ELIMIT when the derivative is not sparse. */
+ * largest share of its entries that may be nonzero, 1 for any. Errors: EDTYPE; ELIMIT when the derivative is not
+ * sparse. */
 grad_status grad__sparse_jacobian(grad_program *p, int32_t input, int32_t output, grad_jacobian_mode mode,
                                   double densest, const grad_array *const *in, const double *scalars,
                                   grad_sparse **out);
