@@ -149,20 +149,19 @@ end
 function M.fori(n, f, init, options)
   need("fori", "the body", f)
   if gl.is_tensor(n) then n = n:item() end
-  if math.type(n) ~= "integer" and not (type(n) == "number" and n == n // 1) then
-    body.fail("fori: the number of steps must be an integer, got a " .. type(n))
-  end
+  local steps = type(n) == "number" and math.tointeger(n)
+  if not steps then body.fail("fori: the number of steps must be an integer, got " .. tostring(n)) end
   local every = checkpoint_every("fori", options)
   if not (body.is_staged() or (every >= 0 and body.is_tracing())) then
     local state = init
-    for i = 1, n do state = f(i, state) end
+    for i = 1, steps do state = f(i, state) end
     return state
   end
-  if n < 1 then return init end
+  if steps < 1 then return init end
   -- The count is carried along: a list of all of them would take memory by the number of steps.
   local start = { count = gl.tensor(1, { dtype = "i64" }), state = init }
   local function step(s) return { count = s.count + 1, state = f(body.as_number(s.count), s.state) } end
-  local recorded, out = staged_scan("fori", step, start, {}, n // 1, false, every)
+  local recorded, out = staged_scan("fori", step, start, {}, steps, false, every)
   return body.rebuild(recorded, out).state
 end
 
