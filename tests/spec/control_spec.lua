@@ -217,3 +217,14 @@ describe("gl.custom", function()
     assert.are.same({ 0, 2 }, ys.y:shape())
   end)
 end)
+
+describe("the number of steps of gl.fori", function()
+  it("is whole", function()
+    local function double(_, v) return v * 2 end
+    assert.are.equal(8, gl.fori(3.0, double, 1))
+    assert.are.equal(1, gl.fori(-1, double, 1))
+    for _, n in ipairs { 2.5, math.huge, 0 / 0, "3", gl.tensor(0.5) } do
+      raises(function() gl.fori(n, double, 1) end, "fori: the number of steps must be an integer")
+    end
+  end)
+end)
