@@ -25,8 +25,9 @@ typedef struct grad_jit_entry {
   grad_array *wrapped; /* inputs that are numbers or states */
   double *numbers;     /* those numbers */
   grad_array *out;
-  double *values; /* outputs that go back as plain numbers */
-  bool *plain;    /* which outputs do */
+  double *values;  /* outputs that go back as plain numbers */
+  bool *plain;     /* which outputs do */
+  int32_t *passed; /* by output: 1 + the node of the argument that it is, which is handed back itself; 0: it is none */
   int ndrawn;
   grad_drawn drawn[GRAD_MOST_DRAWN];
   int64_t states[GRAD_MOST_DRAWN][2];

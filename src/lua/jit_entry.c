@@ -29,7 +29,9 @@ static int entry_gc(lua_State *L) {
   if (e->out) release(e, e->out, e->noutputs, sizeof *e->out);
   if (e->values) release(e, e->values, e->noutputs, sizeof *e->values);
   if (e->plain) release(e, e->plain, e->noutputs, sizeof *e->plain);
-  e->in = NULL, e->wrapped = NULL, e->numbers = NULL, e->out = NULL, e->values = NULL, e->plain = NULL;
+  if (e->passed) release(e, e->passed, e->noutputs, sizeof *e->passed);
+  e->in = NULL, e->wrapped = NULL, e->numbers = NULL, e->out = NULL, e->values = NULL, e->plain = NULL,
+  e->passed = NULL;
   return 0;
 }
 
@@ -69,10 +71,21 @@ static void take_inputs(lua_State *L, grad_jit_entry *e, int references, const g
   }
 }
 
-static void take_outputs(lua_State *L, grad_jit_entry *e, int references) {
+/* The node of the tensor argument that value `id` is; -1: it is none. */
+static int32_t argument_node(const grad_jit_entry *e, const grad_program *p, grad_id id) {
+  for (int32_t k = 0; k < e->arguments.nnodes; k++) {
+    const grad_node *node = &e->arguments.nodes[k];
+    if (node->kind == GRAD_NODE_TENSOR && p->inputs[node->leaf] == id) return k;
+  }
+  return -1;
+}
+
+static void take_outputs(lua_State *L, grad_jit_entry *e, int references, const grad_program *p) {
   e->out = allocate(L, e, e->noutputs, sizeof *e->out);
   e->values = allocate(L, e, e->noutputs, sizeof *e->values);
   e->plain = allocate(L, e, e->noutputs, sizeof *e->plain);
+  e->passed = allocate(L, e, e->noutputs, sizeof *e->passed);
+  for (int32_t k = 0; k < e->noutputs; k++) e->passed[k] = 1 + argument_node(e, p, p->outputs[k]);
   for (int32_t k = 0; k < e->results.nnodes; k++) {
     const grad_node *node = &e->results.nodes[k];
     if (node->kind == GRAD_NODE_EXACT && node->at) {
@@ -95,7 +108,7 @@ void grad__jit_entry_take(lua_State *L, grad_jit_entry *e, int references, grad_
   lua_rawgeti(L, LUA_REGISTRYINDEX, t->captures); /* generators */
   grad__reference_add(L, references);
   take_inputs(L, e, references, t);
-  take_outputs(L, e, references);
+  take_outputs(L, e, references, t->p);
   e->derived = grad__derived_push(L, t, &(grad_recipe){.kind = GRAD_RECIPE_RUN});
   grad__reference_add(L, references);
 }
@@ -125,12 +138,15 @@ static void move_generators(const grad_jit_entry *e) {
 
 typedef struct outputs {
   const grad_jit_entry *e;
-  int at; /* stack index of output 0 */
+  int nodes; /* stack index of the arguments' node 0 */
+  int at;    /* stack index of output 0, or of the list of outputs */
 } outputs;
 
 static void push_output(lua_State *L, void *ud, const grad_node *node) {
   const outputs *o = ud;
-  if (o->e->plain[node->leaf])
+  if (o->e->passed[node->leaf])
+    lua_pushvalue(L, o->nodes + o->e->passed[node->leaf] - 1);
+  else if (o->e->plain[node->leaf])
     grad__tensor_push_element(L, &o->e->out[node->leaf], NULL);
   else
     lua_pushvalue(L, o->at + node->leaf);
@@ -158,7 +174,7 @@ static void adopt_outputs(lua_State *L, const grad_jit_entry *e, const grad_prog
 int grad__jit_entry_run(lua_State *L, grad_jit_entry *e, int references, int nodes) {
   const grad_derived *d = e->derived;
   grad_program *p = grad__cached_program(d->entry, 0);
-  const outputs o = {.e = e, .at = lua_gettop(L) + 1};
+  const outputs o = {.e = e, .nodes = nodes, .at = lua_gettop(L) + 1};
   push_outputs(L, e, p); /* may collect garbage: whatever a finalizer does is done before the entry's memory is used */
   read_arguments(L, e, nodes);
   read_generators(e);
@@ -178,6 +194,10 @@ int grad__jit_entry_run(lua_State *L, grad_jit_entry *e, int references, int nod
 /* Pushes output `leaf` of the list at `at`. */
 static void push_listed(lua_State *L, void *ud, const grad_node *node) {
   const outputs *o = ud;
+  if (o->e->passed[node->leaf]) {
+    lua_pushvalue(L, o->nodes + o->e->passed[node->leaf] - 1);
+    return;
+  }
   lua_rawgeti(L, o->at, node->leaf + 1);
   grad_tensor *x = grad__tensor_to(L, -1);
   if (!o->e->plain[node->leaf]) return;
@@ -208,7 +228,7 @@ int grad__jit_entry_run_once(lua_State *L, grad_jit_entry *e, int references, in
   }
   grad__derived_apply(L, e->derived, 0, list);
   move_generators(e);
-  const outputs o = {.e = e, .at = lua_gettop(L)};
+  const outputs o = {.e = e, .nodes = nodes, .at = lua_gettop(L)};
   grad__template_fill(L, &e->results, references, push_listed, (void *)&o);
   return e->results.nvalues;
 }

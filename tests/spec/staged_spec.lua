@@ -202,6 +202,20 @@ describe("gl.jit", function()
     end
   end)
 
+  it("hands an argument that comes back on as that very tensor, as the plain function does", function()
+    local x, y, k = gl.ones(3), gl.zeros(3), gl.tensor(2)
+    local f = gl.jit(function(a, b, n) return a * n, a, { b, a + 0 } end)
+    for _, given in ipairs { x, y, x } do
+      local _, same, parts = f(given, k, 3)
+      assert.is_true(rawequal(given, same) and rawequal(k, parts[1]))
+      assert.is_false(rawequal(given, parts[2]))
+    end
+    near({ 6, 6, 6 }, gl.grad(function(a)
+      local tripled, same = f(a, k, 3)
+      return (tripled * same):sum()
+    end)(x))
+  end)
+
   it("compares each call with the plain function when asked to", function()
     local f = gl.jit(function(a, b) return (a * b):sin(), { gl.rand(3), n = b } end, { check = true })
     for i = 1, 3 do f(gl.ones(3) * i, 2.5) end
