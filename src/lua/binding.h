@@ -159,6 +159,7 @@ typedef struct grad_tensor {
   int32_t slot;    /* of the trace in grad_lua.traces */
   grad_id id;      /* concrete: how many traces had been begun when the tensor, or what it is a view of, was made */
   bool weak;       /* traced, and made of plain numbers only: it takes the dtype of the tensors it meets, as they do */
+  bool argument;   /* traced, and an argument as it was handed in, not something made of it that has the same id */
 } grad_tensor;
 
 static inline bool grad__tensor_is_traced(const grad_tensor *t) { return t->serial != 0; }

@@ -147,7 +147,8 @@ static void push_open(lua_State *L, void *ud, const grad_node *node) {
     return;
   }
   const int64_t *shape = o->arguments->extents + node->at;
-  grad__trace_push(L, o->trace, grad__trace_open_input(L, o->trace, (grad_dtype)node->dtype, node->ndim, shape));
+  grad__trace_push_argument(L, o->trace,
+                            grad__trace_open_input(L, o->trace, (grad_dtype)node->dtype, node->ndim, shape));
 }
 
 static void take_arguments(lua_State *L, grad_jit_entry *e, int n) {

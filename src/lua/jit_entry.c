@@ -71,13 +71,13 @@ static void take_inputs(lua_State *L, grad_jit_entry *e, int references, const g
   }
 }
 
-/* The node of the tensor argument that value `id` is; -1: it is none. */
+/* 1 + the node of the tensor argument that value `id` is; 0: it is none. */
 static int32_t argument_node(const grad_jit_entry *e, const grad_program *p, grad_id id) {
   for (int32_t k = 0; k < e->arguments.nnodes; k++) {
     const grad_node *node = &e->arguments.nodes[k];
-    if (node->kind == GRAD_NODE_TENSOR && p->inputs[node->leaf] == id) return k;
+    if (node->kind == GRAD_NODE_TENSOR && p->inputs[node->leaf] == id) return 1 + k;
   }
-  return -1;
+  return 0;
 }
 
 static void take_outputs(lua_State *L, grad_jit_entry *e, int references, const grad_program *p) {
@@ -85,7 +85,6 @@ static void take_outputs(lua_State *L, grad_jit_entry *e, int references, const 
   e->values = allocate(L, e, e->noutputs, sizeof *e->values);
   e->plain = allocate(L, e, e->noutputs, sizeof *e->plain);
   e->passed = allocate(L, e, e->noutputs, sizeof *e->passed);
-  for (int32_t k = 0; k < e->noutputs; k++) e->passed[k] = 1 + argument_node(e, p, p->outputs[k]);
   for (int32_t k = 0; k < e->results.nnodes; k++) {
     const grad_node *node = &e->results.nodes[k];
     if (node->kind == GRAD_NODE_EXACT && node->at) {
@@ -93,6 +92,8 @@ static void take_outputs(lua_State *L, grad_jit_entry *e, int references, const 
       const grad_tensor *x = grad__tensor_to(L, -1);
       if (x) grad__guards_pin(&e->guards, x);
       lua_pop(L, 1);
+    } else if (node->kind == GRAD_NODE_TENSOR && node->count) {
+      e->passed[node->leaf] = argument_node(e, p, p->outputs[node->leaf]);
     } else if (node->kind == GRAD_NODE_NUMBER) {
       e->plain[node->leaf] = true;
       grad__array_wrap(&e->out[node->leaf], &e->values[node->leaf], (grad_dtype)node->dtype, 0, NULL);

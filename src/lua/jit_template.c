@@ -62,6 +62,7 @@ static void add_tensor(const maker *m, const grad_tensor *x) {
   p->extents = grow(m, p->extents, p->nextents, a->ndim, &p->extents_cap, sizeof *p->extents);
   grad_node *node = add_node(m, m->is_leaf && x->weak && a->ndim == 0 ? GRAD_NODE_NUMBER : GRAD_NODE_TENSOR);
   node->dtype = (uint8_t)a->dtype, node->ndim = (uint8_t)a->ndim, node->at = p->nextents;
+  node->count = m->is_leaf && x->argument;
   for (int i = 0; i < a->ndim; i++) p->extents[p->nextents++] = a->shape[i];
 }
 

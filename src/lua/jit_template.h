@@ -21,7 +21,7 @@ typedef struct grad_node {
   int32_t leaf;  /* TENSOR, NUMBER: which leaf of the template */
   int32_t at;    /* TENSOR: the shape's place in `extents`; EXACT: a reference; TABLE: that of the first key, the others
                     follow; 0: the keys are 1 .. count */
-  int32_t count; /* TABLE: entries */
+  int32_t count; /* TABLE: entries; TENSOR of a traced value: 1 when it is an argument as it was handed in */
   int32_t meta;  /* TABLE: the metatable's reference; 0: it has none */
 } grad_node;
 

@@ -286,13 +286,15 @@ static grad_tensor *push_value(lua_State *L, grad_trace *t, grad_id id) {
   x->array.ndim = type->ndim;
   for (int i = 0; i < type->ndim; i++) x->array.shape[i] = type->shape[i], x->array.strides[i] = 0;
   x->serial = t->serial, x->slot = t->slot, x->id = id;
-  x->weak = false;
+  x->weak = x->argument = false;
   lua_rawgeti(L, LUA_REGISTRYINDEX, t->g->ref_light);
   lua_setmetatable(L, -2);
   return x;
 }
 
 void grad__trace_push(lua_State *L, grad_trace *t, grad_id id) { push_value(L, t, id); }
+
+void grad__trace_push_argument(lua_State *L, grad_trace *t, grad_id id) { push_value(L, t, id)->argument = true; }
 
 bool grad__trace_is_number(lua_State *L, int index) {
   const grad_tensor *x = grad__tensor_to(L, index);
@@ -303,8 +305,8 @@ grad_trace *grad__trace_push_lifted(lua_State *L, int index) {
   const grad_tensor *x = grad__tensor_to(L, index);
   grad_trace *t = x ? grad__trace_for(L, x) : NULL;
   if (!t) return NULL;
-  if (grad__tensor_is_traced(x))
-    lua_pushvalue(L, index);
+  if (grad__tensor_is_traced(x) && x->weak)
+    grad__trace_push_weak(L, t, grad__trace_lift(L, t, index, GRAD_F64));
   else
     grad__trace_push(L, t, grad__trace_lift(L, t, index, GRAD_F64));
   return t;

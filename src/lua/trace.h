@@ -94,11 +94,13 @@ grad_trace *grad__trace_for(lua_State *L, const grad_tensor *x);
 grad_trace *grad__trace_newer(lua_State *L, grad_trace *newest, int index);
 /* Pushes the tensor of a value. Raises when id is GRAD_NONE, with the program's failure, which is forgotten. */
 void grad__trace_push(lua_State *L, grad_trace *t, grad_id id);
-/* Pushes the tensor at `index` as a value of the trace that an operation on it is recorded in, and returns that; NULL,
- * and nothing pushed, when there is none. */
+/* Pushes a new tensor for the one at `index` as a value of the trace that an operation on it is recorded in, and
+ * returns that; NULL, and nothing pushed, when there is none. */
 grad_trace *grad__trace_push_lifted(lua_State *L, int index);
 /* The same as push for a value that was made of plain numbers only. */
 void grad__trace_push_weak(lua_State *L, grad_trace *t, grad_id id);
+/* The same for an input that stands for an argument: a result that is this very tensor is the argument. */
+void grad__trace_push_argument(lua_State *L, grad_trace *t, grad_id id);
 
 /* Is the value at `index` a number, or one that became a traced value? */
 bool grad__trace_is_number(lua_State *L, int index);

@@ -74,7 +74,7 @@ static void trace_argument(lua_State *L, grad_trace *t, int index, int leaves, b
     if (grad__trace_is_number(L, -1))
       grad__trace_push_weak(L, t, id);
     else
-      grad__trace_push(L, t, id);
+      grad__trace_push_argument(L, t, id);
     lua_rawseti(L, -3, i + 1);
     lua_pop(L, 1);
   }
@@ -160,16 +160,12 @@ static bool is_of(lua_State *L, uint64_t serial, int index) {
   return x && x->serial == serial;
 }
 
-/* Pushes the tensor that value `id` stands for, when it is a leaf of the arguments. */
-static bool push_argument_leaf(lua_State *L, int n, grad_id id) {
+/* Pushes the tensor that a traced argument stands for. */
+static void push_leaf_of(lua_State *L, int n, const grad_tensor *argument) {
   const grad_trace *t = trace_at(L, n);
-  lua_Integer leaves = grad__transform_nleaves(L, n), k = 1;
-  while (k <= leaves && t->p->inputs[k - 1] != id) k++;
-  if (k > leaves) return false;
+  lua_Integer k = 1;
+  while (t->p->inputs[k - 1] != argument->id) k++;
   lua_rawgeti(L, n + GRAD_AT_LEAVES, k);
-  if (grad__tensor_to(L, -1)) return true;
-  lua_pop(L, 1);
-  return false;
 }
 
 /* A further result that is an argument as it came in is handed back as that very tensor. Tables without leaves of the
@@ -184,11 +180,13 @@ void grad__transform_aux_output(lua_State *L, int n) {
     lua_Integer count = grad__tree_flatten(L, r, aux, "a further result");
     for (lua_Integer i = first; i < first + count; i++) {
       lua_rawgeti(L, aux, i);
-      const bool traced = is_of(L, t->serial, lua_gettop(L));
-      if (traced && push_argument_leaf(L, n, grad__tensor_to(L, -1)->id))
+      const grad_tensor *x = is_of(L, t->serial, lua_gettop(L)) ? grad__tensor_to(L, -1) : NULL;
+      if (x && x->argument) {
+        push_leaf_of(L, n, x);
         lua_rawseti(L, aux, i);
-      else if (traced)
+      } else if (x) {
         output(L, t, lua_gettop(L));
+      }
       lua_pop(L, 1);
     }
   }

@@ -203,17 +203,20 @@ describe("gl.jit", function()
   end)
 
   it("hands an argument that comes back on as that very tensor, as the plain function does", function()
-    local x, y, k = gl.ones(3), gl.zeros(3), gl.tensor(2)
-    local f = gl.jit(function(a, b, n) return a * n, a, { b, a + 0 } end)
-    for _, given in ipairs { x, y, x } do
-      local _, same, parts = f(given, k, 3)
-      assert.is_true(rawequal(given, same) and rawequal(k, parts[1]))
-      assert.is_false(rawequal(given, parts[2]))
+    local one, two, k = gl.ones(3), gl.zeros(3), gl.tensor(2)
+    local function copies(a) return { a:clone(), a + 0, a:reshape(3), gl.tensor(a) } end
+    local f = gl.jit(function(a, b, n) return a * n, a, b, copies(a) end)
+    for _, given in ipairs { one, two, one } do
+      local _, same, other, made = f(given, k, 3)
+      assert.is_true(rawequal(given, same) and rawequal(k, other))
+      for _, copy in ipairs(made) do assert.is_false(rawequal(given, copy)) end
     end
+    local _, _, made = gl.value_and_grad(function(a) return a:sum(), copies(a) end)(one)
+    for _, copy in ipairs(made) do assert.is_false(rawequal(one, copy)) end
     near({ 6, 6, 6 }, gl.grad(function(a)
       local tripled, same = f(a, k, 3)
       return (tripled * same):sum()
-    end)(x))
+    end)(one))
   end)
 
   it("compares each call with the plain function when asked to", function()
