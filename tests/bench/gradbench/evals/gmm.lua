@@ -3,12 +3,13 @@ local gl = require "gradlua"
 
 local log, pi = math.log, math.pi
 
---- Where each entry of a d x d matrix comes from: entries below the diagonal, column by column, lie in `l`; the others read
---- a zero behind its end. Positions in row order.
+--- Where each entry of a lower triangular d x d matrix comes from, in row order: entries below the diagonal, column by
+--- column, come first, then those of the diagonal, then a zero for all above it.
 local function lower_positions(d)
   local count = d * (d - 1) // 2
   local positions = {}
-  for i = 1, d * d do positions[i] = count + 1 end
+  for i = 1, d * d do positions[i] = count + d + 1 end
+  for i = 1, d do positions[(i - 1) * d + i] = count + i end
   local at = 0
   for column = 1, d do
     for row = column + 1, d do
@@ -36,12 +37,11 @@ local function posterior(input)
   return function(params, x)
     local alpha, mu, q, l = params.alpha, params.mu, params.q, params.l
     local diagonal, log_det = q:exp(), q:sum(2)
-    local entries = d > 1 and gl.concat({ l, no_entry }, 2) or no_entry
-    local factors = entries[{ {}, positions }]:reshape(k, d, d)
-    local centred = x:unsqueeze(1) - mu:unsqueeze(2) -- k x n x d
-    local scaled = centred:matmul(factors:transpose(2, 3)) + centred * diagonal:unsqueeze(2)
-    local terms = (alpha + log_det):unsqueeze(2) - 0.5 * (scaled * scaled):sum(3) -- k x n
-    local fit = terms:logsumexp(1):sum() - n * alpha:logsumexp()
+    local factors = gl.concat({ l, diagonal, no_entry }, 2)[{ {}, positions }]:reshape(k, d, d)
+    local shift = (factors * mu:unsqueeze(2)):sum(3)
+    local scaled = (x:matmul(factors:reshape(k * d, d):t()) - shift:flatten()):reshape(n, k, d)
+    local terms = alpha + log_det - 0.5 * (scaled * scaled):sum(3) -- n x k
+    local fit = terms:logsumexp(2):sum() - n * alpha:logsumexp()
     local frobenius = (diagonal * diagonal):sum() + (l * l):sum()
     local prior = m * log_det:sum() - 0.5 * gamma * gamma * frobenius
     return constant + fit + prior
