@@ -2,6 +2,7 @@
  * the plan cache. */
 #include "check_alloc.h"
 #include "check_program.h"
+#include "ad/control.h"
 #include "fn/cache.h"
 #include "fn/sparse.h"
 
@@ -440,6 +441,37 @@ static void test_cache(grad_ctx *ctx) {
   grad__program_release(p);
 }
 
+/* A program seen once runs directly; one with a loop of many steps is planned at once. */
+static void test_first_plan(grad_ctx *ctx) {
+  for (int64_t length = 1; length <= 1000; length *= 1000) {
+    grad_program *p = NULL, *body = NULL;
+    grad_cache *cache = NULL;
+    grad_cache_stats stats = {0};
+    bool good = check(grad__program_new(ctx, &p) == GRAD_OK) && check(grad__program_new(ctx, &body) == GRAD_OK);
+    if (good && check(grad__cache_new(ctx, 0, 0, &cache) == GRAD_OK)) {
+      const grad_id x = grad__program_input(body, GRAD_F64, 0, NULL);
+      grad__program_output(body, grad__op1(body, &grad__op_cos, x));
+      const grad_id init = grad__program_input(p, GRAD_F64, 0, NULL);
+      grad_id out;
+      grad__scan(p, &(grad_loop){.body = body, .ncarry = 1, .init = &init, .length = length}, &out);
+      grad__program_output(p, out);
+      check_arrays in = {0};
+      check_push(ctx, &in, GRAD_F64, 0, NULL, (const double[]){1});
+      grad_array y = {0};
+      check(grad__cache_run(cache, p, &(grad_recipe){.kind = GRAD_RECIPE_RUN}, (const grad_array *const[]){&in.a[0]},
+                            NULL, &y) == GRAD_OK);
+      check_near(check_get(&y, 0), length == 1 ? cos(1) : 0.73908513321516064, 1e-15);
+      grad__cache_stats(cache, &stats);
+      check(stats.plans == (length > 1));
+      grad__array_release(&y);
+      check_release(&in);
+    }
+    grad__cache_free(cache);
+    grad__program_release(body);
+    grad__program_release(p);
+  }
+}
+
 /* --- failing memory */
 
 static grad_status drive_all(grad_ctx *ctx, void *ud) {
@@ -493,6 +525,7 @@ int main(void) {
   test_gradcheck(ctx);
   test_gradcheck_edges(ctx);
   test_cache(ctx);
+  test_first_plan(ctx);
   check(ctx->used == 0);
   grad_ctx_free(ctx);
   check_failing_alloc("fn", drive_all, NULL);
