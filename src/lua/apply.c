@@ -56,7 +56,7 @@ void grad__trace_push_input(lua_State *L, const grad_trace *t, int32_t i) {
     return;
   }
   lua_rawgeti(L, LUA_REGISTRYINDEX, t->captures);
-  lua_rawgeti(L, -1, t->p->inputs[i]);
+  lua_rawgeti(L, -1, i + 1);
   lua_remove(L, -2);
 }
 

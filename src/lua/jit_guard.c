@@ -238,6 +238,31 @@ static void note_unguarded(const maker *m, const char *name) {
   lua_pop(L, 1);
 }
 
+/* Objects of our own modules that do not change once they are made say so in their metatable. */
+static bool is_constant(lua_State *L, int table) {
+  if (luaL_getmetafield(L, table, "__constant") == LUA_TNIL) return false;
+  lua_pop(L, 1);
+  return true;
+}
+
+static bool is_plain_table(lua_State *L, int index) {
+  if (!lua_istable(L, index)) return false;
+  if (!lua_getmetatable(L, index)) return true;
+  lua_pop(L, 1);
+  return false;
+}
+
+/* What the fields of a constant object hold may still change, but not the plain tables among them. */
+static void look_through(const maker *m, int table, const char *name, int depth) {
+  lua_State *L = m->L;
+  for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
+    if (depth == 0 && is_plain_table(L, -1))
+      look_through(m, lua_gettop(L), name, depth + 1);
+    else
+      enqueue(m, name);
+  }
+}
+
 static void look_into_table(const maker *m, int table, const char *owner_name) {
   lua_State *L = m->L;
   lua_Integer fields = 0;
@@ -311,6 +336,8 @@ void grad__guards_make(lua_State *L, grad_guards *g, int references, int f) {
     const int at = lua_gettop(L);
     if (grad__jit_push_function(L, at))
       enqueue(&m, name);
+    else if (lua_istable(L, at) && is_constant(L, at))
+      look_through(&m, at, name, 0);
     else if (lua_istable(L, at))
       look_into_table(&m, at, name);
     else if (lua_iscfunction(L, at))

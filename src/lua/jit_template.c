@@ -70,22 +70,22 @@ static void add_value(const maker *m, int index, int depth);
 
 static void add_table(const maker *m, int index, int depth) {
   lua_State *L = m->L;
-  lua_Integer n;
   if (depth > MAX_DEPTH)
     grad__lua_error(L, "%s is nested more than %d deep: does a table contain itself?", m->what, MAX_DEPTH);
   luaL_checkstack(L, 8, "tables are nested too deep");
-  const grad_keys *keys = grad__keys_open(L, index, m->what, &n);
+  grad_keys keys;
+  grad__keys_open(L, index, m->what, &keys);
   const int32_t self = m->p->nnodes;
   grad_node *node = add_node(m, GRAD_NODE_TABLE);
-  node->count = (int32_t)n;
+  node->count = (int32_t)keys.count;
   if (lua_getmetatable(L, index)) node->meta = grad__reference_add(L, m->references);
-  if (!grad__keys_are_list(keys)) node->at = (int32_t)lua_rawlen(L, m->references) + 1;
-  for (lua_Integer i = 0; m->p->nodes[self].at && i < n; i++) {
-    grad__keys_push(L, keys, i);
+  if (!keys.list) node->at = (int32_t)lua_rawlen(L, m->references) + 1;
+  for (lua_Integer i = 0; m->p->nodes[self].at && i < keys.count; i++) {
+    grad__keys_push(L, &keys, i);
     grad__reference_add(L, m->references);
   }
-  for (lua_Integer i = 0; i < n; i++) {
-    grad__keys_push(L, keys, i);
+  for (lua_Integer i = 0; i < keys.count; i++) {
+    grad__keys_push(L, &keys, i);
     lua_rawget(L, index);
     add_value(m, lua_gettop(L), depth + 1);
     lua_pop(L, 1);
@@ -138,8 +138,8 @@ static void push_key(lua_State *L, const grad_node *table, int references, int32
 
 static bool is_shaped(const matcher *m, const grad_node *node) {
   const grad_tensor *x = grad__tensor_to(m->L, -1);
-  return x && x->array.dtype == node->dtype && x->array.ndim == node->ndim &&
-         memcmp(x->array.shape, m->p->extents + node->at, node->ndim * sizeof *x->array.shape) == 0;
+  return x && x->array.dtype == node->dtype &&
+         grad__shape_equal(x->array.ndim, x->array.shape, node->ndim, m->p->extents + node->at);
 }
 
 static bool is_exactly(const matcher *m, const grad_node *node) {

@@ -35,7 +35,7 @@ grad_trace *grad__trace_begin(lua_State *L, const char *staged_by) {
   t->staged_by = staged_by;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_key);
   lua_setmetatable(L, -2);
-  lua_newtable(L);
+  lua_createtable(L, 8, 4);
   t->captures = luaL_ref(L, LUA_REGISTRYINDEX);
   t->slot = free_slot(L, g);
   grad__lua_check(L, grad__program_new(g->ctx, &t->p));
@@ -141,12 +141,12 @@ static grad_id bind_tensor(lua_State *L, grad_trace *t, int index) {
   return id;
 }
 
-/* captures[id] = tensor keeps it alive. */
-static void keep(lua_State *L, const grad_trace *t, grad_id id, int index) {
+/* Keeps alive what the newest input stands for. */
+static void keep(lua_State *L, const grad_trace *t, int index) {
   index = lua_absindex(L, index);
   lua_rawgeti(L, LUA_REGISTRYINDEX, t->captures);
   lua_pushvalue(L, index);
-  lua_rawseti(L, -2, id);
+  lua_rawseti(L, -2, t->ninputs);
   lua_pop(L, 1);
 }
 
@@ -157,7 +157,7 @@ grad_id grad__trace_argument(lua_State *L, grad_trace *t, int index) {
   else
     lua_pushvalue(L, index);
   grad_id id = bind_tensor(L, t, lua_gettop(L));
-  keep(L, t, id, -1);
+  keep(L, t, -1);
   lua_pop(L, 1);
   return id;
 }
@@ -185,9 +185,8 @@ static grad_id capture(lua_State *L, grad_trace *t, const grad_tensor *x, int in
   id = bind_tensor(L, t, index);
   lua_pushinteger(L, id);
   lua_rawset(L, -3); /* captures[key] = id */
-  lua_pushvalue(L, index);
-  lua_rawseti(L, -2, id); /* captures[id] = tensor */
   lua_pop(L, 1);
+  keep(L, t, index);
   return id;
 }
 
@@ -316,10 +315,10 @@ void grad__trace_push_weak(lua_State *L, grad_trace *t, grad_id id) { push_value
 
 /* --- tensors that change while captured */
 
-/* A later capture of the tensor must see its new value: the table forgets that it has the input `id`. */
-static void forget_capture(lua_State *L, grad_trace *t, grad_id id) {
+/* A later capture of the tensor must see its new value: the table forgets that it has input i. */
+static void forget_capture(lua_State *L, grad_trace *t, int32_t i) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, t->captures);
-  if (lua_rawgeti(L, -1, id) == LUA_TUSERDATA) {
+  if (lua_rawgeti(L, -1, i + 1) == LUA_TUSERDATA) {
     lua_pushnil(L);
     lua_rawset(L, -3);
   } else {
@@ -337,7 +336,7 @@ static void preserve_in(lua_State *L, grad_trace *t, const grad_array *array) {
     grad__array_copy(&copy, &b->array);
     b->array = copy;
     b->owned = true;
-    forget_capture(L, t, t->p->inputs[i]);
+    forget_capture(L, t, i);
   }
   /* values evaluated so far may be views of it: they are evaluated again from the copy */
   for (int32_t v = 0; v < t->nknown; v++)
@@ -379,7 +378,7 @@ grad_id grad__trace_generator(lua_State *L, grad_trace *t, grad_generator *gener
   }
   if (t->ndrawn == GRAD_MOST_DRAWN) grad__lua_error(L, "a staged function can use at most %d generators", t->ndrawn);
   grad_id state = grad__trace_open_input(L, t, GRAD_I64, 1, &two);
-  if (index) keep(L, t, state, index);
+  if (index) keep(L, t, index);
   t->drawn[t->ndrawn++] = (grad_drawn){generator, state, 0};
   *offset = 0;
   return state;

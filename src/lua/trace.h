@@ -39,7 +39,7 @@ struct grad_trace {
   grad_program *p;
   uint64_t serial; /* 0 when ended */
   int32_t slot;
-  int captures;            /* reference to a Lua table: captures[tensor or its name] = id, captures[id] = tensor */
+  int captures; /* reference to a Lua table: captures[tensor or its name] = id; captures[i] = input i (from 1) */
   const lua_State *thread; /* in which it was begun */
   bool persistent;         /* a jitted function: the program will run again, so draws are recorded, and so is every
                               operation on a tensor from outside of it */

@@ -61,11 +61,13 @@ static void check_leaf(lua_State *L, int argument, int leaf) {
 
 /* Makes the leaves of argument `index` inputs and replaces the argument on the stack by its traced copy. */
 static void trace_argument(lua_State *L, grad_trace *t, int index, int leaves, bool differentiated) {
-  char what[32];
-  snprintf(what, sizeof what, "argument %d", index);
   lua_Integer first = (lua_Integer)lua_rawlen(L, leaves) + 1, next = 1;
-  lua_Integer count = grad__tree_flatten(L, index, leaves, what);
-  if (count == 0 && !lua_istable(L, index)) grad__arg_error(L, index, what, "a number, a tensor, or a table of them");
+  lua_Integer count = grad__tree_flatten(L, index, leaves, "an argument");
+  if (count == 0 && !lua_istable(L, index)) {
+    char what[32];
+    snprintf(what, sizeof what, "argument %d", index);
+    grad__arg_error(L, index, what, "a number, a tensor, or a table of them");
+  }
   lua_createtable(L, (int)count, 0);
   for (lua_Integer i = 0; i < count; i++) {
     lua_rawgeti(L, leaves, first + i);

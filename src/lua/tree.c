@@ -8,21 +8,8 @@ enum { MAX_DEPTH = 100 };
 
 /* --- keys in order */
 
-typedef struct key {
-  const char *text; /* NULL: a number; the table keeps the string alive */
-  size_t length;
-  double number;
-  bool integer;
-} key;
-
-struct grad_keys {
-  bool list; /* the keys are 1 .. count */
-  lua_Integer count;
-  key at[];
-};
-
 static int compare(const void *x, const void *y) {
-  const key *a = x, *b = y;
+  const grad_key *a = x, *b = y;
   if (!a->text || !b->text) {
     if (a->text || b->text) return a->text ? 1 : -1;
     return a->number < b->number ? -1 : a->number > b->number;
@@ -46,8 +33,8 @@ static lua_Integer count_keys(lua_State *L, int table, bool *list) {
   return n;
 }
 
-static void read_key(lua_State *L, key *k, const char *what) {
-  *k = (key){0};
+static void read_key(lua_State *L, grad_key *k, const char *what) {
+  *k = (grad_key){0};
   if (lua_type(L, -1) == LUA_TNUMBER) {
     k->number = lua_tonumber(L, -1);
     k->integer = lua_isinteger(L, -1);
@@ -59,31 +46,42 @@ static void read_key(lua_State *L, key *k, const char *what) {
   }
 }
 
-const grad_keys *grad__keys_open(lua_State *L, int table, const char *what, lua_Integer *count) {
+static void sort_keys(grad_keys *keys) {
+  if (keys->count > GRAD_FEW_KEYS) {
+    qsort(keys->at, (size_t)keys->count, sizeof *keys->at, compare);
+    return;
+  }
+  for (lua_Integer i = 1; i < keys->count; i++) {
+    const grad_key key = keys->at[i];
+    lua_Integer k = i;
+    for (; k > 0 && compare(&keys->at[k - 1], &key) > 0; k--) keys->at[k] = keys->at[k - 1];
+    keys->at[k] = key;
+  }
+}
+
+void grad__keys_open(lua_State *L, int table, const char *what, grad_keys *keys) {
   table = lua_absindex(L, table);
-  bool list;
-  lua_Integer n = count_keys(L, table, &list);
-  grad_keys *keys = lua_newuserdatauv(L, sizeof *keys + (list ? 0 : (size_t)n * sizeof *keys->at), 0);
-  keys->list = list;
-  keys->count = *count = n;
-  if (list) return keys;
+  keys->count = count_keys(L, table, &keys->list);
+  keys->at = keys->few;
+  if (keys->list || keys->count <= GRAD_FEW_KEYS)
+    lua_pushnil(L);
+  else
+    keys->at = lua_newuserdatauv(L, (size_t)keys->count * sizeof *keys->at, 0);
+  if (keys->list) return;
   lua_pushnil(L);
   for (lua_Integer i = 0; lua_next(L, table); i++) {
     lua_pop(L, 1);
     read_key(L, &keys->at[i], what);
   }
-  qsort(keys->at, (size_t)n, sizeof *keys->at, compare);
-  return keys;
+  sort_keys(keys);
 }
-
-bool grad__keys_are_list(const grad_keys *keys) { return keys->list; }
 
 void grad__keys_push(lua_State *L, const grad_keys *keys, lua_Integer i) {
   if (keys->list) {
     lua_pushinteger(L, i + 1);
     return;
   }
-  const key *k = &keys->at[i];
+  const grad_key *k = &keys->at[i];
   if (k->text)
     lua_pushlstring(L, k->text, k->length);
   else if (k->integer)
@@ -109,11 +107,11 @@ static lua_Integer flatten(lua_State *L, int index, int leaves, const char *what
     return found + 1;
   }
   if (!lua_istable(L, index)) return found;
-  lua_Integer n;
+  grad_keys keys;
   enter(L, depth, what);
-  const grad_keys *keys = grad__keys_open(L, index, what, &n);
-  for (lua_Integer i = 0; i < n; i++) {
-    grad__keys_push(L, keys, i);
+  grad__keys_open(L, index, what, &keys);
+  for (lua_Integer i = 0; i < keys.count; i++) {
+    grad__keys_push(L, &keys, i);
     lua_rawget(L, index);
     found = flatten(L, lua_gettop(L), leaves, what, found, depth + 1);
     lua_pop(L, 1);
@@ -142,21 +140,21 @@ static void build(lua_State *L, int like, int leaves, lua_Integer *next, grad_tr
       lua_pushnil(L);
     return;
   }
-  lua_Integer n;
+  grad_keys keys;
   enter(L, depth, "the structure");
-  lua_newtable(L);
+  grad__keys_open(L, like, "the structure", &keys);
+  lua_createtable(L, keys.list ? (int)keys.count : 0, keys.list ? 0 : (int)keys.count);
   int copy = lua_gettop(L);
-  const grad_keys *keys = grad__keys_open(L, like, "the structure", &n);
-  for (lua_Integer i = 0; i < n; i++) {
-    grad__keys_push(L, keys, i);
+  for (lua_Integer i = 0; i < keys.count; i++) {
+    grad__keys_push(L, &keys, i);
     lua_pushvalue(L, -1);
     lua_rawget(L, like);
     build(L, lua_gettop(L), leaves, next, rest, depth + 1);
     lua_remove(L, -2);
     lua_rawset(L, copy);
   }
-  lua_pop(L, 1);
-  if (rest == GRAD_TREE_KEEP && lua_getmetatable(L, like)) lua_setmetatable(L, copy);
+  lua_remove(L, copy - 1);
+  if (rest == GRAD_TREE_KEEP && lua_getmetatable(L, like)) lua_setmetatable(L, -2);
 }
 
 void grad__tree_build(lua_State *L, int like, int leaves, lua_Integer *next, grad_tree_rest rest) {
@@ -173,12 +171,12 @@ static void match(lua_State *L, int like, int index, const char *path, int depth
   if (!lua_istable(L, like)) return;
   if (!lua_istable(L, index))
     grad__lua_error(L, "%s must be a table, as its value is, got %s", path, luaL_typename(L, index));
-  lua_Integer n;
+  grad_keys keys;
   enter(L, depth, path);
   int top = lua_gettop(L);
-  const grad_keys *keys = grad__keys_open(L, like, path, &n);
-  for (lua_Integer i = 0; i < n; i++) {
-    grad__keys_push(L, keys, i);
+  grad__keys_open(L, like, path, &keys);
+  for (lua_Integer i = 0; i < keys.count; i++) {
+    grad__keys_push(L, &keys, i);
     const char *inner = lua_pushfstring(L, "%s.%s", path, luaL_tolstring(L, -1, NULL));
     lua_remove(L, -2);
     lua_pushvalue(L, -2);

@@ -19,10 +19,23 @@ void grad__tree_build(lua_State *L, int like, int leaves, lua_Integer *next, gra
 /* Raises unless the value at `index` has a leaf wherever `like` has one, under the same keys. `what` names it. */
 void grad__tree_match(lua_State *L, int like, int index, const char *what);
 
-/* The keys of a table in their order. Pushes one value, which holds them; push gives key i (from 0). */
-typedef struct grad_keys grad_keys;
-const grad_keys *grad__keys_open(lua_State *L, int table, const char *what, lua_Integer *count);
-bool grad__keys_are_list(const grad_keys *keys); /* 1, 2, ..., or none */
+/* The keys of a table in their order. open pushes one value, which holds them when they are many; push gives key i
+ * (from 0). */
+typedef struct grad_key {
+  const char *text; /* NULL: a number; the table keeps the string alive */
+  size_t length;
+  double number;
+  bool integer;
+} grad_key;
+
+enum { GRAD_FEW_KEYS = 8 };
+typedef struct grad_keys {
+  bool list; /* the keys are 1 .. count, which need not be read; so is the empty table's */
+  lua_Integer count;
+  grad_key *at, few[GRAD_FEW_KEYS];
+} grad_keys;
+
+void grad__keys_open(lua_State *L, int table, const char *what, grad_keys *keys);
 void grad__keys_push(lua_State *L, const grad_keys *keys, lua_Integer i);
 
 #endif

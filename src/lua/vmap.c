@@ -43,11 +43,11 @@ static void spread_axes(lua_State *L, int value, int axes, int out, const char *
   if (depth > MAX_DEPTH)
     grad__lua_error(L, "%s is nested more than %d deep: does a table contain itself?", what, MAX_DEPTH);
   luaL_checkstack(L, 12, "tables are nested too deep");
-  lua_Integer n;
   if (lua_istable(L, axes) && lua_istable(L, value)) {
-    const grad_keys *keys = grad__keys_open(L, value, "an argument", &n);
-    for (lua_Integer i = 0; i < n; i++) {
-      grad__keys_push(L, keys, i);
+    grad_keys keys;
+    grad__keys_open(L, value, "an argument", &keys);
+    for (lua_Integer i = 0; i < keys.count; i++) {
+      grad__keys_push(L, &keys, i);
       lua_pushvalue(L, -1);
       lua_rawget(L, value);
       lua_insert(L, -2);
@@ -60,7 +60,7 @@ static void spread_axes(lua_State *L, int value, int axes, int out, const char *
   }
   lua_Integer axis = axis_at(L, axes, what), at = (lua_Integer)lua_rawlen(L, out);
   lua_newtable(L);
-  n = grad__tree_flatten(L, value, lua_gettop(L), "an argument");
+  const lua_Integer n = grad__tree_flatten(L, value, lua_gettop(L), "an argument");
   lua_pop(L, 1);
   for (lua_Integer i = 1; i <= n; i++) {
     lua_pushinteger(L, axis);

@@ -148,9 +148,9 @@ grad_id grad__put_mask(grad_program *p, grad_id x, grad_id mask, grad_id value) 
   if (x == GRAD_NONE || mask == GRAD_NONE || value == GRAD_NONE) return GRAD_NONE;
   const grad_type t = *grad__type(p, x), m = *grad__type(p, mask);
   char data[GRAD_SHAPE_TEXT], other[GRAD_SHAPE_TEXT];
-  grad__shape_text(t.ndim, t.shape, data, sizeof data);
   if (m.dtype != GRAD_BOOL || m.ndim > t.ndim || !grad__shape_equal(m.ndim, m.shape, m.ndim, t.shape))
-    return grad__program_fail(p, GRAD_ESHAPE, "put: the mask must be bool and cover the first axes of %s, got %s", data,
+    return grad__program_fail(p, GRAD_ESHAPE, "put: the mask must be bool and cover the first axes of %s, got %s",
+                              grad__shape_text(t.ndim, t.shape, data, sizeof data),
                               grad__type_text(&m, other, sizeof other));
   value = grad__convert(p, value, (grad_dtype)t.dtype);
   const grad_type v = *grad__type(p, value);
@@ -160,7 +160,8 @@ grad_id grad__put_mask(grad_program *p, grad_id x, grad_id mask, grad_id value) 
   const bool single = v.ndim == rest + 1 && v.shape[0] == 1;
   if (v.ndim > rest && !by_row && !single)
     return grad__program_fail(p, GRAD_ESHAPE, "put: a value of shape %s gives no rows for the true elements of %s",
-                              grad__shape_text(v.ndim, v.shape, other, sizeof other), data);
+                              grad__shape_text(v.ndim, v.shape, other, sizeof other),
+                              grad__shape_text(t.ndim, t.shape, data, sizeof data));
   if (by_row) value = rows_by_rank(p, mask, value);
   if (single) value = grad__drop_axis(p, value, 0);
   int64_t shape[GRAD_MAX_AXES];

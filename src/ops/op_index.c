@@ -16,17 +16,16 @@ static grad_status infer_index(grad_infer *a) {
   const grad_type *x = &a->in[0], *index = &a->in[1];
   const int64_t axis = a->params[0], lead = a->params[1];
   char data[GRAD_SHAPE_TEXT], positions[GRAD_SHAPE_TEXT];
-  grad__shape_text(x->ndim, x->shape, data, sizeof data);
-  grad__shape_text(index->ndim, index->shape, positions, sizeof positions);
   if (index->dtype != GRAD_I64)
     return grad__fail(a->ctx, GRAD_EDTYPE, "%s: positions must be i64, got %s", a->op->name,
                       grad__dtype_name((grad_dtype)index->dtype));
   if (axis < lead || axis > x->ndim)
     return grad__fail(a->ctx, GRAD_EVALUE, "%s: axis %lld does not exist in shape %s", a->op->name, (long long)axis + 1,
-                      data);
+                      grad__shape_text(x->ndim, x->shape, data, sizeof data));
   if (lead < 0 || lead > index->ndim || !grad__shape_equal((int)lead, x->shape, (int)lead, index->shape))
     return grad__fail(a->ctx, GRAD_ESHAPE, "%s: the first %lld axes of %s and of the positions %s must be equal",
-                      a->op->name, (long long)lead, data, positions);
+                      a->op->name, (long long)lead, grad__shape_text(x->ndim, x->shape, data, sizeof data),
+                      grad__shape_text(index->ndim, index->shape, positions, sizeof positions));
   return GRAD_OK;
 }
 

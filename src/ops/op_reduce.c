@@ -318,13 +318,12 @@ static grad_status arg_infer(grad_infer *a) {
   const grad_type *x = &a->in[0];
   const int64_t axis = a->params[0];
   char text[GRAD_SHAPE_TEXT];
-  grad__shape_text(x->ndim, x->shape, text, sizeof text);
   if (axis < 0 || axis >= x->ndim)
     return grad__fail(a->ctx, GRAD_EVALUE, "%s: axis %lld does not exist in shape %s", a->op->name, (long long)axis + 1,
-                      text);
+                      grad__shape_text(x->ndim, x->shape, text, sizeof text));
   if (x->shape[axis] == 0)
     return grad__fail(a->ctx, GRAD_ESHAPE, "%s: axis %lld of shape %s has no elements", a->op->name,
-                      (long long)axis + 1, text);
+                      (long long)axis + 1, grad__shape_text(x->ndim, x->shape, text, sizeof text));
   int64_t shape[GRAD_MAX_AXES];
   int ndim = 0;
   for (int i = 0; i < x->ndim; i++)

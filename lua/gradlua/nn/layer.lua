@@ -10,6 +10,7 @@ local M = {}
 ---@field init fun(generator: any?): table
 local Layer = {}
 Layer.__index = Layer
+Layer.__constant = true -- gl.jit need not look whether its fields are as they were
 
 local no_options = {}
 
