@@ -24,7 +24,8 @@ function M.layout(name, x0)
     vectors[i] = is_tensor and leaf:to("f64"):reshape(count) or gl.tensor { leaf }
     at = at + count
   end
-  local self = { n = at, is_leaf = not tree.is_node(x0), start = at == 0 and gl.zeros(0) or (#vectors == 1 and vectors[1] or gl.concat(vectors, 1)) }
+  local start = #vectors == 1 and vectors[1] or at > 0 and gl.concat(vectors, 1) or gl.zeros(0)
+  local self = { n = at, is_leaf = not tree.is_node(x0), start = start }
 
   local function part_of(vector, part)
     local piece = part.first == 1 and part.last == at and vector or vector[{ { part.first, part.last } }]

@@ -123,7 +123,7 @@ typedef struct grad_krylov_result {
  grad_status grad_krylov_gmres(grad_ctx *ctx, int64_t n, grad_operator a, void *user, const double *b,
                                        double *x, const grad_krylov_options *options, grad_krylov_result *result);
 typedef enum grad_method {
-  GRAD_METHOD_AUTO, GRAD_METHOD_GD, GRAD_METHOD_NESTEROV, GRAD_METHOD_CG, GRAD_METHOD_BFGS, GRAD_METHOD_LBFGS, GRAD_METHOD_LBFGSB, GRAD_METHOD_NEWTON, GRAD_METHOD_NEWTON_CG, GRAD_METHOD_TRUST_NCG, GRAD_METHOD_TRUST_EXACT, GRAD_METHOD_DOGLEG, GRAD_METHOD_AUGLAG, GRAD_METHOD_LM, GRAD_METHOD_TRF, GRAD_METHOD_GN, GRAD_METHOD_SQP,
+  GRAD_METHOD_AUTO, GRAD_METHOD_GD, GRAD_METHOD_NESTEROV, GRAD_METHOD_CG, GRAD_METHOD_BFGS, GRAD_METHOD_LBFGS, GRAD_METHOD_LBFGSB, GRAD_METHOD_NEWTON, GRAD_METHOD_NEWTON_CG, GRAD_METHOD_TRUST_NCG, GRAD_METHOD_TRUST_EXACT, GRAD_METHOD_DOGLEG, GRAD_METHOD_AUGLAG, GRAD_METHOD_SQP, GRAD_METHOD_LM, GRAD_METHOD_TRF, GRAD_METHOD_GN,
       GRAD_METHOD_COUNT
 } grad_method;
 typedef enum grad_stop {
@@ -153,6 +153,7 @@ typedef struct grad_problem {
   int64_t residuals;
   grad_status (*residual)(void *user, const double *x, double *r);
   grad_status (*residual_jacobian)(void *user, const double *x, double *jacobian);
+  const int64_t *jacobian_starts, *jacobian_columns;
   const double *lower, *upper;
   int64_t equalities, inequalities;
   grad_status (*constraints)(void *user, const double *x, double *c);
@@ -174,6 +175,7 @@ typedef struct grad_step_info {
   const double *x;
 } grad_step_info;
 typedef struct grad_minimize_options {
+  const char *name;
   grad_method method;
   double tol;
   double constraint_tol;
