@@ -570,7 +570,7 @@ function gl.custom(f, rules) end
 function gl.cond(p, f, g, ...) end
 --- state = step(state) as long as test(state), a boolean or a 0-d bool tensor, holds. The state may be any structure; where the loop is recorded it keeps its shapes and dtypes. Differentiable forward and reverse.
 function gl.while_loop(test, step, init) end
---- s = f(i, s) for i = 1 .. n, from init. checkpoint: reverse mode keeps the state of every k-th step, or of about the square root of all ("sqrt"), and computes the others again.
+--- s = f(i, s) for i = 1 .. n, from init. checkpoint: reverse mode keeps the state of every k-th step, or of about the square root of all ("sqrt"), and computes the others again. A number of steps that is not known while the loop is recorded makes it a while_loop.
 function gl.fori(n, f, init, options) end
 --- carry, y = f(carry, x) for each row x of xs (a tensor, or a table of them), in order or in reverse: the last carry, and the ys stacked. checkpoint as in gl.fori.
 function gl.scan(f, init, xs, options) end

@@ -3,6 +3,7 @@
 --- an instruction with nested programs.
 local gl = require "gradlua.core"
 local internal = require "gradlua.internal"
+local check = require "gradlua.check"
 local body, emit = internal.body, internal.control
 
 local M = {}
@@ -53,6 +54,20 @@ local function check_state(name, recorded, init, leaves)
   if text then body.fail(("%s: the state must keep its shape and dtype, but %s"):format(name, text)) end
 end
 
+--- The branches of a cond must give results of one structure.
+local function check_branches(yes, no)
+  local a, b = body.counts(yes), body.counts(no)
+  same_leaves("cond", #a, #b, "the branches return different numbers of results")
+  for i = 1, #a do same_leaves("cond", a[i], b[i], "the branches' results differ in structure") end
+  local first = table.pack(body.rebuild(yes, body.outputs(yes)))
+  local second = table.pack(body.rebuild(no, body.outputs(no)))
+  for i = 1, #a do
+    if (type(first[i]) == "table") ~= (type(second[i]) == "table") or key_missing(first[i], second[i]) ~= nil then
+      body.fail(("cond: the branches' results differ in structure: result %d"):format(i))
+    end
+  end
+end
+
 --- Is the value (a boolean or a 0-d tensor) known now? Then what it is.
 local function truth(name, p)
   if type(p) == "boolean" then return true, p end
@@ -81,9 +96,7 @@ function M.cond(p, f, g, ...)
   local args = table.pack(...)
   local options = { name = "cond", open = 1, pure = true }
   local yes, no = body.record(options, f, args), body.record(options, g, args)
-  local a, b = body.counts(yes), body.counts(no)
-  same_leaves("cond", #a, #b, "the branches return different numbers of results")
-  for i = 1, #a do same_leaves("cond", a[i], b[i], "the branches' results differ in structure") end
+  check_branches(yes, no)
   return body.rebuild(yes, emit.cond(p, yes, no, leaves_of(args), body.captured(yes), body.captured(no)))
 end
 
@@ -111,14 +124,7 @@ end
 
 --- How many steps between checkpoints: -1 none, 0 about the square root of all.
 local function checkpoint_every(name, options)
-  if options ~= nil and type(options) ~= "table" then
-    body.fail(("%s: options must be a table, not %s"):format(name, type(options)))
-  end
-  for key in pairs(options or {}) do
-    if key ~= "checkpoint" and not (name == "scan" and key == "reverse") then
-      body.fail(('%s: unknown option "%s": did you mean "checkpoint"?'):format(name, tostring(key)))
-    end
-  end
+  if options ~= nil then check.names(name, options, name == "scan" and { checkpoint = true, reverse = true } or { checkpoint = true }) end
   local every = options and options.checkpoint
   if not every then return -1 end
   if every == "sqrt" or every == true then return 0 end
@@ -139,15 +145,25 @@ local function staged_scan(name, step, init, xs, length, reverse, every)
   return recorded, out, #carry
 end
 
+--- fori for a number of steps that is a value of the recording.
+local function open_ended(n, f, init)
+  if n:ndim() ~= 0 then body.fail("fori: the number of steps must be one number") end
+  return M.while_loop(function(s) return gl.le(s.count, n) end, function(s)
+    return { count = s.count + 1, state = f(body.as_number(s.count), s.state) }
+  end, { count = gl.tensor(1, { dtype = "i64" }), state = init }).state
+end
+
 --- (n, f, init [, {checkpoint}]) -> state
 --- s = f(i, s) for i = 1 .. n, from init. checkpoint: reverse mode keeps the state of every k-th step, or of about the square
---- root of all ("sqrt"), and computes the others again.
----@param n integer
+--- root of all ("sqrt"), and computes the others again. A number of steps that is not known while the loop is recorded makes
+--- it a while_loop.
+---@param n integer|table
 ---@param f fun(i: any, s: any): any
 ---@param init any
 ---@param options? {checkpoint: integer|string}
 function M.fori(n, f, init, options)
   need("fori", "the body", f)
+  if gl.is_tensor(n) and body.is_traced(n) and body.is_staged() then return open_ended(n, f, init) end
   if gl.is_tensor(n) then n = n:item() end
   local steps = type(n) == "number" and math.tointeger(n)
   if not steps then body.fail("fori: the number of steps must be an integer, got " .. tostring(n)) end

@@ -7,14 +7,17 @@ local tree = require "gradlua.tree"
 local Report = {}
 Report.__index = Report
 
--- A layer whose gradient is this much smaller or larger than the median layer's learns at another pace altogether.
+-- A layer whose gradient is this much smaller or larger than the median layer's learns at another pace altogether. The
+-- median itself counts as no smaller and no larger than `least` and `most`: where most layers vanish the few that do not
+-- are healthy, and where all explode none is.
 local vanishing, exploding = 1e-4, 1e4
+local least, most = 1e-4, 1e4
 local mostly_zero = 0.9
 
 local remedies = {
-  vanishing = "its gradient is far smaller than the other layers': use ReLU-like activations, he or xavier initialisers, "
+  vanishing = "its gradient is far smaller than other layers', or next to nothing: use ReLU-like activations, he or xavier initialisers, "
     .. "normalization, residual connections",
-  exploding = "its gradient is far larger than the other layers': clip the norm (clip_norm), lower the learning rate, normalize",
+  exploding = "its gradient is far larger than other layers', or beyond measure: clip the norm (clip_norm), lower the learning rate, normalize",
   zeros = "nearly all of its gradient is 0: units may be dead; try leaky_relu, a lower learning rate, or another initialiser",
   ["not finite"] = "it holds NaN or Inf: gl.debug(true) names the operation where the first one appears",
   ["no gradient"] = "its gradient is exactly 0: the loss does not depend on it, or it is cut off by stop_gradient",
@@ -43,20 +46,20 @@ local function verdict(row, typical)
   if not row.finite then return "not finite" end
   if row.norm == 0 then return "no gradient" end
   local size = row.norm / math.sqrt(row.count)
-  if typical > 0 and size < vanishing * typical then return "vanishing" end
-  if typical > 0 and size > exploding * typical then return "exploding" end
+  if size < vanishing * typical then return "vanishing" end
+  if size > exploding * typical then return "exploding" end
   if row.zeros > mostly_zero and row.count > 1 then return "zeros" end
   return "fine"
 end
 
---- (Upper) median root mean square entry of the layers that have a finite gradient other than 0.
+--- (Upper) median root mean square entry of the layers that have a finite gradient other than 0, within least and most.
 local function typical_size(rows)
   local sizes = {}
   for _, row in ipairs(rows) do
     if row.finite and row.norm > 0 then sizes[#sizes + 1] = row.norm / math.sqrt(row.count) end
   end
   table.sort(sizes)
-  return sizes[#sizes // 2 + 1] or 0
+  return math.min(math.max(sizes[#sizes // 2 + 1] or 0, least), most)
 end
 
 function Report:__tostring()
@@ -81,9 +84,13 @@ end
 ---@return table
 local function health(grads, params)
   local leaves, paths = tree.flatten("health", grads)
-  local others = params ~= nil and tree.flatten("health", params) or {}
-  if params ~= nil and #others ~= #leaves then
-    check.fail("health", "params must have the structure of grads: %d tensors, not %d", #leaves, #others)
+  local others, places = {}, {}
+  if params ~= nil then others, places = tree.flatten("health", params) end
+  for i = 1, params ~= nil and math.max(#paths, #places) or 0 do
+    if paths[i] ~= places[i] then
+      check.fail("health", "params must have the structure of grads, but has %s where they have %s", places[i] or "nothing",
+        paths[i] or "nothing")
+    end
   end
   local report = setmetatable({ rows = {}, verdicts = {}, ok = true }, Report)
   for i, g in ipairs(leaves) do report.rows[i] = examine(paths[i], g, others[i]) end

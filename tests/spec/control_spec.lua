@@ -37,6 +37,19 @@ describe("gl.cond", function()
     near({ 0.5, 0 }, dx)
   end)
 
+  it("takes a number of steps that only the run tells", function()
+    local function power(n, y) return gl.fori(n, function(i, v) return v * y + i end, y) end
+    local jitted = gl.jit(power)
+    for n = 0, 4 do
+      near(power(n, 2.0), jitted(n, 2.0))
+      near(gl.grad(power, 2)(n, 2.0), gl.jit(gl.grad(power, 2))(n, 2.0))
+    end
+    assert.are.equal(1, jitted:stats().traces)
+    near({ 2, 5, 12 }, gl.vmap(power)(gl.tensor({ 0, 1, 2 }, { dtype = "i64" }), gl.full({ 3 }, 2)))
+    near({ 1, 4, 13 }, gl.vmap(gl.grad(power, 2))(gl.tensor({ 0, 1, 2 }, { dtype = "i64" }), gl.full({ 3 }, 2)))
+    raises(function() jitted(gl.ones(2), 2.0) end, "one number")
+  end)
+
   it("stops each element of a batch of loops where it ends", function()
     local rows = gl.tensor { 1, 2, 3 }
     local function sum_to(n)
@@ -74,6 +87,10 @@ describe("gl.cond", function()
 
   it("says what is wrong", function()
     raises(function() gl.cond(1, f, f) end, "cond", "boolean")
+    raises(function()
+      gl.jit(function(v) return gl.cond(v:sum():gt(0), function(u) return u end, function(u) return { u } end, v) end)(gl.ones(2))
+    end, "differ in structure")
+    raises(function() gl.scan(function(c, r) return c + r, c end, 0, gl.ones(2), { revers = true }) end, 'did you mean "reverse"')
     raises(function() gl.cond(true, 1, f) end, "function")
     raises(function() gl.jit(function(x)
       return gl.cond(x:gt(0), function() return x, x end, function() return x end)
