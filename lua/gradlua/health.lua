@@ -17,7 +17,8 @@ local mostly_zero = 0.9
 local remedies = {
   vanishing = "its gradient is far smaller than other layers', or next to nothing: use ReLU-like activations, he or xavier initialisers, "
     .. "normalization, residual connections",
-  exploding = "its gradient is far larger than other layers', or beyond measure: clip the norm (clip_norm), lower the learning rate, normalize",
+  exploding = "its gradient is far larger than other layers', or beyond measure: clip the norm (clip_norm), lower the learning "
+    .. "rate, normalize",
   zeros = "nearly all of its gradient is 0: units may be dead; try leaky_relu, a lower learning rate, or another initialiser",
   ["not finite"] = "it holds NaN or Inf: gl.debug(true) names the operation where the first one appears",
   ["no gradient"] = "its gradient is exactly 0: the loss does not depend on it, or it is cut off by stop_gradient",
