@@ -234,13 +234,9 @@ static grad_status scan_eval(const grad_eval *a) {
   return status ? status : scan_steps(&r, length);
 }
 
-static grad_status test_passes(loop_run *r, bool *passes) {
-  uint8_t flag = 0;
-  grad_array out;
-  grad__array_wrap(&out, &flag, GRAD_BOOL, 0, NULL);
-  grad_status status = r->a->call(r->a->call_ud, r->v.test, r->args, NULL, &out);
-  *passes = flag != 0;
-  return status;
+/* outcome: a 0-d bool, which the test writes. */
+static grad_status run_test(loop_run *r, grad_array *outcome) {
+  return r->a->call(r->a->call_ud, r->v.test, r->args, NULL, outcome);
 }
 
 /* Doubles the stacks when the next row does not fit. */
@@ -263,15 +259,17 @@ static grad_status grow_stacks(loop_run *r, int64_t *cap) {
 static grad_status while_steps(loop_run *r) {
   int64_t cap = 0;
   bool passes = false;
+  grad_array outcome;
+  grad__array_wrap(&outcome, &passes, GRAD_BOOL, 0, NULL);
   grad_status status = grow_stacks(r, &cap);
-  if (!status) status = test_passes(r, &passes);
+  if (!status) status = run_test(r, &outcome);
   while (!status && passes) {
     status = grow_stacks(r, &cap);
     if (status) break;
     place_carry(r);
     for (int32_t k = 0; k < r->v.nys; k++) place_y(r, k, r->a->out[r->v.ncarry + k], r->step);
     status = run_body(r);
-    if (!status) status = test_passes(r, &passes);
+    if (!status) status = run_test(r, &outcome);
   }
   return status;
 }

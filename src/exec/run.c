@@ -148,11 +148,14 @@ static grad_status subplan_of(grad_plan *plan, grad_program *sub, grad_plan **ou
   return GRAD_OK;
 }
 
+static grad_status run_plan(grad_plan *plan, const grad_array *const *in, const double *scalars, grad_array *out);
+
+/* The types of what a nested program is given were checked when the instruction was built. */
 static grad_status call_nested(void *ud, grad_program *sub, const grad_array *const *in, const double *scalars,
                                grad_array *out) {
   grad_plan *nested = NULL;
   grad_status status = subplan_of(ud, sub, &nested);
-  return status == GRAD_OK ? grad__plan_run(nested, in, scalars, out) : status;
+  return status == GRAD_OK ? run_plan(nested, in, scalars, out) : status;
 }
 
 /* --- steps */
@@ -197,16 +200,14 @@ static void release_fresh(const plan_run *r) {
   }
 }
 
-grad_status grad__plan_run(grad_plan *plan, const grad_array *const *in, const double *scalars, grad_array *out) {
+static grad_status run_plan(grad_plan *plan, const grad_array *const *in, const double *scalars, grad_array *out) {
   if (plan->running) {
     return grad__fail(plan->ctx, GRAD_EVALUE,
                       "this function is running already; it cannot be called from inside itself");
   }
-  grad_status status = grad__check_inputs(plan->program, in);
-  if (status != GRAD_OK) return status;
   plan_run r = {.plan = plan, .scalars = scalars, .out = out};
   plan->running = true;
-  status = bind_all(&r, in);
+  grad_status status = bind_all(&r, in);
   if (status == GRAD_OK) status = run_steps(&r);
   if (status == GRAD_OK) status = copy_outputs(&r);
   for (int32_t i = 0; i < plan->ndynamics; i++) grad__array_release(&plan->dynamics[i]);
@@ -214,4 +215,9 @@ grad_status grad__plan_run(grad_plan *plan, const grad_array *const *in, const d
   plan->running = false;
   plan->info.runs += status == GRAD_OK;
   return status;
+}
+
+grad_status grad__plan_run(grad_plan *plan, const grad_array *const *in, const double *scalars, grad_array *out) {
+  const grad_status status = grad__check_inputs(plan->program, in);
+  return status == GRAD_OK ? run_plan(plan, in, scalars, out) : status;
 }
