@@ -134,6 +134,24 @@ static grad_id reduce_twice(const grad_rewrite *r) {
   return grad__reduce(r->p, r->ins->op, inner->in[0], (uint32_t)axes, false);
 }
 
+/* A reduction takes the axes that go in any order; those that stay are put in their order afterwards. */
+static grad_id reduce_permuted(const grad_rewrite *r) {
+  const grad_instr *permuted = grad__made_by(r->p, r->in[0], &grad__op_permute);
+  if (!permuted) return GRAD_NONE;
+  const int64_t *source = permuted->params; /* the axis of x that axis i of the operand is */
+  uint32_t axes = 0;
+  int order[GRAD_MAX_AXES], kept = 0;
+  for (int i = 0; i < permuted->nparams; i++)
+    if (r->ins->params[0] >> i & 1) axes |= 1u << source[i];
+  for (int i = 0; i < permuted->nparams; i++) {
+    if (axes >> source[i] & 1) continue;
+    order[kept] = 0;
+    for (int64_t k = 0; k < source[i]; k++) order[kept] += !(axes >> k & 1);
+    kept++;
+  }
+  return grad__permute(r->p, grad__reduce(r->p, r->ins->op, permuted->in[0], axes, false), order);
+}
+
 /* The sum of equal terms is their number times one of them; their largest is any of them. */
 static grad_id reduce_broadcast(const grad_rewrite *r) {
   const grad_instr *spread = grad__made_by(r->p, r->in[0], &grad__op_broadcast);
@@ -286,6 +304,12 @@ const grad_rule grad__shape_rules[] = {
     {&grad__op_sum, reduce_broadcast, EXACT, "sum(broadcast x)"},
     {&grad__op_max, reduce_broadcast, EXACT, "max(broadcast x)"},
     {&grad__op_min, reduce_broadcast, EXACT, "min(broadcast x)"},
+    {&grad__op_sum, reduce_permuted, EXACT, "sum(permute x)"},
+    {&grad__op_prod, reduce_permuted, EXACT, "prod(permute x)"},
+    {&grad__op_max, reduce_permuted, EXACT, "max(permute x)"},
+    {&grad__op_min, reduce_permuted, EXACT, "min(permute x)"},
+    {&grad__op_any, reduce_permuted, EXACT, "any(permute x)"},
+    {&grad__op_all, reduce_permuted, EXACT, "all(permute x)"},
     {&grad__op_sum, reduce_twice, EXACT, "sum(sum x)"},
     {&grad__op_max, reduce_twice, EXACT, "max(max x)"},
     {&grad__op_min, reduce_twice, EXACT, "min(min x)"},

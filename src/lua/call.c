@@ -170,6 +170,28 @@ grad_id grad__call_value(grad_call *c, int arg, const char *what) {
   return number_argument(c, arg, what, GRAD_F64);
 }
 
+/* The order of the axes in memory, the widest stride first; false when it is not another one, or there are gaps. */
+static bool memory_order(const grad_array *a, int *order, grad_array *in_order) {
+  for (int i = 0; i < a->ndim; i++) {
+    int at = i;
+    for (; at > 0 && a->strides[order[at - 1]] < a->strides[i]; at--) order[at] = order[at - 1];
+    order[at] = i;
+  }
+  grad__view_permute(a, order, in_order);
+  return grad__array_is_contiguous(in_order) && !grad__array_is_contiguous(a);
+}
+
+grad_id grad__call_dense(grad_call *c, int arg, const char *what) {
+  int order[GRAD_MAX_AXES], back[GRAD_MAX_AXES];
+  grad_array in_order;
+  const grad_tensor *t = c->trace ? NULL : grad__tensor_to(c->L, arg);
+  if (!t || !memory_order(&t->array, order, &in_order)) return grad__call_value(c, arg, what);
+  grad_array *header = lua_newuserdatauv(c->L, sizeof *header, 0);
+  *header = in_order;
+  for (int i = 0; i < header->ndim; i++) back[order[i]] = i;
+  return sound(c, grad__permute(c->p, add_input(c, header, 0), back));
+}
+
 grad_id grad__call_value_like(grad_call *c, int arg, const char *what, grad_id like) {
   if (like == GRAD_NONE || grad__tensor_to(c->L, arg)) return grad__call_value(c, arg, what);
   return number_argument(c, arg, what, (grad_dtype)grad__call_type(c, like)->dtype);

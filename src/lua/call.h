@@ -48,6 +48,9 @@ grad_call *grad__call_begin_in(lua_State *L, grad_trace *trace);
 /* The value of an argument: a tensor, or a number (f64 unless `like` is a value whose dtype it adopts). */
 grad_id grad__call_tensor(grad_call *c, int arg, const char *what);
 grad_id grad__call_value(grad_call *c, int arg, const char *what);
+/* The same; a concrete tensor whose axes lie in memory in another order, without gaps, is a `permute` of its memory in
+ * row order, which reductions need not undo. May leave a value on the Lua stack. */
+grad_id grad__call_dense(grad_call *c, int arg, const char *what);
 grad_id grad__call_value_like(grad_call *c, int arg, const char *what, grad_id like);
 /* A number that came from Lua, as a value: not part of the program. */
 grad_id grad__call_number(grad_call *c, double value, grad_dtype dtype);

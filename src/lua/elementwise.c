@@ -166,7 +166,8 @@ static void record(lua_State *L, const grad_op *op, int nin, const operand *x, g
   grad_dtype around = dtype_around(op, nin, x);
   t->p->status = GRAD_OK;
   t->p->where = 0;
-  if (grad__lua(L)->debug) grad__trace_mark_line(L, t);
+  const bool may_fail = around == GRAD_I64 && (op == &grad__op_floordiv || op == &grad__op_mod); /* by zero */
+  if (may_fail || grad__lua(L)->debug) grad__trace_mark_line(L, t);
   for (int k = 0; k < nin; k++) {
     in[k] = lift(L, t, k, x[k].tensor, around);
     weak = weak && (!x[k].tensor || is_weak(x[k].tensor));

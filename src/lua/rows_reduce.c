@@ -13,7 +13,7 @@ static bool keepdim(const grad_call *c) { return grad__option_boolean(c->L, c->o
 typedef grad_id (*reduction)(grad_program *p, grad_id x, uint32_t axes, bool keepdim);
 
 static void reduce(grad_call *c, reduction f) {
-  grad_id x = grad__call_value(c, 1, "the tensor");
+  grad_id x = grad__call_dense(c, 1, "the tensor");
   grad__call_return(c, f(c->p, x, axes(c, x), keepdim(c)));
 }
 
@@ -41,7 +41,7 @@ static void build_max(grad_call *c) { extremum(c, grad__max, &grad__op_maximum);
 static void build_min(grad_call *c) { extremum(c, grad__min, &grad__op_minimum); }
 
 static void spread(grad_call *c, grad_id (*f)(grad_program *, grad_id, uint32_t, bool, double)) {
-  grad_id x = grad__call_value(c, 1, "the tensor");
+  grad_id x = grad__call_dense(c, 1, "the tensor");
   double correction = grad__option_number(c->L, c->options, "correction", 1);
   grad__call_return(c, f(c->p, x, axes(c, x), keepdim(c), correction));
 }
@@ -50,7 +50,7 @@ static void build_var(grad_call *c) { spread(c, grad__var); }
 static void build_std(grad_call *c) { spread(c, grad__std); }
 
 static void build_norm(grad_call *c) {
-  grad_id x = grad__call_value(c, 1, "the tensor");
+  grad_id x = grad__call_dense(c, 1, "the tensor");
   double order = grad__option_number(c->L, c->options, "p", 2);
   if (!(order >= 0 || order == -HUGE_VAL))
     grad__lua_error(c->L, "p must be at least 0, or math.huge or -math.huge, got %g", order);

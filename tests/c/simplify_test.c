@@ -86,6 +86,7 @@ CASE(concat_columns, view(p, OP(permute),
                           2, (const int64_t[]){1, 0}))
 CASE(stop_gradient, view(p, OP(stop_gradient), a, 0, NULL))
 CASE(max_twice, REDUCE(max, REDUCE(max, RESHAPE(a, 2, square), 1), 1))
+CASE(max_permuted, REDUCE(max, SWAP(RESHAPE(a, 2, square)), 1))
 CASE(max_spread, REDUCE(max, BROADCAST(FIRST(a), 2, square), 1))
 CASE(spread_unary, REDUCE(max, emit(p, OP(exp), BROADCAST(FIRST(a), 2, square), GRAD_NONE), 1))
 
@@ -141,6 +142,7 @@ static const rule_case cases[] = {
     {"concat of reshaped columns", concat_columns, OP(reshape), 2, 2, false},
     {"stop_gradient x", stop_gradient, OP(stop_gradient), 0, 0, false},
     {"max(max x)", max_twice, OP(max), 1, 1, false},
+    {"max(permute x)", max_permuted, OP(permute), 0, 0, false},
     {"max(broadcast x)", max_spread, OP(max), 0, 0, false},
     {"exp(broadcast x)", spread_unary, OP(max), 0, 0, false},
 };

@@ -209,3 +209,22 @@ describe("keepdim", function()
     assert.are.same({ { { 3 } } }, gl.vmap(function(v) return v:argmax({ keepdim = true }) end)(y:reshape(1, 2, 2)):totable())
   end)
 end)
+
+describe("reductions of permuted tensors", function()
+  it("are those of a copy in row order, whatever the order in memory", function()
+    local base = gl.rand(5, 1, 6, 7, 90) - 0.5 -- large enough for a plan
+    local small = gl.rand(2, 3, 1, 4) - 0.5
+    local mask = base:gt(0.45)
+    for _, name in ipairs { "sum", "mean", "prod", "max", "min", "any", "all", "var", "norm", "logsumexp", "median" } do
+      local from = (name == "any" or name == "all") and mask or base
+      for _, y in ipairs { from:permute(3, 5, 1, 2, 4), from:transpose(2, 4), from:flip(1):permute(2, 1, 5, 4, 3),
+        small:permute(4, 1, 3, 2) } do
+        local copy = y:clone()
+        for _, axis in ipairs { 1, -1, { 2, 4 }, { 1, 3 }, {} } do
+          near(copy[name](copy, axis):to("f64"), y[name](y, axis):to("f64"), 1e-9)
+          assert.are.same(copy[name](copy, axis, { keepdim = true }):shape(), y[name](y, axis, { keepdim = true }):shape())
+        end
+      end
+    end
+  end)
+end)

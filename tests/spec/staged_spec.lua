@@ -342,3 +342,18 @@ describe("cache_stats", function()
     assert.is_true(after.bytes > 0 and after.entries > 0)
   end)
 end)
+
+describe("an integer division by zero inside a staged function", function()
+  it("names its line", function()
+    local n = gl.tensor({ 3, 0 }, { dtype = "i64" })
+    local function f(v)
+      return v // v
+    end
+    local line = debug.getinfo(f, "S").linedefined + 1
+    for _, staged in ipairs { gl.jit(f), gl.vmap(f) } do
+      local ok, message = pcall(staged, n)
+      assert.is_false(ok)
+      assert.is_truthy(message:find(("staged_spec.lua:%d]"):format(line), 1, true), message)
+    end
+  end)
+end)
