@@ -4,8 +4,9 @@
  * GRAD_NONE when it does not apply. What it emits is shared and simplified no further; dead instructions are pruned.
  *
  * Rules are exact: the same number for every operand, NaN, Inf and -0 included, with these exceptions. The sign of the
- * zero that mulz gives for a zero factor is open, as its definition is. A sum or product that is taken of fewer terms, in
- * another order (simplify_sums.c, of a permuted operand) or as a matrix product is rounded otherwise. Rules that need GRAD_SIMPLIFY_FAST change more.
+ * zero that mulz gives for a zero factor is open, as its definition is. A sum or product that is taken of fewer terms,
+ * in another order (simplify_sums.c, of a permuted operand) or as a matrix product is rounded otherwise. Rules that
+ * need GRAD_SIMPLIFY_FAST change more.
  */
 #ifndef GRAD_EXEC_SIMPLIFY_H
 #define GRAD_EXEC_SIMPLIFY_H
@@ -34,8 +35,8 @@ extern const grad_rule grad__algebra_rules[], grad__shape_rules[];
 grad_status grad__simplify_sums(grad_program *p, grad_program **out);
 extern const grad_op grad__op_place_sum;
 
-/* Concatenates along the first axis. Parts that are reshaped arrays of equal rows are put together as they were, and the
- * whole is reshaped: so a stack of matrices is their rows, and both ways of saying it are one value. */
+/* Concatenates along the first axis. Parts that are reshaped arrays of equal rows are put together as they were, and
+ * the whole is reshaped: so a stack of matrices is their rows, and both ways of saying it are one value. */
 grad_id grad__concat_rows(grad_program *p, int32_t n, const grad_id *parts);
 
 /* The instruction of p that makes v, if it applies op. */
