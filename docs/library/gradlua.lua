@@ -796,7 +796,7 @@ function gl.optim.schedule.warmup(options) end
 function gl.data.csv(path, options) end
 --- An array in the IDX format of the MNIST files (gz read as is).
 function gl.data.idx(path, options) end
---- Walks a set in batches: {batch = 32, shuffle = false, drop_last = false, generator}.
+--- Walks a set in batches: `for inputs, labels in loader do`. loader:progress(label) shows a bar.
 function gl.data.loader(set, options) end
 --- An array that NumPy saved.
 function gl.data.npy(path) end
@@ -812,13 +812,13 @@ function gl.data.save_npz(path, arrays) end
 function gl.data.split(set, sizes, options) end
 --- Columns with mean 0 and standard deviation 1 (a constant column becomes 0), and the statistics {mean, std}, which given as second argument are applied instead: so the test part is treated as the training part was.
 function gl.data.standardize(x, statistics) end
---- Level lines of f, a function of a vector of two: {xlim, ylim, n = 40, levels = 12}.
+--- Level lines of f, a function of a vector of two, from its values on a grid of n x n points.
 function gl.plot.contour(f, options) end
 --- Level lines of f and the way of a descent over them: a list of points, or an n x 2 tensor.
 function gl.plot.descent(f, path, options) end
---- The gradient of f at the points of a grid, as arrows of one length: {n = 15}.
+--- The gradient of f at the n x n points of a grid, as arrows of one length.
 function gl.plot.gradient_field(f, options) end
---- How often values fall into {bins = 20} equal intervals.
+--- How often values fall into equal intervals.
 function gl.plot.hist(values, options) end
 --- Points joined by lines: line(y) or line(x, y).
 function gl.plot.line(x, y, options) end

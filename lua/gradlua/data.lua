@@ -10,17 +10,21 @@ local progress = require "gradlua.progress"
 
 local M = {}
 
+--- (path [, {delimiter, header, skip = 0, dtype = "f64"}]) -> tensor, columns
 --- Rows and columns of numbers from delimited text (gz read as is), and what is known of the columns: a list of
 --- {name, classes}. A column of texts becomes class numbers from 1. Options: delimiter, header (true or false; found out
 --- otherwise), skip (that many first lines), dtype.
 function M.csv(path, options) return internal.io.csv(path, options) end
 
+--- (path [, {dtype}]) -> tensor
 --- An array in the IDX format of the MNIST files (gz read as is).
 function M.idx(path, options) return internal.io.idx(path, options) end
 
+--- (path) -> tensor
 --- An array that NumPy saved.
 function M.npy(path) return internal.io.npy(path) end
 
+--- (path) -> table
 --- Arrays that NumPy saved together, by name.
 function M.npz(path) return internal.io.npz(path) end
 
@@ -61,6 +65,7 @@ local function part_size(size, n)
   return math.floor(size * n + 0.5)
 end
 
+--- (set, sizes [, {shuffle = false, generator}]) -> part, part, ...
 --- Splits a set in two or more. `sizes` is a number or a list, whole numbers or fractions; what is left over is the last
 --- part. In the order of the set, unless {shuffle = true} (with `generator`, or the default one).
 function M.split(set, sizes, options)
@@ -87,6 +92,7 @@ function M.split(set, sizes, options)
   return table.unpack(parts)
 end
 
+--- (x [, statistics]) -> tensor, statistics
 --- Columns with mean 0 and standard deviation 1 (a constant column becomes 0), and the statistics {mean, std}, which
 --- given as second argument are applied instead: so the test part is treated as the training part was.
 function M.standardize(x, statistics)
@@ -143,7 +149,8 @@ function Loader:progress(label)
   return self
 end
 
---- Walks a set in batches: {batch = 32, shuffle = false, drop_last = false, generator}.
+--- (set [, {batch = 32, shuffle = false, drop_last = false, generator}]) -> loader
+--- Walks a set in batches: `for inputs, labels in loader do`. loader:progress(label) shows a bar.
 ---@return gradlua.Loader
 function M.loader(set, options)
   local o = check.options("data.loader", options,

@@ -78,19 +78,22 @@ local function curves(name, x, y, options)
   return x, y, options
 end
 
+--- ([x,] y [, options])
 --- Points joined by lines: line(y) or line(x, y).
 function M.line(x, y, options)
   x, y, options = curves("line", x, y, options)
   return show({ { kind = "line", x = x, y = y } }, settings("line", options))
 end
 
+--- ([x,] y [, options])
 --- Points: scatter(y) or scatter(x, y).
 function M.scatter(x, y, options)
   x, y, options = curves("scatter", x, y, options)
   return show({ { kind = "points", x = x, y = y } }, settings("scatter", options))
 end
 
---- How often values fall into {bins = 20} equal intervals.
+--- (values [, {bins = 20, ..}])
+--- How often values fall into equal intervals.
 function M.hist(values, options)
   local o = settings("hist", options, { bins = 20 })
   values = numbers("hist", "values", values)
@@ -127,12 +130,14 @@ end
 
 local plane = { n = 40, levels = 12, xlim = { -2, 2 }, ylim = { -2, 2 } }
 
---- Level lines of f, a function of a vector of two: {xlim, ylim, n = 40, levels = 12}.
+--- (f [, {xlim = {-2, 2}, ylim = {-2, 2}, n = 40, levels = 12, ..}])
+--- Level lines of f, a function of a vector of two, from its values on a grid of n x n points.
 function M.contour(f, options)
   local o = settings("contour", options, plane)
   return show({ grid("contour", f, o) }, o)
 end
 
+--- (f [, {xlim = {-2, 2}, ylim = {-2, 2}, n = 40, ..}])
 --- f as a surface over the plane (as text: its heights by shades).
 function M.surface(f, options)
   local o = settings("surface", options, plane)
@@ -141,6 +146,7 @@ function M.surface(f, options)
   return show({ layer }, o)
 end
 
+--- (x, y, u, v [, options])
 --- Arrows (u, v) at the points (x, y).
 function M.quiver(x, y, u, v, options)
   local o = settings("quiver", options)
@@ -152,7 +158,8 @@ function M.quiver(x, y, u, v, options)
   return show({ layer }, o)
 end
 
---- The gradient of f at the points of a grid, as arrows of one length: {n = 15}.
+--- (f [, {xlim = {-2, 2}, ylim = {-2, 2}, n = 15, ..}])
+--- The gradient of f at the n x n points of a grid, as arrows of one length.
 function M.gradient_field(f, options)
   local o = settings("gradient_field", options, { n = 15, xlim = { -2, 2 }, ylim = { -2, 2 } })
   local gradient = gl.grad(check.callable("plot.gradient_field", "f", f))
@@ -167,6 +174,7 @@ function M.gradient_field(f, options)
   return show({ layer }, o)
 end
 
+--- (f, path [, {xlim = {-2, 2}, ylim = {-2, 2}, n = 40, levels = 12, ..}])
 --- Level lines of f and the way of a descent over them: a list of points, or an n x 2 tensor.
 function M.descent(f, path, options)
   local o = settings("descent", options, plane)
@@ -178,6 +186,7 @@ function M.descent(f, path, options)
   return show({ grid("descent", f, o), { kind = "line", x = x, y = y, mark = true } }, o)
 end
 
+--- (matrix [, options])
 --- Where a matrix, or a sparse one with fields row, col and shape, is not 0.
 function M.spy(matrix, options)
   local o = settings("spy", options)
