@@ -17,7 +17,8 @@ static double first_radius(const grad_minimizer *m) {
 
 static void new_radius(grad__progress *p, double ratio, double length) {
   if (!(ratio >= 0.25)) p->radius = 0.25 * length;
-  if (ratio > 0.75 && length > 0.99 * p->radius) p->radius = fmin(2 * p->radius, 1e150);
+  if (ratio > 0.75 && length >= 0.9 * p->radius)
+    p->radius = fmin(2 * p->radius, 1e150); /* an exact step ends within a tenth */
 }
 
 /* The model's promise is lost in the rounding of f: a step counts when it lowers the gradient. */

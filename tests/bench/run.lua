@@ -76,6 +76,15 @@ local function print_case(workload, case, entries)
   print(table.concat(row, "  "))
 end
 
+--- The table of problems solved, where SciPy is there.
+local function print_solved()
+  local found = lines_of(("%s -c 'import scipy' >/dev/null 2>&1 && echo yes"):format(python))
+  if found[1] ~= "yes" then return end
+  print("\nMore-Garbow-Hillstrom problems, the same functions and derivatives for both:")
+  local command = ("%s %s/solved.py build/libmgh_problems.so %s/../data/optim_evaluations.csv"):format(python, folder, folder)
+  for _, line in ipairs(lines_of(command)) do print(line) end
+end
+
 local header = { ("%-44s %11s"):format("case", "gradlua") }
 for _, peer in ipairs(available) do header[#header + 1] = ("%12s %8s "):format(peer, "ratio") end
 print(table.concat(header, "  "))
@@ -90,6 +99,7 @@ for _, workload in ipairs(#arg > 0 and arg or all) do
     end
   end
   for _, case in ipairs(order) do print_case(workload, case, results[case]) end
+  if workload == "optim" then print_solved() end
   io.stdout:flush()
 end
 gl.set_threads(gl.get_threads())

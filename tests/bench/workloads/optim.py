@@ -20,6 +20,20 @@ def numpy():
     for n in (100, 10000, 1000000):
         cases[f"L-BFGS, 40 iterations, quadratic, n = {n}"] = quadratic(n)
 
+    def bounded(n):
+        d, target, x0 = np.linspace(1, 1000, n), fill((n,), 2), fill((n,), 1)
+
+        def f(x):
+            off = x - target
+            g = d * off
+            return 0.5 * (g @ off), g
+
+        options = {"maxiter": 40, "maxcor": 10, "ftol": 0, "gtol": 0, "maxfun": 10**6}
+        bounds = so.Bounds(-0.5, 0.5)
+        return lambda: so.minimize(f, x0, jac=True, method="L-BFGS-B", bounds=bounds, options=options).nit
+
+    cases["L-BFGS with bounds, 40 iterations, n = 1000000"] = bounded(1000000)
+
     def minimize(method, options):
         x0 = np.full(50, 1.3)
 
@@ -46,6 +60,22 @@ def numpy():
 
     cases["least squares, 4 parameters, 1,000 residuals"] = lambda: so.least_squares(
         residual, [2, 0.5, 1.8, 0], jacobian, method="trf").x[1]
+
+    import scipy.sparse as sp
+
+    n = 100000
+    rows = np.concatenate([np.repeat(np.arange(n - 1), 2), np.arange(n - 1, 2 * n - 1)])
+    cols = np.concatenate([np.stack([np.arange(n - 1), np.arange(1, n)], 1).ravel(), np.arange(n)])
+
+    def chain(x):
+        return np.concatenate([10 * (x[1:] - x[:-1] ** 2), 1.1 - x])
+
+    def chain_jacobian(x):
+        values = np.concatenate([np.stack([-20 * x[:-1], np.full(n - 1, 10.0)], 1).ravel(), np.full(n, -1.0)])
+        return sp.csr_matrix((values, (rows, cols)), shape=(2 * n - 1, n))
+
+    cases["sparse least squares, bounds, 100,000 unknowns"] = lambda: so.least_squares(
+        chain, np.full(n, 0.7), chain_jacobian, bounds=(-10, 10), method="trf", tr_solver="lsmr").x[0]
     return cases
 
 
