@@ -73,7 +73,7 @@ local function truth(name, p)
   if type(p) == "boolean" then return true, p end
   if not gl.is_tensor(p) or p:dtype() ~= "bool" or p:ndim() ~= 0 then
     body.fail(("%s: the condition must be a boolean or a 0-d bool tensor, got %s"):format(name,
-      gl.is_tensor(p) and ("a %s tensor with %d axes"):format(p:dtype(), p:ndim()) or "a " .. type(p)))
+      gl.is_tensor(p) and ("a %s tensor of shape %s"):format(p:dtype(), table.concat(p:shape(), " x ")) or "a " .. type(p)))
   end
   if body.is_traced(p) and body.is_staged() then return false end
   return true, p:item()

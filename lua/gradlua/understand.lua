@@ -6,12 +6,15 @@ local M = {}
 
 --- A point as a tensor, and f as a function of that tensor that gives a Lua number.
 local function as_function(name, f, x)
-  check.callable(name, "the function", f)
-  if not gl.is_tensor(x) then check.kind(name, "the point", x, "number") end
+  check.callable(name, "the first argument", f)
+  check.kind(name, "the point", x, "number or tensor")
   local point = gl.is_tensor(x) and x:to("f64"):clone() or gl.tensor(x)
   local function value(v)
     local y = f(type(x) == "number" and v:item() or v)
     if gl.is_tensor(y) and y:numel() == 1 then y = y:item() end
+    if gl.is_tensor(y) then
+      check.fail(name, "the function must return a number, not a tensor of shape %s", table.concat(y:shape(), " x "))
+    end
     return check.kind(name, "what the function returns", y, "number")
   end
   return value, point
@@ -50,12 +53,12 @@ end
 function M.classify(f, x, opts)
   opts = check.options("classify", opts, { tol = 1e-6, zero = 1e-8 })
   local value, point = as_function("classify", f, x)
+  local scale = math.max(1, math.abs(value(point)))
   local function of_tensor(v) return f(v) end
   local gradient = gl.grad(of_tensor)(point)
   local n = point:numel()
   local hessian = gl.hessian(of_tensor)(point):reshape(n, n)
   local eigenvalues = gl.eigh((hessian + hessian:t()) / 2)
-  local scale = math.max(1, math.abs(value(point)))
   if not (gradient:abs():max():item() <= opts.tol * scale) then return "not critical", eigenvalues end
   local list = eigenvalues:totable()
   local largest = math.max(math.abs(list[1]), math.abs(list[n]))

@@ -88,3 +88,13 @@ describe("differentiable", function()
     assert.is_truthy(evidence.reason:find("nan"))
   end)
 end)
+
+describe("gl.classify", function()
+  it("refuses wrong use in its own name", function()
+    local raises = require("tests.spec.support").raises
+    raises(function() gl.classify(3, gl.zeros(2)) end, "classify: the first argument must be a function, not number")
+    raises(function() gl.classify(gl.sum) end, "classify: the point must be a number or tensor, not nil")
+    raises(function() gl.classify(gl.exp, gl.zeros(2)) end, "classify: the function must return a number, not a tensor of shape 2")
+    raises(function() gl.differentiable(gl.exp, gl.zeros(2)) end, "differentiable: the function must return a number")
+  end)
+end)
