@@ -700,7 +700,7 @@ function gl.nn.residual(inner) end
 function gl.nn.rnn(inputs, size, options) end
 --- a layer without parameters
 function gl.nn.selu(params, x, options) end
---- Layers after one another; params[i] belongs to the i-th. A plain function of one tensor may stand for a layer.
+--- Layers after one another, in a list or as arguments; params[i] belongs to the i-th. A layer may be one of your own: what can be called and has `init`. A plain function of one tensor may stand for a layer.
 function gl.nn.sequential(options) end
 --- a layer without parameters
 function gl.nn.sigmoid(params, x, options) end

@@ -89,7 +89,21 @@ describe("a layer", function()
     near(gl.tensor { 2, 4 }, twice(twice:init(), gl.tensor { 1, 2 }))
     assert.has_error(function() nn.residual(3) end)
     assert.has_error(function() nn.sequential { first = nn.relu } end)
-    assert.has_error(function() nn.sequential(nn.linear(3, 2), nn.relu) end)
+    assert.has_error(function() nn.sequential(nn.linear(3, 2), 5) end)
+  end)
+end)
+
+describe("a layer of one's own", function()
+  it("is what can be called and has init", function()
+    local scale = setmetatable({ init = function(generator) return { by = generator:rand(1) + 1 } end },
+      { __call = function(_, params, x, options) return options.flip and -x * params.by or x * params.by end })
+    local model = nn.sequential(nn.relu, scale, nn.residual(scale))
+    local p, x = model:init(gl.generator(1)), gl.tensor { 1, -1 }
+    near(x:relu() * p[2].by * (1 + p[3].by), model(p, x))
+    near(-x:relu() * p[2].by * (1 - p[3].by), model(p, x, { flip = true }))
+    assert.are.equal("sequential\n  relu\n  layer\n  residual\n    layer", tostring(model))
+    local ok, report = gl.gradcheck(function(q) return model(q, gl.tensor { 1, 2 }):sum() end, p)
+    assert.is_true(ok, tostring(report))
   end)
 end)
 

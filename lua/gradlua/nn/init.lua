@@ -38,7 +38,7 @@ local function check_part(who, what, part)
   end
 end
 
-local function init_part(part, generator) return layer.is_layer(part) and part:init(generator) or {} end
+local function init_part(part, generator) return layer.is_layer(part) and part.init(generator) or {} end
 
 local function apply_part(part, params, x, options)
   if layer.is_layer(part) then return layer.apply(part, params, x, options) end
@@ -46,9 +46,11 @@ local function apply_part(part, params, x, options)
 end
 
 --- ({first, second, ..}) -> layer
---- Layers after one another; params[i] belongs to the i-th. A plain function of one tensor may stand for a layer.
+--- Layers after one another, in a list or as arguments; params[i] belongs to the i-th. A layer may be one of your own: what
+--- can be called and has `init`. A plain function of one tensor may stand for a layer.
 ---@param layers table[]
-function M.sequential(layers)
+function M.sequential(layers, ...)
+  if type(layers) == "function" or layer.is_layer(layers) then layers = { layers, ... } end
   check.kind("nn.sequential", "layers", layers, "table")
   for key in pairs(layers) do
     if math.type(key) ~= "integer" or key > #layers then

@@ -25,12 +25,13 @@ local call_options = { "train", "generator", "updates", "state", "context" }
 ---@field children? any[] layers inside, for printing
 ---@field options? string[] options of the call that `apply` reads, beside train, generator, updates, state and context
 
---- The options of a call that a layer, or one inside it, reads: a set.
+--- The options of a call that a layer, or one inside it, reads: a set. Nil where one inside it does not tell.
 local function known_options(spec)
   local known = {}
   for _, name in ipairs(call_options) do known[name] = true end
   for _, name in ipairs(spec.options or {}) do known[name] = true end
   for _, child in ipairs(spec.children or {}) do
+    if M.is_layer(child) and not child.known then return nil end
     for name in pairs(M.is_layer(child) and child.known or {}) do known[name] = true end
   end
   return known
@@ -56,8 +57,9 @@ function M.new(spec)
   return layer
 end
 
+--- A layer is what can be called and has `init`: one of this module, or a table of someone's own.
 function M.is_layer(value)
-  return getmetatable(value) == Layer
+  return type(value) == "table" and type(value.init) == "function" and check.is_callable(value)
 end
 
 --- A tensor's shape as messages show it.
@@ -67,6 +69,7 @@ end
 
 --- What a layer gives; the options were checked by the caller.
 function M.apply(layer, params, x, options)
+  if getmetatable(layer) ~= Layer then return layer(params, x, options or no_options) end
   if type(params) ~= "table" then
     check.fail("nn." .. layer.name, "a layer is called with its parameters first, layer(params, x, options): expected a table, got %s",
       gl.is_tensor(params) and "a tensor" or type(params))
@@ -76,7 +79,7 @@ function M.apply(layer, params, x, options)
 end
 
 function Layer:__call(params, x, options)
-  if options ~= nil then check.names("nn." .. self.name, options, self.known) end
+  if options ~= nil and self.known then check.names("nn." .. self.name, options, self.known) end
   return M.apply(self, params, x, options)
 end
 
@@ -85,7 +88,7 @@ local function describe(item, indent, lines)
     lines[#lines + 1] = indent .. "function"
     return
   end
-  local spec = item.spec
+  local spec = item.spec or { name = "layer" }
   lines[#lines + 1] = indent .. spec.name .. (spec.detail and "(" .. spec.detail .. ")" or "")
   for _, child in ipairs(spec.children or {}) do describe(child, indent .. "  ", lines) end
 end

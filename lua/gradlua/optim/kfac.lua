@@ -39,7 +39,7 @@ end
 local function stages_of(who, model)
   local stages = {}
   local function walk(item, path)
-    if layer.is_layer(item) and item.name == "sequential" then
+    if layer.is_layer(item) and item.name == "sequential" and item.spec then
       for i, child in ipairs(item.spec.children) do walk(child, table.move({ i }, 1, 1, #path + 1, table.move(path, 1, #path, 1, {}))) end
     else
       stages[#stages + 1] = { layer = item, path = path, linear = layer.is_layer(item) and item.name == "linear" }
