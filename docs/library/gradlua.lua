@@ -45,8 +45,10 @@ function gl.randint(lo, hi, shape) end
 function gl.randperm(n) end
 --- 1 with probability p, else 0
 function gl.bernoulli(p, shape, options) end
+function Tensor:bernoulli(shape, options) end
 --- n rows of x, or numbers from 1 .. x, at random
 function gl.choice(x, n, options) end
+function Tensor:choice(n, options) end
 --- the extents, one an axis
 function gl.shape(x) end
 function Tensor:shape() end

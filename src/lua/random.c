@@ -253,10 +253,11 @@ static int to_text(lua_State *L) {
       {.name = "bernoulli",                                                                                            \
        .signature = "p [, shape] [, {dtype = \"f64\"}] -> tensor",                                                     \
        .doc = "1 with probability p, else 0",                                                                          \
-       .call = bernoulli},                                                                                             \
+       .call = bernoulli,                                                                                              \
+       .method = true},                                                                                                \
   {                                                                                                                    \
     .name = "choice", .signature = "x, n [, {replace = true}] -> tensor",                                              \
-    .doc = "n rows of x, or numbers from 1 .. x, at random", .call = choice                                            \
+    .doc = "n rows of x, or numbers from 1 .. x, at random", .call = choice, .method = true                            \
   }
 
 static const grad_fn rows[] = {

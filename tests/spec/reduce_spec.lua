@@ -191,6 +191,11 @@ describe("random numbers", function()
     assert.are.equal("f32", g:randn(2, { dtype = "f32" }):dtype())
   end)
 
+  it("are methods of what they draw from", function()
+    assert.are.same({ 1, 0 }, gl.tensor({ 1, 0 }):bernoulli():totable())
+    assert.are.same({ 7, 7, 7 }, gl.tensor({ 7 }):choice(3):totable())
+  end)
+
   it("refuse nonsense", function()
     raises(function() gl.randint(3, 1, { 2 }) end, "empty")
     raises(function() gl.bernoulli(2, { 2 }) end, "probability")
