@@ -50,6 +50,12 @@ static int chosen(lua_State *L, int n, int k) {
   return (int)at;
 }
 
+/* "any": all arguments are inputs, of whatever dtype, since nothing is differentiated. */
+static bool differentiates(lua_State *L) {
+  return !lua_isstring(L, lua_upvalueindex(GRAD_UP_ARGNUMS)) ||
+         strcmp(lua_tostring(L, lua_upvalueindex(GRAD_UP_ARGNUMS)), "any") != 0;
+}
+
 /* --- the call */
 
 static void check_leaf(lua_State *L, int argument, int leaf) {
@@ -94,7 +100,7 @@ int grad__transform_call(lua_State *L, int n, const char *staged_by, lua_KFuncti
   for (int i = 1; i <= n; i++) lua_pushvalue(L, i);
   for (int c = 1; c <= count; c++) {
     int at = chosen(L, n, c);
-    trace_argument(L, t, at, n + GRAD_AT_LEAVES, true);
+    trace_argument(L, t, at, n + GRAD_AT_LEAVES, differentiates(L));
     lua_replace(L, function + at);
   }
   for (int32_t i = 0; staged_by && i < t->ninputs; i++) t->inputs[i].kind = GRAD_BOUND_OPEN;

@@ -3,7 +3,8 @@
  *
  * A transform is a C closure: upvalue 3 is the user's function, upvalue 4 the chosen arguments (argnums), further ones
  * its own. It must be able to yield inside the user's function, so everything it needs after the call lies on its Lua
- * stack, at fixed places behind the n arguments. */
+ * stack, at fixed places behind the n arguments. argnums: a list of positions; "all"; or, for a transform that does not
+ * differentiate, "any": all arguments, of any dtype. */
 #ifndef GRAD_LUA_TRANSFORM_H
 #define GRAD_LUA_TRANSFORM_H
 

@@ -108,7 +108,7 @@ static int explain(lua_State *L) {
   grad__transform_check_function(L, 1);
   int n = lua_gettop(L) - 1;
   lua_pushvalue(L, 1);
-  lua_pushliteral(L, "all");
+  lua_pushliteral(L, "any");
   grad__lua_push_function(L, call, grad__lua_fn(L), 2);
   lua_replace(L, 1);
   lua_callk(L, n, 1, 0, return_all);
