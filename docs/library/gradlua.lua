@@ -553,20 +553,20 @@ function gl.hessian(f, argnum) end
 function gl.hvp(f, argnum) end
 --- a function that gives the second derivatives of scalar f in each entry
 function gl.hessian_diag(f, argnum) end
---- the Jacobian where it is not zero, nil when more than the share densest of it may be so; a sparse matrix: fields shape nnz colors row col indptr values, methods dense matmul update
+--- the Jacobian where it is not zero, nil when more than the share densest of it may be so; a table counts as one vector of all its entries; a sparse matrix: fields shape nnz colors row col indptr values, methods dense matmul update
 function gl.sparse_jacobian(f, x, options) end
---- the Hessian where it is not zero; a sparse matrix: fields shape nnz colors row col indptr values, methods dense matmul update
+--- the Hessian where it is not zero; a table counts as one vector of all its entries; a sparse matrix: fields shape nnz colors row col indptr values, methods dense matmul update
 function gl.sparse_hessian(f, x) end
---- f for many examples at once, along an axis of the arguments; false: an argument all examples share; a table of axes for a table of tensors. Random draws inside are the same for all
+--- f for many examples at once, along an axis of the arguments; false: an argument all examples share; a table of axes for a table of tensors. Each draws its own random numbers, as in a loop over the examples
 function gl.vmap(f, options) end
 --- f, recorded once for each signature of its arguments; static: positions of arguments that are constants; check: each call is compared with f itself; :stats() tells hits and retraces
 function gl.jit(f, options) end
---- x, a constant for every derivative
+--- x (a tensor, a number, or a table of them) as a constant for every derivative
 function gl.stop_gradient(x) end
 function Tensor:stop_gradient() end
 --- f, whose derivatives in reverse keep its arguments only and compute the rest again.
 function gl.checkpoint(f) end
---- f with derivative rules of its own. jvp(primals, tangents) -> value, tangent; vjp(primals, cotangent) -> cotangents. Arguments and their tangents come as lists. A missing rule is derived from the other one.
+--- f with derivative rules of its own. jvp(primals, tangents) -> value, tangent; vjp(primals, cotangent) -> cotangents. Arguments and their tangents come as lists. A missing rule is derived from the other one. For an f of several results jvp gives these, then a tangent for each, and vjp takes a cotangent for each.
 function gl.custom(f, rules) end
 --- f(...) where p holds, otherwise g(...); p is a boolean or a 0-d bool tensor. Where values are known this is plain Lua, and under jit, vmap and in staged loops both branches are recorded: they must give results of one structure.
 function gl.cond(p, f, g, ...) end
@@ -584,7 +584,7 @@ function gl.fixed_point(g, x0, options, ...) end
 function gl.argmin(first, ...) end
 --- The solution of y' = f(t, y, ...) with y(ts[1]) = y0, at the times ts.  Times ascend or descend. y0 is a number, a tensor or a nested table, and f returns the same. Options, as a last table: rtol = 1e-8, atol = 1e-10 (of the error of a step), max_steps = 100000, first_step, adjoint = "discrete" | "continuous".
 function gl.odeint(f, y0, ts, ...) end
---- compares derivatives with central differences, and forward with reverse mode; order 2: those of the gradient; the report prints the worst entries
+--- compares derivatives with central differences, and forward with reverse mode; order 2: those of the gradient; args: further arguments of f, or with {args = {...}} in place of x all of them; the report prints the worst entries
 function gl.gradcheck(f, x, options) end
 --- Does f, a function of a number or a tensor that gives a number, have a derivative at x? Not the same as having partial derivatives: those only look along the axes. evidence.reason is a sentence; partials_exist, partials, left and right (slopes on both sides) tell of the axes; remainders (list of {h, remainder, direction}), order (of the remainder in h) and direction (the worst one) of all directions.
 function gl.differentiable(f, x) end

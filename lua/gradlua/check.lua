@@ -87,6 +87,51 @@ function M.options(name, given, defaults)
   return out
 end
 
+--- How many arguments f can take; nil when that cannot be known.
+local function arity(f)
+  if type(f) ~= "function" or not debug or not debug.getinfo then return nil end
+  local info = debug.getinfo(f, "uS")
+  return info.what ~= "C" and not info.isvararg and info.nparams or nil
+end
+
+--- Is the table close to options: does a name with a plain value resemble a known one?
+local function resembles(given, known)
+  for key, value in pairs(given) do
+    if type(value) == "number" or type(value) == "string" then
+      for name in pairs(known) do
+        if #key > 2 and distance(key, name) <= 1 then return true end
+      end
+    end
+  end
+  return false
+end
+
+--- Splits a trailing table of options off the arguments for f, which is called with `own` values before them. A plain table
+--- of names is options when f cannot take it, when all its names are known, or when some are or nearly are and f's arguments
+--- cannot be counted; a wrong name in it then raises.
+---@param name string the function's
+---@param own integer
+---@param known table the options, by name
+---@return table args with their number in n
+---@return table? options
+function M.split_options(name, f, own, known, ...)
+  local args = table.pack(...)
+  local last, all, some = args[args.n], true, false
+  if type(last) ~= "table" or getmetatable(last) ~= nil or next(last) == nil then return args end
+  for key in pairs(last) do
+    if type(key) ~= "string" then return args end
+    all, some = all and known[key] ~= nil, some or known[key] ~= nil
+  end
+  local takes = arity(f)
+  local reaches = takes and takes >= own + args.n
+  if not all and (reaches and not resembles(last, known) or not takes and not some and not resembles(last, known)) then
+    return args
+  end
+  M.names(name, last, known)
+  args.n = args.n - 1
+  return args, last
+end
+
 --- Marks, in a table of defaults, an option that has none.
 M.none = setmetatable({}, { __name = "none" })
 

@@ -134,12 +134,12 @@ local function checkpoint_every(name, options)
   return every
 end
 
-local function staged_scan(name, step, init, xs, length, reverse, every)
+local function staged_scan(name, step, init, xs, length, reverse, every, watch)
   local carry, rows = body.flatten(init), body.flatten(xs)
   local row_leaves = {}
   for i, x in ipairs(rows) do row_leaves[i] = gl.zeros({ table.unpack(x:shape(), 2) }, { dtype = x:dtype() }) end
   local row = body.build(xs, row_leaves)
-  local recorded = body.record({ name = name, open = 1, pure = true }, step, { init, row, n = 2 })
+  local recorded = body.record({ name = name, open = 1, pure = true, watch = watch }, step, { init, row, n = 2 })
   check_state(name, recorded, init, carry)
   local out = emit.scan(recorded, carry, rows, body.captured(recorded), length, reverse, every)
   return recorded, out, #carry
@@ -177,7 +177,7 @@ function M.fori(n, f, init, options)
   -- The count is carried along: a list of all of them would take memory by the number of steps.
   local start = { count = gl.tensor(1, { dtype = "i64" }), state = init }
   local function step(s) return { count = s.count + 1, state = f(body.as_number(s.count), s.state) } end
-  local recorded, out = staged_scan("fori", step, start, {}, steps, false, every)
+  local recorded, out = staged_scan("fori", step, start, {}, steps, false, every, f)
   return body.rebuild(recorded, out).state
 end
 
@@ -262,6 +262,13 @@ local function tangents_like(value)
   return body.build(value, leaves)
 end
 
+--- f of each of packed values.
+local function map(f, packed)
+  local out = {}
+  for i = 1, packed.n do out[i] = f(packed[i]) end
+  return out
+end
+
 local function rule_leaves(name, wanted, got)
   local leaves = body.flatten(got)
   local floats = 0
@@ -272,7 +279,8 @@ local function rule_leaves(name, wanted, got)
 end
 
 --- f with derivative rules of its own. jvp(primals, tangents) -> value, tangent; vjp(primals, cotangent) -> cotangents.
---- Arguments and their tangents come as lists. A missing rule is derived from the other one.
+--- Arguments and their tangents come as lists. A missing rule is derived from the other one. For an f of several results
+--- jvp gives these, then a tangent for each, and vjp takes a cotangent for each.
 ---@param f function
 ---@param rules {jvp: function, vjp: function}
 ---@return function
@@ -291,21 +299,25 @@ function M.custom(f, rules)
     local args = table.pack(...)
     local list = { table.unpack(args, 1, args.n) }
     local open = body.is_staged() and 1 or 0
-    local value = body.record({ name = "custom", open = open }, function(...) return (f(...)) end, args)
-    local result
+    local value = body.record({ name = "custom", open = open }, f, args)
+    local results = table.pack(body.rebuild(value, body.outputs(value)))
+    local count = results.n
     local jvp = rules.jvp and body.record({ name = "custom", open = open == 1 and 1 or 2 }, function(primals, tangents)
-      local _, tangent = rules.jvp(primals, tangents)
-      return tangent
+      local out = table.pack(rules.jvp(primals, tangents))
+      if count > 1 and out.n ~= 2 * count then
+        body.fail(("custom: the jvp rule must return %d values and %d tangents, got %d results"):format(count, count, out.n))
+      end
+      return table.unpack(out, count + 1, 2 * count)
     end, { list, tangents_like(list), n = 2 })
-    local vjp = rules.vjp and body.record({ name = "custom", open = open == 1 and 1 or 2 }, function(primals, cotangent)
-      local cotangents = rules.vjp(primals, cotangent)
+    local vjp = rules.vjp and body.record({ name = "custom", open = open == 1 and 1 or 2 }, function(primals, ...)
+      local cotangents = rules.vjp(primals, ...)
       if args.n == 1 and (type(cotangents) ~= "table" or cotangents[1] == nil) then cotangents = { cotangents } end
       rule_leaves("vjp", list, cotangents)
       return cotangents
-    end, { list, tangents_like((body.rebuild(value, body.outputs(value)))), n = 2 })
-    result = emit.custom(value, jvp, vjp, leaves_of(args), body.captured(value), jvp and body.captured(jvp) or {},
+    end, { list, n = count + 1, table.unpack(map(tangents_like, results)) })
+    local result = emit.custom(value, jvp, vjp, leaves_of(args), body.captured(value), jvp and body.captured(jvp) or {},
       vjp and body.captured(vjp) or {})
-    return (body.rebuild(value, result))
+    return body.rebuild(value, result)
   end
 end
 

@@ -211,16 +211,10 @@ local DEFAULTS = {
   rtol = 1e-8, atol = 1e-10, max_steps = 100000, first_step = check.none, adjoint = "discrete",
 }
 
---- The arguments for f, and the options: the last argument when it names one.
-local function split_options(...)
-  local args = table.pack(...)
-  local last = args[args.n]
-  local named = false
-  if tree.is_node(last) then
-    for key in pairs(last) do named = named or DEFAULTS[key] ~= nil end
-  end
-  if named then args.n = args.n - 1 end
-  local options = check.options("odeint", named and last or nil, DEFAULTS)
+--- The arguments for f, and the options: the last argument when it names some.
+local function split_options(f, ...)
+  local args, given = check.split_options("odeint", f, 2, DEFAULTS, ...)
+  local options = check.options("odeint", given, DEFAULTS)
   if options.adjoint ~= "discrete" and options.adjoint ~= "continuous" then
     check.fail("odeint", "option adjoint must be 'discrete' or 'continuous', not '%s'", tostring(options.adjoint))
   end
@@ -256,7 +250,7 @@ end
 ---@return any rows y at each of ts, along a new first axis; the first row is y0
 function M.odeint(f, y0, ts, ...)
   check.callable("odeint", "f", f)
-  local args, options = split_options(...)
+  local args, options = split_options(f, ...)
   local times, descending = check_times(ts)
   local ravel, unravel = raveler("what f returns", y0)
   local sign = descending and -1 or 1

@@ -11,16 +11,9 @@ local M = {}
 
 local solving = { method = true, tol = true, x_tol = true, max_iter = true, memory = true, damping = true, on_step = true }
 
---- Splits a trailing table of options off the further arguments: a plain table that has nothing but `known` options.
-local function split_options(known, ...)
-  local args = table.pack(...)
-  local last = args[args.n]
-  if not tree.is_node(last) or next(last) == nil then return args, {} end
-  for key in pairs(last) do
-    if not known[key] then return args, {} end
-  end
-  args.n = args.n - 1
-  return args, last
+local function split_options(name, f, known, ...)
+  local args, options = check.split_options(name, f, 1, known, ...)
+  return args, options or {}
 end
 
 --- The structure with concrete tensors, and whether any of it was traced.
@@ -110,7 +103,7 @@ end
 ---@param x0 any
 ---@return any x, table info
 function M.root(f, x0, ...)
-  return solve("root", f, x0, false, split_options(solving, ...))
+  return solve("root", f, x0, false, split_options("root", f, solving, ...))
 end
 
 --- (g, x0, ... [, options]) -> x, info
@@ -119,7 +112,7 @@ end
 ---@param x0 any
 ---@return any x, table info
 function M.fixed_point(g, x0, ...)
-  return solve("fixed_point", g, x0, true, split_options(solving, ...))
+  return solve("fixed_point", g, x0, true, split_options("fixed_point", g, solving, ...))
 end
 
 local minimizing = { method = true, tol = true, max_iter = true, memory = true }
@@ -132,7 +125,7 @@ local minimizing = { method = true, tol = true, max_iter = true, memory = true }
 ---@return any x, table? result
 function M.argmin(f, x0, ...)
   check.callable("argmin", "the function", f)
-  local args, options = split_options(minimizing, ...)
+  local args, options = split_options("argmin", f, minimizing, ...)
   local start, result = concrete("argmin", x0), nil
   if not internal.body.is_staged() then
     local plain = { n = args.n }

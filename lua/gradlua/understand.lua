@@ -1,23 +1,38 @@
 --- What kind of point is this? Critical points by the Hessian's eigenvalues, and whether a derivative exists at all.
 local gl = require "gradlua"
 local check = require "gradlua.check"
+local tree = require "gradlua.tree"
+local variables = require "gradlua.variables"
 
 local M = {}
 
---- A point as a tensor, and f as a function of that tensor that gives a Lua number.
+--- The point as an f64 tensor (of a nested table all entries as one vector), f as a function of such a tensor, which
+--- may be traced, and as one that gives a Lua number. Where x is a number the latter calls f with a number, or with a 0-d
+--- tensor when f cannot take that.
 local function as_function(name, f, x)
   check.callable(name, "the first argument", f)
-  check.kind(name, "the point", x, "number or tensor")
-  local point = gl.is_tensor(x) and x:to("f64"):clone() or gl.tensor(x)
+  local of_tensor, point
+  if tree.is_node(x) then
+    of_tensor, point = variables.as_vector(name, f, x)
+  else
+    check.kind(name, "the point", x, "number or tensor or table")
+    of_tensor, point = f, gl.is_tensor(x) and x:to("f64"):clone() or gl.tensor(x)
+  end
+  local takes_number = type(x) == "number"
   local function value(v)
-    local y = f(type(x) == "number" and v:item() or v)
+    local known, y
+    if takes_number then
+      known, y = pcall(f, v:item())
+      takes_number = known
+    end
+    if not known then y = of_tensor(v) end
     if gl.is_tensor(y) and y:numel() == 1 then y = y:item() end
     if gl.is_tensor(y) then
       check.fail(name, "the function must return a number, not a tensor of shape %s", table.concat(y:shape(), " x "))
     end
     return check.kind(name, "what the function returns", y, "number")
   end
-  return value, point
+  return value, point, of_tensor
 end
 
 --- ---------------------------------------------------------------- critical points
@@ -52,9 +67,8 @@ end
 ---@return table eigenvalues of the Hessian, ascending: a tensor
 function M.classify(f, x, opts)
   opts = check.options("classify", opts, { tol = 1e-6, zero = 1e-8 })
-  local value, point = as_function("classify", f, x)
+  local value, point, of_tensor = as_function("classify", f, x)
   local scale = math.max(1, math.abs(value(point)))
-  local function of_tensor(v) return f(v) end
   local gradient = gl.grad(of_tensor)(point)
   local n = point:numel()
   local hessian = gl.hessian(of_tensor)(point):reshape(n, n)
@@ -212,7 +226,7 @@ end
 --- evidence.reason is a sentence; partials_exist, partials, left and right (slopes on both sides) tell of the axes; remainders
 --- (list of {h, remainder, direction}), order (of the remainder in h) and direction (the worst one) of all directions.
 ---@param f function gives a number
----@param x number|table a number or a tensor
+---@param x number|table a number, a tensor, or a nested table of them
 ---@return boolean verdict
 ---@return table evidence
 function M.differentiable(f, x)

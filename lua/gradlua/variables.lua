@@ -2,6 +2,7 @@
 
 local gl = require "gradlua.core"
 local check = require "gradlua.check"
+local internal = require "gradlua.internal"
 local tree = require "gradlua.tree"
 
 local M = {}
@@ -33,12 +34,14 @@ function M.layout(name, x0)
     return part.dtype and part.dtype ~= "f64" and piece:to(part.dtype) or piece
   end
 
-  --- The structure with its pieces of the vector: tensors, and 0-d tensors for numbers.
+  --- The structure with its pieces of the vector: tensors, and 0-d ones for numbers, which stay numbers when a transform
+  --- gives them back.
   function self.unpack(vector)
     local i = 0
     return tree.map(name, function()
       i = i + 1
-      return part_of(vector, parts[i])
+      local piece = part_of(vector, parts[i])
+      return not parts[i].tensor and internal.body.is_traced(piece) and internal.body.as_number(piece) or piece
     end, x0)
   end
 
@@ -67,6 +70,28 @@ function M.layout(name, x0)
     return #pieces == 1 and pieces[1] or gl.concat(pieces, 1)
   end
   return self
+end
+
+--- A value (number, tensor or nested table) as one vector; a single 0-d result stays as it is.
+local function flattened(name, value)
+  if gl.is_tensor(value) or type(value) == "number" then return value end
+  local pieces = {}
+  tree.each(name, value, function(leaf)
+    if not gl.is_tensor(leaf) and type(leaf) ~= "number" then
+      check.fail(name, "the function must give numbers and tensors, not %s", type(leaf))
+    end
+    pieces[#pieces + 1] = gl.is_tensor(leaf) and leaf:reshape(-1) or gl.full({ 1 }, leaf)
+  end)
+  if #pieces == 0 then check.fail(name, "the function must give numbers and tensors, not an empty table") end
+  return gl.concat(pieces, 1)
+end
+
+--- f of a nested table as a function from a vector of all its entries, and that vector.
+---@param name string the function to blame in errors
+---@return function, any
+function M.as_vector(name, f, x)
+  local space = M.layout(name, x)
+  return function(vector) return flattened(name, f(space.unpack(vector))) end, space.start
 end
 
 --- Raises unless all leaves are tensors, which can change in place.

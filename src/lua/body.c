@@ -59,8 +59,9 @@ static int body_gc(lua_State *L) {
 
 grad_body *grad__body_check(lua_State *L, int arg) { return luaL_checkudata(L, arg, body_name); }
 
-/* Stack of record: options, function, list of arguments; then the trace, then the results. */
-enum { AT_OPTIONS = 1, AT_FUNCTION, AT_ARGUMENTS, AT_TRACE, AT_RESULTS };
+/* Stack of record: options, function, list of arguments; then what the function of the user saw, the trace, the
+ * results. */
+enum { AT_OPTIONS = 1, AT_FUNCTION, AT_ARGUMENTS, AT_SEEN, AT_TRACE, AT_RESULTS };
 
 static bool flag(lua_State *L, const char *name) {
   lua_getfield(L, AT_OPTIONS, name);
@@ -100,10 +101,52 @@ static void append_numbers(lua_State *L, const grad_trace *t, int32_t count, con
   }
 }
 
+/* Pushes the function whose variables are watched: option `watch`, or the one that is recorded. */
+static void push_watched(lua_State *L) {
+  if (lua_getfield(L, AT_OPTIONS, "watch") != LUA_TNIL) return;
+  lua_pop(L, 1);
+  lua_pushvalue(L, AT_FUNCTION);
+}
+
+/* Replaces the value at AT_SEEN by the list of the function's captured numbers and tensors. */
+static void note_captured(lua_State *L) {
+  lua_newtable(L);
+  lua_replace(L, AT_SEEN);
+  push_watched(L);
+  for (int i = 1; lua_getupvalue(L, -1, i); i++) {
+    if (lua_type(L, -1) == LUA_TNUMBER || grad__tensor_to(L, -1))
+      lua_rawseti(L, AT_SEEN, i);
+    else
+      lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+/* A captured variable that the function sets is set once, however often the program runs. */
+static void refuse_assignments(lua_State *L, const char *name) {
+  push_watched(L);
+  const char *variable;
+  for (int i = 1; (variable = lua_getupvalue(L, -1, i)) != NULL; i++) {
+    lua_rawgeti(L, AT_SEEN, i);
+    if (!lua_isnil(L, -1) && !lua_rawequal(L, -1, -2)) {
+      grad__lua_push_where(L);
+      lua_pushfstring(
+          L,
+          "%s: %s: the body sets the captured variable \"%s\", which would happen once, while it is recorded: "
+          "make it a part of the state",
+          lua_tostring(L, -1), name, variable);
+      lua_error(L);
+    }
+    lua_pop(L, 2);
+  }
+  lua_pop(L, 1);
+}
+
 static int finish(lua_State *L, int status, lua_KContext nleaves) {
   (void)status;
   int last = lua_gettop(L);
   grad_trace *t = lua_touserdata(L, AT_TRACE);
+  if (t->pure) refuse_assignments(L, t->staged_by);
   name_outputs(L, t, last);
   grad__trace_end(t);
   grad__lua_check(L, t->p->status);
@@ -153,17 +196,19 @@ static void push_leaf(lua_State *L, grad_trace *t, bool open) {
 }
 
 /* record(options, f, args) -> body. Options: name; open: from this argument on, leaves have no value while recorded (0:
- * all have, 1: none); pure: no draws inside. */
+ * all have, 1: none); pure: no draws inside, no changes of captured variables of `watch` (the function itself). */
 static int record(lua_State *L) {
-  lua_settop(L, 3);
+  lua_settop(L, AT_SEEN);
   lua_getfield(L, AT_OPTIONS, "name");
   const char *name = lua_tostring(L, -1); /* a constant of control.lua, which outlives the call */
   lua_pop(L, 1);
   lua_getfield(L, AT_OPTIONS, "open");
   lua_Integer open = lua_tointeger(L, -1);
   lua_pop(L, 1);
+  const bool pure = flag(L, "pure");
+  if (pure) note_captured(L);
   grad_trace *t = grad__trace_begin(L, open ? name : NULL);
-  t->pure = flag(L, "pure");
+  t->pure = pure;
   lua_pushvalue(L, AT_FUNCTION);
   lua_getfield(L, AT_ARGUMENTS, "n");
   int n = (int)lua_tointeger(L, -1);

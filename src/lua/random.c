@@ -1,8 +1,8 @@
 /* random.c: generators and draws. A generator is two integers, a key and a counter of blocks; a draw is a pure function
  * of both, and moves the counter on.
  *
- * Draws run at once, except inside gl.jit: there they are recorded, with the generator's state as an input, so that
- * each call of the staged function draws fresh numbers (see staged.c). */
+ * Draws run at once, except inside gl.jit and gl.vmap: there they are recorded, with the generator's state as an input,
+ * so that each call of the staged function, and each example, draws numbers of its own. */
 #include <math.h>
 #include <string.h>
 
@@ -173,6 +173,39 @@ static int choice(lua_State *L) {
 }
 
 /* --- generators */
+
+/* Example i begins i * blocks after the generator's place. */
+static void push_known_states(lua_State *L, grad_generator *g, int64_t blocks, int64_t size) {
+  int64_t *at = grad__tensor_new(L, GRAD_I64, 2, (const int64_t[]){size, 2})->data;
+  for (int64_t i = 0; i < size; i++) {
+    at[2 * i] = (int64_t)g->key;
+    at[2 * i + 1] = (int64_t)(g->counter + (uint64_t)(i * blocks));
+  }
+  g->counter += (uint64_t)(size * blocks);
+}
+
+void grad__generator_push_states(lua_State *L, const grad_trace *t, int k, int64_t size) {
+  grad_generator *const g = t->drawn[k].generator;
+  const int64_t blocks = t->drawn[k].blocks;
+  grad_trace *outer = grad__trace_drawing(L);
+  if (!outer) {
+    push_known_states(L, g, blocks, size);
+    return;
+  }
+  lua_rawgeti(L, LUA_REGISTRYINDEX, t->captures);
+  lua_rawgeti(L, -1, t->drawn[k].state);
+  grad_program *p = outer->p;
+  int64_t offset = 0;
+  const grad_id state = grad__trace_generator(L, outer, g, lua_isnil(L, -1) ? 0 : lua_gettop(L), &offset);
+  grad_id steps = grad__iota(p, GRAD_I64, 2, (const int64_t[]){size, 1}, 0);
+  steps = grad__mul(p, steps, grad__full(p, (double)blocks, GRAD_I64, 0, NULL));
+  steps = grad__add(p, steps, grad__full(p, (double)offset, GRAD_I64, 0, NULL));
+  steps = grad__pad(p, steps, (const int64_t[]){0, 1}, (const int64_t[]){0, 0}, 0);
+  grad__trace_draw(outer, g, size * blocks);
+  grad__trace_push(L, outer, grad__add(p, steps, state));
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+}
 
 static int make_generator(lua_State *L) {
   int64_t seed = grad__arg_integer(L, 1, "the seed");

@@ -16,4 +16,8 @@ grad_id grad__trace_generator(lua_State *L, grad_trace *t, grad_generator *gener
 /* The trace has drawn further blocks from it. */
 void grad__trace_draw(grad_trace *t, const grad_generator *generator, int64_t blocks);
 
+/* Pushes the states, one for each of `size` examples, from which each draws what a loop over the examples would have:
+ * for generator k of a trace that has ended. Generators move on by all of it. */
+void grad__generator_push_states(lua_State *L, const grad_trace *t, int k, int64_t size);
+
 #endif

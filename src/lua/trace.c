@@ -358,7 +358,7 @@ grad_trace *grad__trace_drawing(lua_State *L) {
   for (int i = 0; i < g->ntraces && g->live_traces; i++) {
     grad_trace *t = g->traces[i];
     if (!t || t->thread != L) continue;
-    if (t->persistent && (!draws || t->serial > draws->serial)) draws = t;
+    if ((t->persistent || t->draws) && (!draws || t->serial > draws->serial)) draws = t;
     if (!newest || t->serial > newest->serial) newest = t;
   }
   if (newest && newest->pure)

@@ -44,6 +44,7 @@ struct grad_trace {
   bool persistent;         /* a jitted function: the program will run again, so draws are recorded, and so is every
                               operation on a tensor from outside of it */
   bool pure;               /* the body of a staged loop: no draws, no changes in place */
+  bool draws;              /* draws are recorded in it though it runs once: each example of vmap has its own */
   grad_drawn drawn[GRAD_MOST_DRAWN];
   int ndrawn;
   const char *staged_by; /* "jit", "vmap", ...: numbers cannot be read; NULL: they can */

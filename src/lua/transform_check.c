@@ -5,7 +5,8 @@
 #include <string.h>
 
 #include "fn/fn.h"
-#include "lua/call.h"
+#include "lua/trace.h"
+#include "lua/tree.h"
 #include "ops/ops.h"
 
 static const char report_name[] = "gradlua.gradcheck";
@@ -145,12 +146,19 @@ static int return_all(lua_State *L, int status, lua_KContext base) {
   return lua_gettop(L) - (int)base;
 }
 
-/* f, x, options or f, {args = {...}} */
+/* Pushes the list of further arguments, or of all of them, that options have; true when there is one. */
+static bool push_args(lua_State *L, int options) {
+  if (lua_istable(L, options) && lua_getfield(L, options, "args") == LUA_TTABLE) return true;
+  lua_settop(L, 3);
+  return false;
+}
+
+/* f, x, options (with args: f is called with x, then these) or f, {args = {...}} */
 static int gradcheck(lua_State *L) {
   grad__transform_check_function(L, 1);
-  bool many = lua_istable(L, 2) && lua_gettop(L) == 2 && lua_getfield(L, 2, "args") == LUA_TTABLE;
-  lua_settop(L, many ? 2 : 3);
-  int options = grad__options_at(L, many ? 2 : 3);
+  const bool all = lua_gettop(L) == 2 && lua_istable(L, 2) && push_args(L, 2);
+  lua_settop(L, all ? 2 : 3);
+  const int options = grad__options_at(L, all ? 2 : 3);
   lua_pushvalue(L, 1);
   lua_pushliteral(L, "all");
   if (options)
@@ -158,38 +166,66 @@ static int gradcheck(lua_State *L) {
   else
     lua_pushnil(L);
   grad__lua_push_function(L, check_call, grad__lua_fn(L), 3);
-  int base = lua_gettop(L) - 1, n = 1;
-  if (many) {
-    lua_getfield(L, 2, "args");
-    n = (int)lua_rawlen(L, -1);
+  const int base = lua_gettop(L) - 1;
+  if (!all) lua_pushvalue(L, 2);
+  if (options && lua_getfield(L, options, "args") != LUA_TNIL) {
+    if (!lua_istable(L, -1)) grad__lua_error(L, "args must be a list of arguments, not a %s", luaL_typename(L, -1));
+    const int list = lua_gettop(L), n = (int)lua_rawlen(L, list);
     luaL_checkstack(L, n + 8, "too many arguments");
-    for (int i = 1; i <= n; i++) lua_rawgeti(L, base + 2, i);
-    lua_remove(L, base + 2);
-  } else {
-    lua_pushvalue(L, 2);
+    for (int i = 1; i <= n; i++) lua_rawgeti(L, list, i);
+    lua_remove(L, list);
+  } else if (options) {
+    lua_pop(L, 1);
   }
-  lua_callk(L, n, LUA_MULTRET, base, return_all);
+  lua_callk(L, lua_gettop(L) - base - 1, LUA_MULTRET, base, return_all);
   return return_all(L, LUA_OK, base);
 }
 
-static void build_stop_gradient(grad_call *c) {
-  grad_id x = grad__call_value(c, 1, "the value");
-  grad__call_return(c, grad__stop_gradient(c->p, x));
+/* Pushes the leaf at `index` as a constant for every derivative. */
+static void push_constant(lua_State *L, int index) {
+  const grad_tensor *x = grad__tensor_to(L, index);
+  if (!x || !grad__tensor_is_traced(x)) {
+    lua_pushvalue(L, index);
+    return;
+  }
+  grad_trace *t = grad__trace_of(L, x);
+  const grad_id id = grad__stop_gradient(t->p, x->id);
+  if (x->weak)
+    grad__trace_push_weak(L, t, id);
+  else
+    grad__trace_push(L, t, id);
+}
+
+static int stop_gradient(lua_State *L) {
+  if (!lua_istable(L, 1) && lua_type(L, 1) != LUA_TNUMBER && !grad__tensor_to(L, 1))
+    grad__arg_error(L, 1, "the value", "a tensor, a number or a table of these");
+  lua_newtable(L);
+  const int leaves = lua_gettop(L);
+  const lua_Integer n = grad__tree_flatten(L, 1, leaves, "the value");
+  for (lua_Integer i = 1; i <= n; i++) {
+    lua_rawgeti(L, leaves, i);
+    push_constant(L, lua_gettop(L));
+    lua_rawseti(L, leaves, i);
+    lua_pop(L, 1);
+  }
+  lua_Integer next = 1;
+  grad__tree_build(L, 1, leaves, &next, GRAD_TREE_KEEP);
+  return 1;
 }
 
 static const grad_fn rows[] = {
     {.name = "gradcheck",
      .signature = "f, x [, {order = 1, mode = \"auto\", eps, rtol, atol, samples, args}] -> ok, report",
-     .doc = "compares derivatives with central differences, and forward with reverse mode; order 2: those of the "
-            "gradient; "
-            "the report prints the worst entries",
+     .doc =
+         "compares derivatives with central differences, and forward with reverse mode; order 2: those of the "
+         "gradient; args: further arguments of f, or with {args = {...}} in place of x all of them; the report prints "
+         "the worst entries",
      .call = gradcheck},
     {.name = "stop_gradient",
-     .signature = "x -> tensor",
-     .doc = "x, a constant for every derivative",
-     .build = build_stop_gradient,
-     .method = true,
-     .plain = true},
+     .signature = "x -> x",
+     .doc = "x (a tensor, a number, or a table of them) as a constant for every derivative",
+     .call = stop_gradient,
+     .method = true},
     GRAD_FN_END,
 };
 

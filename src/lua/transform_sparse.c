@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fn/sparse.h"
+#include "lua/modules.h"
 #include "lua/transform.h"
 
 static const char name[] = "gradlua.sparse";
@@ -96,11 +97,29 @@ static int return_one(lua_State *L, int status, lua_KContext context) {
   return 1;
 }
 
+/* Pushes f of a table as a function of one vector, and the vector that the table at x is. */
+static void push_as_vector(lua_State *L, int function, int x) {
+  const int top = lua_gettop(L);
+  gradlua__modules_require(L, "gradlua.variables");
+  lua_getfield(L, top + 1, "as_vector");
+  lua_pushstring(L, grad__lua_fn(L)->name);
+  lua_pushvalue(L, function);
+  lua_pushvalue(L, x);
+  lua_call(L, 3, 2);
+  lua_remove(L, top + 1);
+}
+
 /* Evaluates the object on top of the stack at the point at stack index x; the object is the result. */
 static int run(lua_State *L, int x) {
   int object = lua_gettop(L);
-  if (!grad__tensor_to(L, x) && lua_type(L, x) != LUA_TNUMBER) grad__arg_error(L, x, "x", "one tensor or number");
+  if (!grad__tensor_to(L, x) && lua_type(L, x) != LUA_TNUMBER && !lua_istable(L, x))
+    grad__arg_error(L, x, "x", "a tensor, a number or a table of these");
   lua_getiuservalue(L, object, UV_FUNCTION);
+  if (lua_istable(L, x)) {
+    push_as_vector(L, lua_gettop(L), x);
+    x = lua_gettop(L);
+    lua_pushvalue(L, x - 1);
+  }
   lua_pushliteral(L, "all");
   lua_pushvalue(L, object);
   grad__lua_push_function(L, call, grad__lua_fn(L), 3);
@@ -293,11 +312,12 @@ static int to_text(lua_State *L) {
 static const grad_fn rows[] = {
     {.name = "sparse_jacobian",
      .signature = "f, x [, {mode = \"auto\", densest = 1}] -> sparse",
-     .doc = "the Jacobian where it is not zero, nil when more than the share densest of it may be so; " SPARSE_RESULT,
+     .doc = "the Jacobian where it is not zero, nil when more than the share densest of it may be so; "
+            "a table counts as one vector of all its entries; " SPARSE_RESULT,
      .call = sparse_jacobian},
     {.name = "sparse_hessian",
      .signature = "f, x -> sparse",
-     .doc = "the Hessian where it is not zero; " SPARSE_RESULT,
+     .doc = "the Hessian where it is not zero; a table counts as one vector of all its entries; " SPARSE_RESULT,
      .call = sparse_hessian},
     GRAD_FN_END,
 };

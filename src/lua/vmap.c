@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "lua/call.h"
+#include "lua/random.h"
 #include "lua/transform.h"
 #include "ops/ops.h"
 
@@ -180,23 +181,45 @@ static void push_result(lua_State *L, int result, int i, int outputs, lua_Intege
   lua_settop(L, axes);
 }
 
+/* The number of the input that is the state of generator k. */
+static int32_t state_input(const grad_trace *t, int k) { return -1 - t->p->producers[t->drawn[k].state]; }
+
+/* Results are tensors and numbers (which all examples share), or tables of them. */
+static void check_results(lua_State *L, int first, int last) {
+  if (last < first) grad__lua_error(L, "the function returned nothing");
+  for (int r = first; r <= last; r++) {
+    const int type = lua_type(L, r);
+    if (type == LUA_TTABLE || type == LUA_TNUMBER || grad__tensor_to(L, r)) continue;
+    if (type == LUA_TNIL && r > first) continue;
+    grad__lua_error(L, "result %d of the function is a %s: each example gives tensors, numbers, or tables of these",
+                    r - first + 1, luaL_typename(L, r));
+  }
+}
+
 static int finish(lua_State *L, int status, lua_KContext context) {
   (void)status;
   int n = (int)context, last = lua_gettop(L), nresults = last - (n + AT_RESULTS) + 1;
   grad_trace *t = lua_touserdata(L, n + AT_TRACE);
-  if (nresults < 1) grad__lua_error(L, "the function returned nothing");
+  check_results(L, n + AT_RESULTS, last);
   name_outputs(L, n, t, last);
+  grad__trace_end(t);
   lua_Integer batched = (lua_Integer)lua_rawlen(L, n + AT_VALUES), next = 1;
   bool *wrt = lua_newuserdatauv(L, (size_t)t->ninputs, 0);
   for (int32_t i = 0; i < t->ninputs; i++) wrt[i] = i < batched;
+  for (int k = 0; k < t->ndrawn; k++) wrt[state_input(t, k)] = true;
   lua_rawgeti(L, n + AT_VALUES, 1);
-  const grad_recipe recipe = {.kind = GRAD_RECIPE_VMAP, .wrt = wrt, .size = grad__tensor_to(L, -1)->array.shape[0]};
+  const int64_t size = grad__tensor_to(L, -1)->array.shape[0];
+  const grad_recipe recipe = {.kind = GRAD_RECIPE_VMAP, .wrt = wrt, .size = size};
   const grad_derived *d = grad__derived_push(L, t, &recipe);
   grad__trace_push_inputs(L, t);
   int inputs = lua_gettop(L);
   for (lua_Integer i = 1; i <= batched; i++) {
     lua_rawgeti(L, n + AT_VALUES, i);
     lua_rawseti(L, inputs, i);
+  }
+  for (int k = 0; k < t->ndrawn; k++) {
+    grad__generator_push_states(L, t, k, size);
+    lua_rawseti(L, inputs, state_input(t, k) + 1);
   }
   grad__derived_apply(L, d, 0, inputs);
   int outputs = lua_gettop(L);
@@ -210,6 +233,7 @@ static int call(lua_State *L) {
   int64_t size = -1;
   luaL_checkstack(L, n + 16, "too many arguments");
   grad_trace *t = grad__trace_begin(L, "vmap");
+  t->draws = true;
   lua_newtable(L);
   lua_pushvalue(L, lua_upvalueindex(GRAD_UP_FUNCTION));
   int function = lua_gettop(L);
@@ -244,7 +268,7 @@ static const grad_fn rows[] = {
      .doc = "f for many examples at once, along an axis of the arguments; false: an argument all examples share; a "
             "table of "
             "axes for a table of tensors. "
-            "Random draws inside are the same for all",
+            "Each draws its own random numbers, as in a loop over the examples",
      .call = make_vmap},
     GRAD_FN_END,
 };

@@ -73,18 +73,6 @@ describe("gl.cond", function()
     near(2, n)
   end)
 
-  it("turns a jvp rule with control flow in it around", function()
-    local c = gl.custom(function(x) return gl.cond(x:gt(0), function() return x ^ 3 end, function() return -x end) end, {
-      jvp = function(p, t)
-        return gl.cond(p[1]:gt(0), function() return p[1] ^ 3, 3 * p[1] ^ 2 * t[1] end, function() return -p[1], -t[1] end)
-      end,
-    })
-    local function g(x) return gl.sin(c(x)) end
-    near(12 * math.cos(8), gl.grad(g)(2))
-    near(-math.cos(2), gl.grad(g)(-2))
-    near(gl.hessian(function(x) return gl.sin(x ^ 3) end)(2), gl.hessian(g)(2))
-  end)
-
   it("says what is wrong", function()
     raises(function() gl.cond(1, f, f) end, "cond", "boolean")
     raises(function()
@@ -158,6 +146,53 @@ describe("loops", function()
   end)
 end)
 
+describe("loop bodies that are recorded", function()
+  local function recorded(step) return function() gl.jit(function(x) return gl.fori(3, step, x) end)(gl.ones(2)) end end
+  it("do not set captured variables", function()
+    local k, sum = 0, gl.zeros(2)
+    raises(recorded(function(_, s) k = k + 1; return s end), 'fori: the body sets the captured variable "k"')
+    raises(recorded(function(_, s) sum = sum + s; return s end), 'the body sets the captured variable "sum"')
+    k = 0
+    near(6, gl.fori(3, function(i, s) k = k + i; return s end, 0) + k) -- plain Lua, where values are known
+  end)
+end)
+
+describe("gl.vmap", function()
+  local function f(x) return x * gl.rand(3) + gl.randn(3) end
+  local x = gl.tensor { 1, 2, 3, 4 }
+  local function looped(g, xs)
+    local rows = {}
+    for i = 1, #xs do rows[i] = g(xs[i]) end
+    return gl.stack(rows)
+  end
+  local function after(seed, g, ...)
+    gl.manual_seed(seed)
+    return g(...), gl.rand(2)
+  end
+
+  it("gives each example random numbers of its own, those of a loop", function()
+    local want, next_want = after(3, looped, f, x)
+    for _, g in ipairs { gl.vmap(f), gl.jit(gl.vmap(f)), gl.vmap(gl.jit(f)) } do
+      local got, next_got = after(3, g, x)
+      near(want, got, 1e-15)
+      near(next_want, next_got, 0)
+    end
+    near(want, (after(3, gl.vmap(gl.vmap(f)), x:reshape(2, 2))):reshape(4, 3), 1e-15)
+    local slope = function(v) return (v * gl.rand()):sum() end
+    near((after(5, looped, gl.grad(slope), x)), (after(5, gl.vmap(gl.grad(slope)), x)), 1e-15)
+    near((after(5, looped, gl.grad(slope), x)), (after(5, gl.grad(function(v) return gl.vmap(slope)(v):sum() end), x)), 1e-15)
+    local a, b = gl.generator(7), gl.generator(7)
+    near(looped(function(v) return v + a:rand(2) end, x), gl.vmap(function(v) return v + b:rand(2) end)(x), 1e-15)
+    assert.are.same(a:state(), b:state())
+  end)
+
+  it("shares numbers, and refuses what is neither tensor nor number", function()
+    near({ 3, 3, 3, 3 }, gl.vmap(function() return 3 end)(x))
+    raises(function() gl.vmap(function(v) return v, "a" end)(x) end, "vmap: result 2 of the function is a string")
+    raises(function() gl.vmap(function() end)(x) end, "returned nothing")
+  end)
+end)
+
 describe("gl.checkpoint", function()
   it("gives the same values and derivatives", function()
     local w = gl.tensor { 1, 2 }
@@ -193,6 +228,40 @@ describe("gl.custom", function()
     })
     local g = gl.grad(c)({ w = gl.tensor { 3, 4 } }, gl.ones(2, { dtype = "i64" }))
     near({ 3, 40 }, g.w)
+  end)
+
+  it("takes functions of several results", function()
+    local powers = function(x) return x ^ 2, { cube = x ^ 3 } end
+    local by_jvp = gl.custom(powers, { jvp = function(p, t)
+      return p[1] ^ 2, { cube = p[1] ^ 3 }, 2 * p[1] * t[1], { cube = 3 * p[1] ^ 2 * t[1] }
+    end })
+    local by_vjp = gl.custom(powers, { vjp = function(p, square, rest)
+      return 2 * p[1] * square + 3 * p[1] ^ 2 * rest.cube
+    end })
+    for _, c in ipairs { by_jvp, by_vjp } do
+      local function product(x)
+        local a, b = c(x)
+        return a * b.cube
+      end
+      near(80, gl.grad(product)(2))
+      near(160, gl.hessian(product)(2))
+      near({ 5, 80 }, gl.vmap(gl.grad(product))(gl.tensor { 1, 2 }))
+      near(80, select(2, gl.jvp(product, { 2 }, { 1 })))
+    end
+    local short = gl.custom(powers, { jvp = function(p, t) return p[1], t[1] end })
+    raises(function() gl.grad(short)(2) end, "must return 2 values and 2 tangents, got 2 results")
+  end)
+
+  it("turns a jvp rule with control flow in it around", function()
+    local c = gl.custom(function(x) return gl.cond(x:gt(0), function() return x ^ 3 end, function() return -x end) end, {
+      jvp = function(p, t)
+        return gl.cond(p[1]:gt(0), function() return p[1] ^ 3, 3 * p[1] ^ 2 * t[1] end, function() return -p[1], -t[1] end)
+      end,
+    })
+    local function g(x) return gl.sin(c(x)) end
+    near(12 * math.cos(8), gl.grad(g)(2))
+    near(-math.cos(2), gl.grad(g)(-2))
+    near(gl.hessian(function(x) return gl.sin(x ^ 3) end)(2), gl.hessian(g)(2))
   end)
 
   it("is found wrong by gradcheck when it is", function()

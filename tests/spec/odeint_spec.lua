@@ -1,6 +1,7 @@
 -- gl.odeint against closed forms, its gradients against those of the closed forms.
 
 local gl = require "gradlua"
+local raises = require("tests.spec.support").raises
 
 local function near(want, got, tolerance)
   if gl.is_tensor(got) then got = got:item() end
@@ -40,6 +41,16 @@ describe("odeint", function()
     assert.is_truthy(message(decay, 1, { 0, 2, 1 }, 1):find("ascend or descend", 1, true))
     assert.is_truthy(message(decay, 1, { 0, 1 }, 1, { rtoll = 1, atol = 1 }):find("rtol", 1, true))
     assert.is_truthy(message(function() return gl.zeros(3) end, gl.zeros(2), { 0, 1 }):find("3 entries", 1, true))
+  end)
+
+  it("tells a misspelt option from an argument", function()
+    raises(function() gl.odeint(function(_, y) return -y end, 1, { 0, 1 }, { rtl = 1e-3 }) end, 'did you mean "rtol"')
+    raises(function() gl.odeint(decay, 1, { 0, 1 }, 0.5, { max_step = 10 }) end, 'did you mean "max_steps"')
+    raises(function() gl.odeint(function(_, y) return -y end, 1, { 0, 1 }, { k = 2 }) end, 'unknown option "k"')
+    raises(function() gl.odeint(gl.jit(function(_, y) return -y end), 1, { 0, 1 }, { rtol = 1e-3, k = 2 }) end,
+      'unknown option "k"')
+    near(math.exp(-2), gl.odeint(function(_, y, p) return -y * p.k end, 1, { 0, 1 }, { k = 2 })[2], 1e-7)
+    near(math.exp(-2), gl.odeint(function(_, y, p) return -y * p.k end, 1, { 0, 1 }, { k = 2 }, { rtol = 1e-9 })[2], 1e-8)
   end)
 
   for _, adjoint in ipairs(adjoints) do

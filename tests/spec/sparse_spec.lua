@@ -52,9 +52,18 @@ describe("gl.sparse_jacobian", function()
     near(rate, large:matmul(gl.arange(50000)), 1e-10)
   end)
 
+  it("takes tables as one vector of all their entries", function()
+    local function g(p) return { u = p.a * p.b, v = p.a:sum() } end
+    local P = gl.sparse_jacobian(g, { a = gl.tensor { 1, 2 }, b = 3 })
+    near({ { 3, 0, 1 }, { 0, 3, 2 }, { 1, 1, 0 } }, P:dense())
+    near({ { 5, 0, 7 }, { 0, 5, 8 }, { 1, 1, 0 } }, P:update({ a = gl.tensor { 7, 8 }, b = 5 }):dense())
+    local H = gl.sparse_hessian(function(p) return (p.a ^ 3):sum() + p.b[1] * p.a[2] end, { a = gl.tensor { 1, 2 }, b = { 3 } })
+    near({ { 6, 0, 0 }, { 0, 12, 1 }, { 0, 1, 0 } }, H:dense())
+  end)
+
   it("says what is wrong", function()
-    raises(function() S:update({}) end, "one tensor")
-    raises(function() gl.sparse_jacobian(function(p) return p[1] * p[2] end, { x, x }) end, "one tensor")
+    raises(function() S:update("x") end, "a tensor, a number or a table")
+    raises(function() gl.sparse_jacobian(f, { x, "y" }) end, "sparse_jacobian: [2] must be a number or a tensor, not string")
     raises(function() gl.grad(function(y) return gl.sparse_jacobian(function(z) return z * y end, x).values:sum() end)(x) end,
       "inside a transform")
   end)

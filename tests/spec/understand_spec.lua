@@ -18,6 +18,15 @@ describe("classify", function()
     assert.are.same({ -2, 2 }, eigenvalues:totable())
   end)
 
+  it("takes nested tables, as one vector of all their entries", function()
+    local function f(p) return (p.a ^ 2):sum() - p.b[1] ^ 2 end
+    local verdict, eigenvalues = gl.classify(f, { a = gl.zeros(2), b = { 0 } })
+    assert.are.equal("saddle", verdict)
+    assert.are.same({ -2, 2, 2 }, eigenvalues:totable())
+    assert.is_true((gl.differentiable(f, { a = gl.ones(2), b = { 0 } })))
+    assert.is_false((gl.differentiable(function(p) return p.a:abs():sum() + p.b end, { a = gl.zeros(2), b = 1 })))
+  end)
+
   it("says when the test cannot tell, and when there is nothing to tell", function()
     assert.are.equal("degenerate", kind(function(x) return x ^ 4 end, 0))
     assert.are.equal("degenerate", kind(function(x) return x[1] ^ 2 + x[2] ^ 4 end, gl.zeros(2)))
@@ -27,6 +36,12 @@ describe("classify", function()
 end)
 
 describe("differentiable", function()
+  it("takes functions of a number that are written for numbers, and those written for tensors", function()
+    assert.is_true((gl.differentiable(function(x) return x == 0 and 0 or x ^ 2 * math.sin(1 / x) end, 0)))
+    assert.is_true((gl.differentiable(function(x) return gl.where(x:eq(0), 0, x ^ 2 * gl.sin(1 / x)) end, 0)))
+    assert.is_false((gl.differentiable(function(x) return x:abs() end, 0)))
+  end)
+
   --- A function of the plane that is 0 at the origin, where its formula is 0/0.
   local function plane(formula)
     return function(v)
@@ -93,7 +108,7 @@ describe("gl.classify", function()
   it("refuses wrong use in its own name", function()
     local raises = require("tests.spec.support").raises
     raises(function() gl.classify(3, gl.zeros(2)) end, "classify: the first argument must be a function, not number")
-    raises(function() gl.classify(gl.sum) end, "classify: the point must be a number or tensor, not nil")
+    raises(function() gl.classify(gl.sum) end, "classify: the point must be a number or tensor or table, not nil")
     raises(function() gl.classify(gl.exp, gl.zeros(2)) end, "classify: the function must return a number, not a tensor of shape 2")
     raises(function() gl.differentiable(gl.exp, gl.zeros(2)) end, "differentiable: the function must return a number")
   end)
