@@ -2,14 +2,16 @@
 --- gives scripts no `io` the rows go through the files that it does give them.
 
 local internal = require "gradlua.internal"
+local core = require "gradlua.core"
 local check = require "gradlua.check"
 local tree = require "gradlua.tree"
 
 local Logger = {}
 Logger.__index = Logger
 
-local function number_of(value)
-  return type(value) == "number" and value or (type(value) ~= "string" and value.item and value:item()) or value
+local function plain(name, value)
+  if core.is_tensor(value) and value:numel() == 1 then value = value:item() end
+  return check.kind("logger:add", name, value, "number or string or boolean or nil")
 end
 
 local function cell(value)
@@ -29,7 +31,9 @@ end
 ---@param row table<string, any>
 function Logger:add(row)
   check.kind("logger:add", "row", row, "table")
+  if not self.file then check.fail("logger:add", "the log is closed") end
   if not self.names then
+    for name in pairs(row) do check.kind("logger:add", "a column's name", name, "string") end
     self.names = tree.keys(row)
     for _, name in ipairs(self.names) do self.columns[name] = {} end
     write_row(self, self.names)
@@ -37,8 +41,7 @@ function Logger:add(row)
   self.rows = self.rows + 1
   local cells = {}
   for i, name in ipairs(self.names) do
-    local value = row[name]
-    if value ~= nil then value = number_of(value) end
+    local value = plain(name, row[name])
     self.columns[name][self.rows], cells[i] = value, cell(value)
   end
   for name in pairs(row) do

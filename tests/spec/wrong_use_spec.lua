@@ -69,5 +69,34 @@ describe("wrong use is refused at the caller's line", function()
   it("by gl.data", function() check_all("data.", gl.data) end)
   it("by gl.plot", function() check_all("plot.", gl.plot) end)
   it("by gl.optim", function() check_all("optim.", gl.optim) end)
+  it("by methods", function()
+    local path = os.tmpname()
+    local objects = {
+      { "logger", function() return gl.logger(path) end, { "add", "column" } },
+      { "loader", function() return gl.data.loader(x, { batch = 2 }) end, { "progress" } },
+      { "optimizer", function() return gl.optim.adam({ x:clone() }, { lr = 0.1 }) end,
+        { "step", "accumulate", "averaged", "load", "state" } },
+      { "schedule", function() return gl.optim.schedule.step { lr = 1, step_size = 2 } end, { "rate" } },
+      { "layer", function() return gl.nn.linear(3, 2) end, { "init" } },
+      { "sparse", function() return gl.sparse_jacobian(function(v) return v * v end, x) end, { "dense", "matmul", "update" } },
+      { "generator", function() return gl.generator(1) end,
+        { "rand", "randn", "randint", "randperm", "bernoulli", "choice", "manual_seed", "set_state" } },
+      { "minimizer", function() return gl.minimizer(function(v) return v * v end, 1) end, { "step" } },
+    }
+    for _, object in ipairs(objects) do
+      local name, make, methods = table.unpack(object)
+      for _, method in ipairs(methods) do
+        local function f(...)
+          local o = make()
+          return o[method](o, ...)
+        end
+        assert.are.same({}, misplaced(name .. ":" .. method, f, 40))
+      end
+    end
+    local layer = gl.nn.sequential { gl.nn.linear(3, 2), gl.nn.batch_norm(2) }
+    assert.are.same({}, misplaced("layer call", function(...) return layer(...) end, 60))
+    os.remove(path)
+  end)
+
   it("by gl.optim.schedule", function() check_all("schedule.", gl.optim.schedule) end)
 end)
