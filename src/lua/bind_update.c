@@ -45,6 +45,10 @@ static const grad_field rule_fields[] = {
     FIELD(lambd, DOUBLE),
     FIELD(t0, DOUBLE),
     FIELD(ns_steps, INT),
+    FIELD(ns_a, DOUBLE),
+    FIELD(ns_b, DOUBLE),
+    FIELD(ns_c, DOUBLE),
+    FIELD(adjust_lr, INT),
     {"initial_accumulator_value", GRAD_FIELD_DOUBLE, offsetof(grad_update_options, initial_accumulator)},
     {NULL, GRAD_FIELD_INT, 0}};
 #undef FIELD

@@ -70,6 +70,7 @@ void grad_update_defaults(grad_rule rule, grad_update_options *options) {
     break;
   case GRAD_RULE_MUON:
     o.weight_decay = 0.1, o.decoupled = true, o.momentum = 0.95, o.nesterov = true, o.eps = 1e-7, o.ns_steps = 5;
+    o.ns_a = 3.4445, o.ns_b = -4.775, o.ns_c = 2.0315;
     break;
   default:
     break;
@@ -113,6 +114,8 @@ grad_status grad_update_check(grad_ctx *ctx, grad_rule rule, const grad_update_o
                       o->eta_minus, o->eta_plus);
   if (rule == GRAD_RULE_MUON && (o->ns_steps < 0 || o->ns_steps > 99))
     return grad__fail(ctx, GRAD_EVALUE, "optim.muon: ns_steps is %d, expected 0 to 99", o->ns_steps);
+  if (rule == GRAD_RULE_MUON && (o->adjust_lr < 0 || o->adjust_lr >= GRAD_MUON_RATES))
+    return grad__fail(ctx, GRAD_EVALUE, "optim.muon: adjust_lr is %d, expected a grad_muon_rate", o->adjust_lr);
   return GRAD_OK;
 }
 

@@ -40,6 +40,15 @@ typedef enum grad_rule {
 enum { GRAD_UPDATE_SLOTS_MAX = 3, GRAD_UPDATE_SCALARS = 2 };
 
 /* Fields a rule does not know are ignored. */
+/* What muon's rate is multiplied by for a matrix of A rows and B columns: sqrt(max(1, A / B)), 0.2 sqrt(max(A, B)),
+ * sqrt(A / B). */
+typedef enum grad_muon_rate {
+  GRAD_MUON_ORIGINAL,
+  GRAD_MUON_MATCH_RMS_ADAMW,
+  GRAD_MUON_SPECTRAL_UNCLAMPED,
+  GRAD_MUON_RATES
+} grad_muon_rate;
+
 typedef struct grad_update_options {
   double lr, weight_decay;
   bool decoupled; /* weight decay applied to the parameters, not the gradient */
@@ -59,6 +68,8 @@ typedef struct grad_update_options {
   double step_min, step_max;  /* rprop */
   double lambd, t0;           /* asgd */
   int ns_steps;               /* muon: Newton-Schulz steps */
+  double ns_a, ns_b, ns_c;    /* muon: their coefficients */
+  int adjust_lr;              /* muon: a grad_muon_rate */
 } grad_update_options;
 
 /* One array of parameters with what belongs to it. */

@@ -40,10 +40,11 @@ static void mix(const grad_update_options *o, const grad__update_scalars *c, gra
 }
 
 /* x <- a x + (b A + c A A) x with A = x x'; gram and poly: rows x rows; next: as x. */
-static grad_status newton_schulz(grad_ctx *ctx, matrix s, int steps, void *x, void *gram, void *poly, void *next) {
-  const double a = 3.4445, b = -4.7750, c = 2.0315;
+static grad_status newton_schulz(grad_ctx *ctx, const grad_update_options *o, matrix s, void *x, void *gram, void *poly,
+                                 void *next) {
+  const double a = o->ns_a, b = o->ns_b, c = o->ns_c;
   int64_t r = s.rows, n = s.cols;
-  for (int step = 0; step < steps; step++) {
+  for (int step = 0; step < o->ns_steps; step++) {
     grad_status status = grad__gemm(ctx, s.dtype, false, true, r, r, n, 1, x, n, x, n, 0, gram, r);
     if (status != GRAD_OK) return status;
     for (int64_t i = 0; i < r * r; i++) put(s.dtype, poly, i, at(s.dtype, gram, i));
@@ -54,6 +55,11 @@ static grad_status newton_schulz(grad_ctx *ctx, matrix s, int steps, void *x, vo
     if (status != GRAD_OK) return status;
   }
   return GRAD_OK;
+}
+
+static double adjusted(grad_muon_rate rate, double rows, double cols) {
+  if (rate == GRAD_MUON_MATCH_RMS_ADAMW) return 0.2 * sqrt(fmax(rows, cols));
+  return sqrt(rate == GRAD_MUON_SPECTRAL_UNCLAMPED ? rows / cols : fmax(1, rows / cols));
 }
 
 grad_status grad__update_muon(grad_ctx *ctx, const grad_update_options *o, int64_t step, const grad__update_scalars *c,
@@ -73,9 +79,8 @@ grad_status grad__update_muon(grad_ctx *ctx, const grad_update_options *o, int64
   mix(o, c, t, shape, tall, block);
   double length = sqrt(grad_update_norm_squared(t->dtype, t->n, block));
   for (int64_t i = 0; i < t->n; i++) put(t->dtype, block, i, at(t->dtype, block, i) / fmax(length, o->eps));
-  grad_status status =
-      newton_schulz(ctx, wide, o->ns_steps, block, block + 2 * full, block + 2 * full + square, block + full);
-  double rate = o->lr * sqrt(fmax(1, (double)shape.rows / (double)shape.cols));
+  grad_status status = newton_schulz(ctx, o, wide, block, block + 2 * full, block + 2 * full + square, block + full);
+  double rate = o->lr * adjusted((grad_muon_rate)o->adjust_lr, (double)shape.rows, (double)shape.cols);
   for (int64_t i = 0; status == GRAD_OK && i < shape.rows; i++)
     for (int64_t j = 0; j < shape.cols; j++) {
       int64_t k = i * shape.cols + j, from = tall ? j * shape.rows + i : k;

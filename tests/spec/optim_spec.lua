@@ -184,6 +184,8 @@ describe("the pure form", function()
     { "radam", { betas = { 0.9, 0.9 } } }, { "radam", {} }, { "adamax", {} }, { "rmsprop", {} },
     { "rmsprop", { centered = true, momentum = 0.5 } }, { "adagrad", { lr_decay = 0.1, initial_accumulator_value = 0.2 } },
     { "adadelta", {} }, { "lion", { weight_decay = 0.1 } }, { "adam", { groups = { { match = "b", lr = 0.5 } } } },
+    { "rprop", {} }, { "rprop", { etas = { 0.4, 1.5 }, step_sizes = { 1e-3, 0.02 } } }, { "asgd", {} },
+    { "asgd", { t0 = 3, lambd = 0.1, weight_decay = 0.1 } },
   }
 
   it("takes the steps of the one in place, staged or not", function()
@@ -213,7 +215,28 @@ describe("the pure form", function()
     local p = update(gl.ones(2, { dtype = "f32" }), init(gl.ones(2, { dtype = "f32" })), gl.ones(2, { dtype = "f32" }), 0.5)
     assert.are.equal("f32", p:dtype())
     near(0.5, p[1]:item(), 1e-5)
-    assert.has_error(function() optim.rprop(gl.ones(1)):pure() end)
+    assert.has_error(function() optim.adam(gl.ones(1), { ema = 0.9 }):pure() end)
+  end)
+
+  it("of muon takes its steps, for wide and tall matrices and each way to adjust the rate", function()
+    for _, shape in ipairs { { 2, 5 }, { 5, 2 }, { 3, 2, 2 } } do
+      for _, options in ipairs { {}, { nesterov = false, weight_decay = 0, ns_coefficients = { 2, -1.5, 0.5 } },
+        { adjust_lr_fn = "match_rms_adamw" }, { adjust_lr_fn = "spectral_unclamped" } } do
+        local in_place = gl.sin(gl.arange(1, shape[1] * shape[2] * (shape[3] or 1))):reshape(shape)
+        local pure = in_place:clone()
+        local opt = optim.muon(in_place, options)
+        local init, update = opt:pure()
+        local state = init(pure)
+        local step = gl.jit(function(p, s) return update(2 * p, s, p) end)
+        for _ = 1, 4 do
+          opt:step(2 * in_place)
+          pure, state = step(pure, state)
+        end
+        assert.is_true((pure - in_place):abs():max():item() < 1e-12)
+      end
+    end
+    assert.has_error(function() optim.muon(gl.ones(2, 2), { adjust_lr_fn = "none" }) end)
+    assert.has_error(function() optim.muon(gl.ones(2, 2), { ns_coefficients = { 1, 2 } }) end)
   end)
 end)
 

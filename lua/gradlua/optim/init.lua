@@ -33,14 +33,18 @@ local known = {
   rprop = { "etas", "step_sizes" },
   lion = { "betas" },
   asgd = { "lambd", "alpha", "t0" },
-  muon = { "momentum", "nesterov", "ns_steps", "eps" },
+  muon = { "momentum", "nesterov", "ns_steps", "ns_coefficients", "eps", "adjust_lr_fn" },
 }
 
 local common = { "lr", "weight_decay", "maximize", "decoupled", "clip_value" }
 local handled_here = { "clip_norm", "groups", "ema", "skip_nonfinite" }
 
---- Options that are pairs, and the fields of the rule that they set.
-local pairs_of = { betas = { "beta1", "beta2" }, etas = { "eta_minus", "eta_plus" }, step_sizes = { "step_min", "step_max" } }
+--- Options that are lists, and the fields of the rule that they set.
+local lists = { betas = { "beta1", "beta2" }, etas = { "eta_minus", "eta_plus" }, step_sizes = { "step_min", "step_max" },
+  ns_coefficients = { "ns_a", "ns_b", "ns_c" } }
+
+--- What muon's rate is adjusted by, as the rule counts it.
+local adjust_lr = { original = 0, match_rms_adamw = 1, spectral_unclamped = 2 }
 
 local function known_options(rule)
   local names = {}
@@ -54,10 +58,13 @@ end
 local function fields_of(who, options)
   local fields = {}
   for name, value in pairs(options) do
-    local pair = pairs_of[name]
-    if pair then
-      if type(value) ~= "table" or #value ~= 2 then check.fail(who, "%s must be a list of two numbers", name) end
-      fields[pair[1]], fields[pair[2]] = value[1], value[2]
+    local list = lists[name]
+    if list then
+      if type(value) ~= "table" or #value ~= #list then check.fail(who, "%s must be a list of %d numbers", name, #list) end
+      for i, field in ipairs(list) do fields[field] = value[i] end
+    elseif name == "adjust_lr_fn" then
+      fields.adjust_lr = adjust_lr[value]
+        or check.fail(who, "adjust_lr_fn must be original, match_rms_adamw or spectral_unclamped, not %s", tostring(value))
     else
       fields[name] = value
     end

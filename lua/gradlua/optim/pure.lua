@@ -84,6 +84,47 @@ function rules.lion(o, p, g, s, _, lr)
   return p - lr * mixed:sign(), { exp_avg = o "beta2" * s.exp_avg + (1 - o "beta2") * g }
 end
 
+function rules.rprop(o, p, g, s, t, lr)
+  local turn = g * s.prev
+  local factor = gl.where(turn:gt(0), o "eta_plus", gl.where(turn:lt(0), o "eta_minus", 1))
+  local size = (gl.where(t:eq(1), lr, s.step_size) * factor):clamp(o "step_min", o "step_max")
+  local kept = gl.where(turn:lt(0), 0, g)
+  return p - kept:sign() * size, { prev = kept, step_size = size }
+end
+
+function rules.asgd(o, p, g, s, t, lr)
+  local eta, mu = gl.where(t:eq(1), lr, s.eta), gl.where(t:eq(1), 1, s.mu)
+  local new = p * (1 - o "lambd" * eta) - eta * g
+  local average = gl.where(mu:eq(1), new, s.ax + (new - s.ax) * mu)
+  return new, { ax = average, eta = lr / (1 + o "lambd" * lr * t) ^ o "alpha", mu = 1 / gl.maximum(t - o "t0", 1) }
+end
+
+--- The factor of muon's rate for a matrix of so many rows and columns, by adjust_lr_fn.
+local muon_rates = {
+  [0] = function(rows, cols) return math.sqrt(math.max(1, rows / cols)) end,
+  function(rows, cols) return 0.2 * math.sqrt(math.max(rows, cols)) end,
+  function(rows, cols) return math.sqrt(rows / cols) end,
+}
+
+function rules.muon(o, p, g, s, _, lr)
+  local buffer = blend(s.momentum_buffer, g, o "momentum")
+  local mixed = o "nesterov" and g + o "momentum" * (buffer - g) or buffer
+  local rows = p:size(1)
+  local x = mixed:reshape(rows, -1)
+  local cols = x:size(2)
+  if rows > cols then x = x:t() end
+  x = x / gl.maximum(x:norm(), o "eps")
+  for _ = 1, o "ns_steps" do
+    local gram = x:matmul(x:t())
+    x = o "ns_a" * x + (o "ns_b" * gram + o "ns_c" * gram:matmul(gram)):matmul(x)
+  end
+  if rows > cols then x = x:t() end
+  return p - lr * muon_rates[o "adjust_lr"](rows, cols) * x:reshape(p:shape()), { momentum_buffer = buffer }
+end
+
+--- Numbers that a rule keeps beside its slots.
+local numbers = { nadam = { "mu_product" }, asgd = { "eta", "mu" } }
+
 --- One tensor of parameters.
 local function update_slot(apply, slot, p, g, s, t, lr, scale)
   local function o(name) return slot.rule:get(name) end
@@ -116,14 +157,14 @@ end
 function M.pure(optimizer, follow)
   local who = "optim." .. optimizer.name .. ":pure"
   local apply = rules[optimizer.name]
-  if not apply then check.fail(who, "%s has no pure form", optimizer.name) end
+  if optimizer.ema or optimizer.skip_nonfinite then check.fail(who, "the options ema and skip_nonfinite have no pure form") end
 
   local function init(params)
     local slots
     for _, slot in ipairs(optimizer.slots) do
       local p, state = follow(who, params, slot), {}
       for _, name in ipairs(slot.rule:slots()) do state[name] = gl.zeros(p:shape(), { dtype = p:dtype() }) end
-      if optimizer.name == "nadam" then state.mu_product = gl.ones({}, { dtype = p:dtype() }) end
+      for _, name in ipairs(numbers[optimizer.name] or {}) do state[name] = gl.ones({}, { dtype = p:dtype() }) end
       slots = put(slots, slot.keys, state)
     end
     return { step = gl.zeros({}), slots = slots }
