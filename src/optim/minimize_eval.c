@@ -251,7 +251,7 @@ grad_status grad__minimizer_accept(grad_minimizer *m, const grad__move *move) {
   if (status != GRAD_OK) return status;
   if (refused) return grad__minimizer_fail(m, GRAD_FAILURE_INCONSISTENT, NULL);
   grad__minimizer_commit(m, move->f, norm, fabs(move->alpha) * vec_norm2(m->n, move->direction));
-  if (p->f < -1e150) return grad__minimizer_fail(m, GRAD_FAILURE_UNBOUNDED, NULL);
+  if (p->f < -1e100) return grad__minimizer_fail(m, GRAD_FAILURE_UNBOUNDED, NULL);
   return GRAD_OK;
 }
 
