@@ -125,7 +125,8 @@ grad_id grad__softmax(grad_program *p, grad_id x, int axis) {
   const uint32_t axes = 1u << axis;
   if (grad__extent(p, x, axis) == 0) return x;
   const grad_id exps = grad__op1(p, &grad__op_exp, grad__shifted(p, x, axes, NULL));
-  return grad__div(p, exps, grad__sum(p, exps, axes, true));
+  /* One division a row instead of one an element, here and in the derivative; the sum is 1 at least. */
+  return grad__mul(p, exps, grad__op1(p, &grad__op_reciprocal, grad__sum(p, exps, axes, true)));
 }
 
 grad_id grad__log_softmax(grad_program *p, grad_id x, int axis) {
