@@ -533,25 +533,25 @@ function Tensor:max_pool2d(k, options) end
 --- mean over windows of the last two axes
 function gl.avg_pool2d(x, k, options) end
 function Tensor:avg_pool2d(k, options) end
---- a function that gives the gradient of scalar f in the chosen arguments, one result each
+--- a function that gives the gradient of f, which returns one number, in the chosen arguments, one result each, of the structure of the argument; argnums: a position, a list of positions, or "all"
 function gl.grad(f, argnums) end
---- a function that gives f's value, its gradients, then whatever else f returned
+--- a function that gives f's value, its gradients as gl.grad does, then whatever else f returned
 function gl.value_and_grad(f, argnums) end
---- f's value and its derivative along the tangents v, in one forward pass
+--- f's value and its derivative along the tangents v, one for each argument and of its structure, in one forward pass; then whatever else f returned
 function gl.jvp(f, options, ...) end
---- f's value and a function from a cotangent of it to cotangents of the arguments
+--- f's value, a function from a cotangent of it (of its structure; a number for one number) to a cotangent for each argument, to be called as often as wanted, then whatever else f returned
 function gl.vjp(f, x, ...) end
---- f's value and its derivative there as a function of tangents, which reuses what was computed
+--- f's value, its derivative there as a function of a tangent for each argument, which reuses what was computed, then whatever else f returned
 function gl.linearize(f, x, ...) end
 --- The rate of change of f along v in its first argument, as v is, or with `normalize` along its unit vector; arguments after v go to f. A v of length 0 has no unit vector: an error.
 function gl.directional(f, options) end
---- a function that gives the Jacobian (shape out x in) and the mode that was taken
+--- a function that gives the Jacobian (shape out x in; J.output.input for tables) and the mode that was taken; mode: forward (a sweep an input), reverse (a sweep an output), sparse (the matrix of gl.sparse_jacobian), auto (the cheaper of the first two)
 function gl.jacobian(f, options) end
---- a function that gives all second derivatives of scalar f (shape in x in)
+--- a function that gives all second derivatives of f, which returns one number (shape in x in; H.input.input for tables)
 function gl.hessian(f, argnum) end
---- the product of the Hessian of scalar f with v, without the matrix
+--- a function that gives the product of the Hessian of f, which returns one number, at f(x, ...) with v, which has the structure of argument argnum, without the matrix
 function gl.hvp(f, argnum) end
---- a function that gives the second derivatives of scalar f in each entry
+--- a function that gives the second derivatives of f, which returns one number, in each entry alone
 function gl.hessian_diag(f, argnum) end
 --- the Jacobian where it is not zero, nil when more than the share densest of it may be so; a table counts as one vector of all its entries; a sparse matrix: fields shape nnz colors row col indptr values, methods dense matmul update
 function gl.sparse_jacobian(f, x, options) end

@@ -120,15 +120,18 @@ static int make_hessian_diag(lua_State *L) {
 static const grad_fn rows[] = {
     {.name = "jacobian",
      .signature = "f [, {mode = \"auto\", argnum = 1}] -> function",
-     .doc = "a function that gives the Jacobian (shape out x in) and the mode that was taken",
+     .doc = "a function that gives the Jacobian (shape out x in; J.output.input for tables) and the mode that was "
+            "taken; mode: forward (a sweep an input), reverse (a sweep an output), sparse (the matrix of "
+            "gl.sparse_jacobian), auto (the cheaper of the first two)",
      .call = make_jacobian},
     {.name = "hessian",
      .signature = "f [, argnum = 1] -> function",
-     .doc = "a function that gives all second derivatives of scalar f (shape in x in)",
+     .doc = "a function that gives all second derivatives of f, which returns one number (shape in x in; H.input.input "
+            "for tables)",
      .call = make_hessian},
     {.name = "hessian_diag",
      .signature = "f [, argnum = 1] -> function",
-     .doc = "a function that gives the second derivatives of scalar f in each entry",
+     .doc = "a function that gives the second derivatives of f, which returns one number, in each entry alone",
      .call = make_hessian_diag},
     GRAD_FN_END,
 };
