@@ -406,7 +406,8 @@ static grad_id emit(grad_program *p, grad_instr *ins, const grad_type *types) {
   if (p->status || !inputs_valid(p, ins)) return GRAD_NONE;
   if (3 * (int64_t)p->table_used >= 2 * (int64_t)p->table_cap && !table_grow(p)) return GRAD_NONE;
   uint64_t hash = hash_instr(ins);
-  bool shared = !(ins->op->flags & GRAD_OP_EFFECT);
+  /* a scalar has a number of its own, so none is equal to another; a trace of numbers has one an instruction */
+  const bool shared = !(ins->op->flags & (GRAD_OP_EFFECT | GRAD_OP_SCALAR));
   uint64_t *slot = shared ? table_find(p, ins, hash) : NULL;
   if (slot && *slot) return p->instrs[(uint32_t)*slot - 1].out;
   grad_type type;
