@@ -79,9 +79,8 @@ grad_status grad__form_loops(grad_planner *pl);
 void grad__note_uses(grad_planner *pl);
 grad_status grad__liveness(grad_planner *pl);
 
-/* simplify.c. FAST: also identities that are wrong for NaN, Inf or -0. FINAL: the result is going to be run, not
- * differentiated or batched any more. */
-enum { GRAD_SIMPLIFY_FAST = 1, GRAD_SIMPLIFY_FINAL = 2 };
+/* simplify.c. FINAL: the result is going to be run, not differentiated or batched any more. */
+enum { GRAD_SIMPLIFY_FINAL = 1 };
 grad_status grad__simplify(const grad_program *p, int flags, grad_program **out);
 
 /* direct.c */

@@ -87,11 +87,6 @@ static grad_id add_minus_zero(const grad_rewrite *r) {
   return grad__is_number(r->p, r->in[0], -0.0) ? r->in[1] : GRAD_NONE;
 }
 
-static grad_id add_zero(const grad_rewrite *r) {
-  if (grad__is_number(r->p, r->in[1], 0)) return r->in[0];
-  return grad__is_number(r->p, r->in[0], 0) ? r->in[1] : GRAD_NONE;
-}
-
 static grad_id sub_zero(const grad_rewrite *r) { return grad__is_number(r->p, r->in[1], 0) ? r->in[0] : GRAD_NONE; }
 
 static grad_id sub_neg(const grad_rewrite *r) {
@@ -99,19 +94,9 @@ static grad_id sub_neg(const grad_rewrite *r) {
   return right ? grad__add(r->p, r->in[0], right->in[0]) : GRAD_NONE;
 }
 
-static grad_id sub_same(const grad_rewrite *r) {
-  return r->in[0] == r->in[1] ? grad__zeros_of(r->p, grad__type(r->p, r->in[0])) : GRAD_NONE;
-}
-
 static grad_id neg_neg(const grad_rewrite *r) {
   const grad_instr *inner = grad__made_by(r->p, r->in[0], &grad__op_neg);
   return inner ? inner->in[0] : GRAD_NONE;
-}
-
-/* -(a - b) is b - a except for the sign of the zero when a is b. */
-static grad_id neg_sub(const grad_rewrite *r) {
-  const grad_instr *inner = grad__made_by(r->p, r->in[0], &grad__op_sub);
-  return inner ? grad__sub(r->p, inner->in[1], inner->in[0]) : GRAD_NONE;
 }
 
 /* --- products */
@@ -183,36 +168,12 @@ static grad_id div_power_of_two(const grad_rewrite *r) {
   return grad__mul(r->p, r->in[0], grad__lit(r->p, 1 / value, r->in[1]));
 }
 
-static grad_id div_const(const grad_rewrite *r) {
-  double value;
-  if (!grad__is_const(r->p, r->in[1], &value)) return GRAD_NONE;
-  return grad__mul(r->p, r->in[0], grad__lit(r->p, 1 / value, r->in[1]));
-}
-
-static grad_id div_same(const grad_rewrite *r) {
-  return r->in[0] == r->in[1] ? grad__lit(r->p, 1, r->in[0]) : GRAD_NONE;
-}
-
-static grad_id pow_half(const grad_rewrite *r) {
-  return grad__is_number(r->p, r->in[1], 0.5) ? grad__op1(r->p, &grad__op_sqrt, r->in[0]) : GRAD_NONE;
-}
-
-/* --- choices, and functions undone */
+/* --- choices */
 
 static grad_id where_known(const grad_rewrite *r) {
   double mask;
   if (r->in[1] == r->in[2]) return r->in[1];
   return grad__is_const(r->p, r->in[0], &mask) ? r->in[mask != 0 ? 1 : 2] : GRAD_NONE;
-}
-
-static grad_id exp_log(const grad_rewrite *r) {
-  const grad_instr *inner = grad__made_by(r->p, r->in[0], &grad__op_log);
-  return inner ? inner->in[0] : GRAD_NONE;
-}
-
-static grad_id log_exp(const grad_rewrite *r) {
-  const grad_instr *inner = grad__made_by(r->p, r->in[0], &grad__op_exp);
-  return inner ? inner->in[0] : GRAD_NONE;
 }
 
 /* Operands of a symmetric op in order of age, so that a + b and b + a are shared. */
@@ -221,39 +182,30 @@ static grad_id in_order(const grad_rewrite *r) {
   return grad__emit(r->p, r->ins->op, 2, (const grad_id[]){r->in[1], r->in[0]}, 0, NULL);
 }
 
-enum { EXACT = 0, FAST = GRAD_SIMPLIFY_FAST };
+enum { ALWAYS = 0 };
 const grad_rule grad__algebra_rules[] = {
-    {NULL, fold, EXACT, "op(constants)"},
-    {&grad__op_add, add_minus_zero, EXACT, "x + -0"},
-    {&grad__op_add, add_zero, FAST, "x + 0"},
-    {&grad__op_sub, sub_zero, EXACT, "x - 0"},
-    {&grad__op_sub, sub_same, FAST, "x - x"},
-    {&grad__op_neg, neg_neg, EXACT, "-(-x)"},
-    {&grad__op_neg, neg_sub, FAST, "-(a - b)"},
-    {&grad__op_mul, mul_one, EXACT, "x * 1"},
-    {&grad__op_mulz, mul_one, EXACT, "mulz(x, 1)"},
-    {&grad__op_mulz, mul_zero, EXACT, "mulz(x, 0)"},
-    {&grad__op_mul, mul_zero, FAST, "x * 0"},
-    {&grad__op_mul, mul_minus_one, EXACT, "x * -1"},
-    {&grad__op_mulz, mul_minus_one, EXACT, "mulz(x, -1)"},
-    {&grad__op_div, div_one, EXACT, "x / 1"},
-    {&grad__op_div, div_power_of_two, EXACT, "x / 2^k"},
-    {&grad__op_div, div_same, FAST, "x / x"},
-    {&grad__op_div, div_const, FAST, "x / c"},
-    {&grad__op_pow, pow_half, FAST, "x ^ 0.5"},
-    {&grad__op_where, where_known, EXACT, "where(m, x, x)"},
-    {&grad__op_exp, exp_log, FAST, "exp(log x)"},
-    {&grad__op_log, log_exp, FAST, "log(exp x)"},
-    {NULL, spread_last, EXACT, "op(broadcast x)"},
-    {&grad__op_add, add_neg, EXACT, "a + -b"},
-    {&grad__op_sub, sub_neg, EXACT, "a - -b"},
-    {&grad__op_neg, neg_product, EXACT, "-(x * c)"},
-    {&grad__op_mul, product_of_neg, EXACT, "-x * c"},
-    {&grad__op_mul, mul_negs, EXACT, "-a * -b"},
-    {&grad__op_mulz, mul_negs, EXACT, "mulz(-a, -b)"},
-    {&grad__op_mulz, mulz_finite, EXACT, "mulz(x, c)"},
-    {&grad__op_add, in_order, EXACT, "b + a"},
-    {&grad__op_mul, in_order, EXACT, "b * a"},
-    {&grad__op_mulz, in_order, EXACT, "mulz(b, a)"},
-    {NULL, NULL, EXACT, NULL},
+    {NULL, fold, ALWAYS, "op(constants)"},
+    {&grad__op_add, add_minus_zero, ALWAYS, "x + -0"},
+    {&grad__op_sub, sub_zero, ALWAYS, "x - 0"},
+    {&grad__op_neg, neg_neg, ALWAYS, "-(-x)"},
+    {&grad__op_mul, mul_one, ALWAYS, "x * 1"},
+    {&grad__op_mulz, mul_one, ALWAYS, "mulz(x, 1)"},
+    {&grad__op_mulz, mul_zero, ALWAYS, "mulz(x, 0)"},
+    {&grad__op_mul, mul_minus_one, ALWAYS, "x * -1"},
+    {&grad__op_mulz, mul_minus_one, ALWAYS, "mulz(x, -1)"},
+    {&grad__op_div, div_one, ALWAYS, "x / 1"},
+    {&grad__op_div, div_power_of_two, ALWAYS, "x / 2^k"},
+    {&grad__op_where, where_known, ALWAYS, "where(m, x, x)"},
+    {NULL, spread_last, ALWAYS, "op(broadcast x)"},
+    {&grad__op_add, add_neg, ALWAYS, "a + -b"},
+    {&grad__op_sub, sub_neg, ALWAYS, "a - -b"},
+    {&grad__op_neg, neg_product, ALWAYS, "-(x * c)"},
+    {&grad__op_mul, product_of_neg, ALWAYS, "-x * c"},
+    {&grad__op_mul, mul_negs, ALWAYS, "-a * -b"},
+    {&grad__op_mulz, mul_negs, ALWAYS, "mulz(-a, -b)"},
+    {&grad__op_mulz, mulz_finite, ALWAYS, "mulz(x, c)"},
+    {&grad__op_add, in_order, ALWAYS, "b + a"},
+    {&grad__op_mul, in_order, ALWAYS, "b * a"},
+    {&grad__op_mulz, in_order, ALWAYS, "mulz(b, a)"},
+    {NULL, NULL, ALWAYS, NULL},
 };
