@@ -6,14 +6,18 @@ local M = {}
 
 local max_depth, max_entries, max_width = 8, 40, 100
 
-local function key_text(key)
+local function quoted(text) return (("%q"):format(text):gsub("\\\n", "\\n")) end
+
+--- What stands before the value of a key; nothing for the position that comes next.
+local function key_text(key, position)
+  if key == position then return "" end
   if type(key) == "string" and key:match("^[%a_][%w_]*$") then return key .. " = " end
-  return math.type(key) == "integer" and "" or ("[%s] = "):format(tostring(key))
+  return ("[%s] = "):format(type(key) == "string" and quoted(key) or tostring(key))
 end
 
 --- The text of a value that stands in a table: on one line where it fits.
 local function text_of(value, depth)
-  if type(value) == "string" then return ("%q"):format(value):gsub("\\\n", "\\n") end
+  if type(value) == "string" then return quoted(value) end
   if not tree.is_node(value) then return tostring(value) end
   if depth == max_depth then return "{...}" end
   local entries, width, flat = {}, 0, true
@@ -24,7 +28,7 @@ local function text_of(value, depth)
     end
     local text = text_of(value[key], depth + 1)
     local rows = text:find("\n") and text:sub(1, 1) == "[" -- a matrix stands below its key
-    entries[i] = rows and key_text(key):gsub(" $", "") .. "\n" .. text or key_text(key) .. text
+    entries[i] = rows and key_text(key, i):gsub(" $", "") .. "\n" .. text or key_text(key, i) .. text
     width = width + #entries[i] + 2
     flat = flat and not text:find("\n")
   end

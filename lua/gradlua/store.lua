@@ -2,8 +2,8 @@
 ---
 --- A tensor's name in the file is its path, keys joined by dots: params[1].weight is "1.weight". Where a text key could
 --- be read as something else (digits, a dot), the character in question is written as %XX, and an empty one as "%".
---- What is no tensor is kept in the metadata under its path, with its type: "i:3", "f:0x1p-1", "b:true", "s:text", and
---- "t:" for an empty table.
+--- What is no tensor is kept in the metadata under its path, with its type: "i:3", "f:0x1p-1", "b:true", "s:text", "x:text"
+--- for bytes that are no text (those outside of ASCII as %XX), and "t:" for an empty table.
 
 local core = require "gradlua.core"
 local internal = require "gradlua.internal"
@@ -18,6 +18,8 @@ local reserved = { [marker] = true, __metadata__ = true }
 
 local function hex(c) return ("%%%02X"):format(c:byte()) end
 
+local function unhex(digits) return string.char(tonumber(digits, 16)) end
+
 local function key_text(key)
   if math.type(key) == "integer" then return tostring(key) end
   if type(key) ~= "string" then check.fail("save", "keys must be texts or integers, not %s", tostring(key)) end
@@ -31,7 +33,10 @@ local writers = {
   integer = function(v) return "i:" .. v end,
   float = function(v) return ("f:%a"):format(v) end,
   boolean = function(v) return "b:" .. tostring(v) end,
-  string = function(v) return "s:" .. v end,
+  string = function(v)
+    if utf8.len(v) and not v:find("\0", 1, true) then return "s:" .. v end
+    return "x:" .. v:gsub("[%%\0\128-\255]", hex)
+  end,
 }
 
 local readers = {
@@ -42,6 +47,7 @@ local readers = {
   end,
   b = function(text) return text == "true" end,
   s = function(text) return text end,
+  x = function(text) return (text:gsub("%%(%x%x)", unhex)) end,
   t = function() return {} end,
 }
 
@@ -75,8 +81,6 @@ function M.save(path, t)
   collect(t, "", out, 0)
   internal.io.save(path, out.names, out.tensors, out.metadata)
 end
-
-local function unhex(digits) return string.char(tonumber(digits, 16)) end
 
 --- Splits a path into keys. `ours`: it was written by `save`.
 local function keys_of(path, ours)

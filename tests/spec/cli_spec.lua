@@ -139,6 +139,8 @@ describe("the prompt", function()
       .. "gl.grad(function(p) return (p.w * p.b):sum() end)({w = gl.ones(1, 2), b = 3})\n")
     contains(text, '{3, a = true, b = {"x", [1 1]  (f64 2)}}\n')
     contains(text, "{\n  b = 2.0,\n  w =\n  [[3 3]]\n  (f64 1 x 2)\n}\n")
+    contains((run("-", [[require("gradlua").show({ ["1"] = 1, [0] = 2, ["a b"] = { [2] = "\n" } })]])),
+      '{[0] = 2, ["1"] = 1, ["a b"] = {[2] = "\\n"}}')
     contains((run [[-e "local t = {} t.t = t; gl.show(t, {}, nil)"]]), "{...}")
   end)
 

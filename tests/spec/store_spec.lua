@@ -50,6 +50,14 @@ describe("a nested table", function()
     assert.is_true(nan ~= nan)
   end)
 
+  it("keeps every byte of a text", function()
+    local all = {}
+    for i = 0, 255 do all[#all + 1] = string.char(i) end
+    local texts = { "a\0b", table.concat(all), "%41 \u{e9}", "%41\255", "", bytes = { ["k\0"] = "\0" } }
+    gl.save(path, texts)
+    assert.are.same(texts, gl.load(path))
+  end)
+
   it("keeps keys apart that look alike", function()
     local saved = { [1] = "integer", ["1"] = "text", ["a.b"] = "dotted", a = { b = "nested" }, [""] = "empty", ["%31"] = "escape",
       gradlua = "marker", ["-7"] = "negative", __metadata__ = "reserved" }
