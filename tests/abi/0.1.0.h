@@ -286,6 +286,12 @@ typedef enum grad_rule {
       GRAD_RULE_COUNT
 } grad_rule;
 enum { GRAD_UPDATE_SLOTS_MAX = 3, GRAD_UPDATE_SCALARS = 2 };
+typedef enum grad_muon_rate {
+  GRAD_MUON_ORIGINAL,
+  GRAD_MUON_MATCH_RMS_ADAMW,
+  GRAD_MUON_SPECTRAL_UNCLAMPED,
+  GRAD_MUON_RATES
+} grad_muon_rate;
 typedef struct grad_update_options {
   double lr, weight_decay;
   bool decoupled;
@@ -305,6 +311,8 @@ typedef struct grad_update_options {
   double step_min, step_max;
   double lambd, t0;
   int ns_steps;
+  double ns_a, ns_b, ns_c;
+  int adjust_lr;
 } grad_update_options;
 typedef struct grad_update_target {
   grad_dtype dtype;

@@ -297,10 +297,18 @@ function Optimizer:load(state)
   if state.schedule and schedule.is_schedule(self.lr) then self.lr:load(state.schedule) end
 end
 
+local function name_of_adjustment(number)
+  for name, of_name in pairs(adjust_lr) do
+    if of_name == number then return ("%q"):format(name) end
+  end
+end
+
 --- The value of an option of a rule as it would be written.
 local function value_text(rule, option)
-  local pair = pairs_of[option]
-  if pair then return ("{%g, %g}"):format(rule:get(pair[1]), rule:get(pair[2])) end
+  local values = {}
+  for i, field in ipairs(lists[option] or {}) do values[i] = ("%g"):format(rule:get(field)) end
+  if values[1] then return ("{%s}"):format(table.concat(values, ", ")) end
+  if option == "adjust_lr_fn" then return name_of_adjustment(rule:get("adjust_lr")) end
   local value = rule:get(option)
   return type(value) == "boolean" and tostring(value) or ("%g"):format(value)
 end
