@@ -12,7 +12,9 @@ local M = {}
 local function as_function(name, f, x)
   check.callable(name, "the first argument", f)
   local of_tensor, point
-  if tree.is_node(x) then
+  if tree.is_node(x) and tree.is_node(x.args) and next(x, next(x)) == nil then
+    of_tensor, point = variables.as_vector(name, function(args) return f(table.unpack(args)) end, x.args)
+  elseif tree.is_node(x) then
     of_tensor, point = variables.as_vector(name, f, x)
   else
     check.kind(name, "the point", x, "number or tensor or table")
@@ -59,13 +61,14 @@ end
 --- The kind of point that x is for f, by the second-derivative test: "minimum", "maximum", "saddle", "degenerate" (the test
 --- cannot tell) or "not critical"; and the Hessian's eigenvalues, ascending.
 ---@param f function gives a number
----@param x number|table a number or a tensor
+---@param x number|table a number, a tensor, or a nested table of them; {args = {...}}: several arguments
 --- tol: the largest gradient entry of a critical point, relative to max(1, |f|); zero: the share of the largest eigenvalue
 --- within which one counts as 0.
 ---@param opts? table
 ---@return string kind "minimum", "maximum", "saddle", "degenerate" (the test cannot tell) or "not critical"
 ---@return table eigenvalues of the Hessian, ascending: a tensor
 function M.classify(f, x, opts)
+  if type(opts) == "number" then check.fail("classify", "several arguments of the function are given as {args = {...}}") end
   opts = check.options("classify", opts, { tol = 1e-6, zero = 1e-8 })
   local value, point, of_tensor = as_function("classify", f, x)
   local scale = math.max(1, math.abs(value(point)))
@@ -132,18 +135,37 @@ local function unit(n, i)
   return v
 end
 
+--- Do the quotients grow without end? Then what they have reached, and whether like 1 / h, as at a jump.
+local function growing(quotients)
+  local last = quotients[#quotients].slope
+  if math.abs(last) == math.huge then return last, true end
+  local third = #quotients // 3
+  local a, b = math.abs(quotients[third].slope), math.abs(quotients[2 * third].slope)
+  if not (a > 0 and b > 1.2 * a and math.abs(last) > 1.2 * b) then return nil end
+  return last, math.log(b / a) > 0.98 * third * math.log(SHRINK)
+end
+
 --- Partial derivatives from both sides: lists left, right, and whether each exists.
 local function partials(value, point, f0, n, scale)
   local found = { left = {}, right = {}, value = {}, exist = true, error = 0 }
   for i = 1, n do
     local direction = unit(n, i):view_as(point)
-    local right, right_error = limit(one_sided(value, point, f0, direction, 1, scale))
-    local left, left_error = limit(one_sided(value, point, f0, direction, -1, scale))
+    local to_right = one_sided(value, point, f0, direction, 1, scale)
+    local to_left = one_sided(value, point, f0, direction, -1, scale)
+    local right, right_error = limit(to_right)
+    local left, left_error = limit(to_left)
     local allowed = 1e-4 * (1 + math.abs(left) + math.abs(right))
-    found.left[i], found.right[i], found.value[i] = left, right, (left + right) / 2
+    found.left[i], found.right[i], found.value[i] = left + 0.0, right + 0.0, (left + right) / 2
     found.error = math.max(found.error, left_error + right_error + math.abs(left - right))
     if not (math.abs(left - right) <= allowed and left_error <= allowed and right_error <= allowed) then
-      found.exist, found.missing = false, found.missing or i
+      found.exist = false
+      if not found.missing then
+        found.missing = i
+        found.sides = {
+          { name = "left", quotients = to_left, settles = left_error <= allowed },
+          { name = "right", quotients = to_right, settles = right_error <= allowed },
+        }
+      end
     end
   end
   return found
@@ -212,10 +234,33 @@ local function numbers(list)
   return table.concat(text, ", ")
 end
 
+--- The least and the largest quotient over the smaller half of the steps.
+local function swing(quotients)
+  local low, high = math.huge, -math.huge
+  for k = #quotients // 2, #quotients do
+    low, high = math.min(low, quotients[k].slope), math.max(high, quotients[k].slope)
+  end
+  return low, high
+end
+
 local function reason_for_partial(found)
-  local i = found.missing
-  if math.abs(found.left[i]) == math.huge or math.abs(found.right[i]) == math.huge then
-    return ("the difference quotients in coordinate %d grow without end"):format(i)
+  local i, grow, jumps = found.missing, {}, false
+  for _, side in ipairs(found.sides) do
+    local reached, jump = growing(side.quotients)
+    if reached then
+      grow[#grow + 1] = ("from the %s (to %.3g)"):format(side.name, reached)
+      jumps = jumps or jump
+    end
+  end
+  if #grow > 0 then
+    return ("in coordinate %d the difference quotients grow without end %s%s"):format(i, table.concat(grow, " and "),
+      jumps and ": the function jumps there" or "")
+  end
+  for _, side in ipairs(found.sides) do
+    if not side.settles then
+      return ("in coordinate %d the difference quotients from the %s do not settle: they go on between %.3g and %.3g"):format(i,
+        side.name, swing(side.quotients))
+    end
   end
   return ("in coordinate %d the slope is %.6g from the left and %.6g from the right"):format(i, found.left[i], found.right[i])
 end
@@ -226,14 +271,18 @@ end
 --- evidence.reason is a sentence; partials_exist, partials, left and right (slopes on both sides) tell of the axes; remainders
 --- (list of {h, remainder, direction}), order (of the remainder in h) and direction (the worst one) of all directions.
 ---@param f function gives a number
----@param x number|table a number, a tensor, or a nested table of them
+---@param x number|table a number, a tensor, or a nested table of them; {args = {...}}: several arguments
 ---@return boolean verdict
 ---@return table evidence
-function M.differentiable(f, x)
+function M.differentiable(f, x, ...)
+  if select("#", ...) > 0 then
+    check.fail("differentiable", "several arguments of the function are given as {args = {...}}")
+  end
   local value, point = as_function("differentiable", f, x)
   local f0, n = value(point), point:numel()
   if f0 ~= f0 or math.abs(f0) == math.huge then
-    return false, { reason = ("the function is %s there"):format(f0), partials_exist = false }
+    local remedy = "not a number (NaN) there: where its formula is 0/0, say what it is, as gl.where(x:eq(0), value, formula)"
+    return false, { reason = "the function is " .. (f0 ~= f0 and remedy or f0 .. " there"), partials_exist = false }
   end
   local scale = math.max(1, point:abs():max():item())
   local found = partials(value, point, f0, n, scale)

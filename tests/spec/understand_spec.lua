@@ -1,6 +1,7 @@
 -- gl.classify and gl.differentiable on functions whose answer is known on paper.
 
 local gl = require "gradlua"
+local raises = require("tests.spec.support").raises
 
 describe("classify", function()
   local function kind(f, x) return (gl.classify(f, x)) end
@@ -36,6 +37,28 @@ describe("classify", function()
 end)
 
 describe("differentiable", function()
+  it("says why there is no slope: a corner, a jump, a vertical tangent, no limit, no value", function()
+    local function reason(f, x)
+      local verdict, evidence = gl.differentiable(f, x)
+      assert.is_false(verdict)
+      return evidence.reason
+    end
+    assert.is_truthy(reason(gl.relu, 0):find("the slope is 0 from the left and 1 from the right", 1, true))
+    assert.is_truthy(reason(gl.floor, 2):find("from the left.*the function jumps there"))
+    assert.is_truthy(reason(gl.cbrt, 0):find("grow without end from the left .* and from the right"))
+    assert.is_nil(reason(gl.cbrt, 0):find("jumps"))
+    assert.is_truthy(reason(function(x) return x == 0 and 0 or x * math.sin(1 / x) end, 0):find("do not settle"))
+    assert.is_truthy(reason(function(v) return v[1] * v[2] / (v ^ 2):sum() end, gl.zeros(2)):find("0/0", 1, true))
+  end)
+
+  it("takes several arguments", function()
+    local function f(x, y) return x ^ 2 - y ^ 2 end
+    assert.are.equal("saddle", (gl.classify(f, { args = { 0, 0 } })))
+    assert.is_true((gl.differentiable(f, { args = { 1, 2 } })))
+    raises(function() gl.classify(f, 0, 0) end, "classify: several arguments", "{args = {...}}")
+    raises(function() gl.differentiable(f, 0, 0) end, "differentiable: several arguments")
+  end)
+
   it("takes functions of a number that are written for numbers, and those written for tensors", function()
     assert.is_true((gl.differentiable(function(x) return x == 0 and 0 or x ^ 2 * math.sin(1 / x) end, 0)))
     assert.is_true((gl.differentiable(function(x) return gl.where(x:eq(0), 0, x ^ 2 * gl.sin(1 / x)) end, 0)))
@@ -100,13 +123,12 @@ describe("differentiable", function()
     assert.has_error(function() gl.differentiable(math.sin, "x") end)
     local verdict, evidence = gl.differentiable(function() return 0 / 0 end, 1)
     assert.is_false(verdict)
-    assert.is_truthy(evidence.reason:find("nan"))
+    assert.is_truthy(evidence.reason:find("not a number"))
   end)
 end)
 
 describe("gl.classify", function()
   it("refuses wrong use in its own name", function()
-    local raises = require("tests.spec.support").raises
     raises(function() gl.classify(3, gl.zeros(2)) end, "classify: the first argument must be a function, not number")
     raises(function() gl.classify(gl.sum) end, "classify: the point must be a number or tensor or table, not nil")
     raises(function() gl.classify(gl.exp, gl.zeros(2)) end, "classify: the function must return a number, not a tensor of shape 2")
