@@ -158,15 +158,21 @@ static int64_t partial_elements(const grad_loop *loop) {
   return n;
 }
 
+/* So few that their partial results are little beside what is read. */
+static int64_t most_chunks(const grad_loop *loop, int64_t positions) {
+  const int64_t partial = partial_elements(loop);
+  return partial > 0 && positions / 8 / partial < MOST_CHUNKS ? positions / 8 / partial : MOST_CHUNKS;
+}
+
 /* The bounds follow from the shapes alone, never from the number of threads. */
 static void set_chunks(grad_loop *loop, int64_t positions) {
-  const int64_t unit = cut_unit(loop), width = positions / loop->rows;
-  int64_t least = positions / MOST_CHUNKS > CHUNK ? positions / MOST_CHUNKS : CHUNK;
+  const int64_t unit = cut_unit(loop), width = positions / loop->rows, most = most_chunks(loop, positions);
   loop->chunk = loop->rows;
   loop->nchunks = 1;
-  if (unit == 0) return;
+  if (unit == 0 || most < 2) return;
+  const int64_t least = positions / most > CHUNK ? positions / most : CHUNK;
   const int64_t chunk = round_up((least + width - 1) / width, unit), nchunks = (loop->rows + chunk - 1) / chunk;
-  if (nchunks < 2 || partial_elements(loop) * nchunks > positions / 4) return;
+  if (nchunks < 2) return;
   loop->chunk = chunk;
   loop->nchunks = nchunks;
 }

@@ -150,7 +150,8 @@ static void run_with(grad_ctx *ctx, grad_program *p, int threads, grad_simd simd
 }
 
 static void test_threads(grad_ctx *ctx) {
-  static const int64_t shapes[][2] = {{70000, 1}, {20000, 3}, {9000, 30}, {701, 300}, {3, 100001}, {257, 512}};
+  static const int64_t shapes[][2] = {{70000, 1},  {20000, 3}, {9000, 30},  {701, 300},
+                                      {3, 100001}, {257, 512}, {60, 20001}, {40, 60000}};
   static const int counts[] = {2, 8};
   for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
     grad_program *p = chunked_program(ctx, shapes[i][0], shapes[i][1], i % 2 ? GRAD_F32 : GRAD_F64);
