@@ -28,6 +28,32 @@ local function at_most(limit, value)
 end
 
 describe("training", function()
+  it("a convolutional network reads the small digits, recorded once", function()
+    local got = figures_of "training/convolution"
+    assert.is_true(got.accuracy > 0.97, got.accuracy)
+    assert.is_true(got.traces == 1)
+  end)
+
+  it("recurrent networks carry a number through noise", function()
+    local got = figures_of "training/sequence"
+    at_most(0.1, got.lstm)
+    at_most(0.1, got.rnn)
+    assert.is_true(got.remembered > 0.8 and got.forgotten < 1e-3)
+  end)
+
+  it("the gradients of single examples find the wrong labels", function()
+    local got = figures_of "training/per_example_gradients"
+    assert.is_true(got.found >= 9)
+    at_most(1e-5, got.average)
+  end)
+
+  it("a sweep of rates finds one to train with, and training ends in time", function()
+    local got = figures_of "training/learning_rate"
+    assert.is_true(got.rate > 0.02 and got.rate < 2, got.rate)
+    assert.is_true(got.accuracy > 0.96 and got.epochs < 100)
+    at_most(1e-12, math.abs(got.best - got.loaded))
+  end)
+
   it("digits: at least 96 % on the held-out part, in under 10 s, the same after saving and loading", function()
     local path = os.tmpname()
     local text = run("examples/digits/train.lua " .. path)
