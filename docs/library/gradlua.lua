@@ -794,19 +794,19 @@ function gl.optim.schedule.sequential(list) end
 function gl.optim.schedule.step(options) end
 --- linear from start_factor * lr to lr, which the last of `steps` steps reaches
 function gl.optim.schedule.warmup(options) end
---- Rows and columns of numbers from delimited text (gz read as is), and what is known of the columns: a list of {name, classes}. A column of texts becomes class numbers from 1. Options: delimiter, header (true or false; found out otherwise), skip (that many first lines), dtype.
+--- rows and columns of numbers from delimited text (gz read as is), and what is known of the columns: a list of {name, classes}. A column of texts becomes class numbers from 1. header: true or false, found out otherwise; skip: that many first lines
 function gl.data.csv(path, options) end
---- An array in the IDX format of the MNIST files (gz read as is).
+--- an array in the IDX format of the MNIST files (gz read as is)
 function gl.data.idx(path, options) end
 --- Walks a set in batches: `for inputs, labels in loader do`. loader:progress(label) shows a bar.
 function gl.data.loader(set, options) end
---- An array that NumPy saved.
+--- an array that NumPy saved
 function gl.data.npy(path) end
---- Arrays that NumPy saved together, by name.
+--- arrays that NumPy saved together
 function gl.data.npz(path) end
 --- A bar, for a loop of your own: bar:start(total), bar:advance() after each step, bar:finish().
 function gl.data.progress(label) end
---- Writes a tensor for NumPy; the file appears whole or not at all.
+--- writes an array for NumPy
 function gl.data.save_npy(path, x) end
 --- Writes tensors by name for NumPy, uncompressed.
 function gl.data.save_npz(path, arrays) end

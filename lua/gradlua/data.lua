@@ -11,25 +11,8 @@ local progress = require "gradlua.progress"
 local M = {}
 
 --- (path [, {delimiter, header, skip = 0, dtype = "f64"}]) -> tensor, columns
---- Rows and columns of numbers from delimited text (gz read as is), and what is known of the columns: a list of
---- {name, classes}. A column of texts becomes class numbers from 1. Options: delimiter, header (true or false; found out
---- otherwise), skip (that many first lines), dtype.
-function M.csv(path, options) return internal.io.csv(path, options) end
-
---- (path [, {dtype}]) -> tensor
---- An array in the IDX format of the MNIST files (gz read as is).
-function M.idx(path, options) return internal.io.idx(path, options) end
-
---- (path) -> tensor
---- An array that NumPy saved.
-function M.npy(path) return internal.io.npy(path) end
-
---- (path) -> table
---- Arrays that NumPy saved together, by name.
-function M.npz(path) return internal.io.npz(path) end
-
---- Writes a tensor for NumPy; the file appears whole or not at all.
-function M.save_npy(path, x) return internal.io.save_npy(path, x) end
+M.csv, M.idx, M.npy, M.npz = internal.io.csv, internal.io.idx, internal.io.npy, internal.io.npz
+M.save_npy = internal.io.save_npy
 
 --- Writes tensors by name for NumPy, uncompressed.
 function M.save_npz(path, arrays)

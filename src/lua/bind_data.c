@@ -96,23 +96,23 @@ static void push_columns(lua_State *L, const grad_csv *csv) {
 
 static char delimiter_option(lua_State *L, int options) {
   if (!options || grad__option_push(L, options, "delimiter") == LUA_TNIL) return 0;
-  const char *text = lua_tostring(L, -1);
+  const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
   if (!text || strlen(text) != 1) grad__lua_error(L, "option 'delimiter' must be one character");
   return text[0];
 }
 
 static int header_option(lua_State *L, int options) {
-  int header = -1;
-  if (options && grad__option_push(L, options, "header") != LUA_TNIL) header = lua_toboolean(L, -1);
-  return header;
+  if (!options || grad__option_push(L, options, "header") == LUA_TNIL) return -1;
+  return grad__option_boolean(L, options, "header", false);
 }
 
 static int io_csv(lua_State *L) {
-  const int options = grad__options(L);
+  const int options = grad__options_at(L, 2);
   const grad_csv_options o = {.delimiter = delimiter_option(L, options),
                               .header = header_option(L, options),
                               .skip = grad__option_integer(L, options, "skip", 0),
                               .dtype = grad__option_dtype(L, options, GRAD_F64)};
+  if (o.skip < 0) grad__lua_error(L, "skip must not be negative, got %lld", (long long)o.skip);
   if (!grad__dtype_is_float(o.dtype)) grad__lua_error(L, "option 'dtype' must be 'f64' or 'f32'");
   job *j = open_source(L);
   job_check(L, j, grad__csv_read(grad__lua_ctx(L), &j->source, &o, &j->csv));
@@ -124,7 +124,7 @@ static int io_csv(lua_State *L) {
 }
 
 static int io_idx(lua_State *L) {
-  const int options = grad__options(L);
+  const int options = grad__options_at(L, 2);
   int dtype = -1;
   if (options && grad__option_push(L, options, "dtype") != LUA_TNIL)
     dtype = (int)grad__option_dtype(L, options, GRAD_F64);
@@ -136,7 +136,12 @@ static int io_idx(lua_State *L) {
   return 1;
 }
 
+static void check_no_options(lua_State *L) {
+  if (!lua_isnoneornil(L, 2)) grad__lua_error(L, "takes a path and no options");
+}
+
 static int io_npy(lua_State *L) {
+  check_no_options(L);
   job *j = open_source(L);
   grad_array *out = grad__tensor_push_empty(L);
   job_check(L, j, grad__npy_read(grad__lua_ctx(L), &j->source, out));
@@ -146,6 +151,7 @@ static int io_npy(lua_State *L) {
 }
 
 static int io_npz(lua_State *L) {
+  check_no_options(L);
   job *j = open_source(L);
   j->list.ctx = grad__lua_ctx(L);
   job_check(L, j, grad__npz_read(j->list.ctx, &j->source, &j->list));
@@ -299,11 +305,13 @@ static int io_is_terminal(lua_State *L) {
 static const grad_fn rows[] = {
     {.name = "csv",
      .signature = "path, {delimiter, header, skip = 0, dtype = \"f64\"} -> tensor, columns",
-     .doc = "a table of numbers from delimited text",
+     .doc = "rows and columns of numbers from delimited text (gz read as is), and what is known of the columns: a list of "
+            "{name, classes}. A column of texts becomes class numbers from 1. header: true or false, found out otherwise; "
+            "skip: that many first lines",
      .call = io_csv},
     {.name = "idx",
      .signature = "path, {dtype} -> tensor",
-     .doc = "an array in the IDX format of the MNIST files",
+     .doc = "an array in the IDX format of the MNIST files (gz read as is)",
      .call = io_idx},
     {.name = "npy", .signature = "path -> tensor", .doc = "an array that NumPy saved", .call = io_npy},
     {.name = "npz", .signature = "path -> {name = tensor}", .doc = "arrays that NumPy saved together", .call = io_npz},
