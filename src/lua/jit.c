@@ -167,7 +167,7 @@ static int record(lua_State *L, int n) {
   luaL_checkstack(L, 2 * n + 24, "too many arguments");
   take_arguments(L, e, n);
   lua_getiuservalue(L, 1, UV_FUNCTION);
-  grad__guards_make(L, &e->guards, n + AT_REFERENCES, lua_gettop(L));
+  grad__guards_make(L, &e->guards, n + AT_REFERENCES, lua_gettop(L), &e->arguments);
   lua_pop(L, 1);
   lua_rawgeti(L, n + AT_REFERENCES, e->guards.unguarded_at);
   lua_setiuservalue(L, 1, UV_UNGUARDED);
@@ -261,7 +261,8 @@ static int call(lua_State *L) {
     j->hits++;
     return finish_call(L, n, grad__jit_entry_run(L, e, n + AT_REFERENCES, n + AT_NODES));
   }
-  if (j->traces++ > 0) add_reason(L, s.why);
+  if (j->traces++ > 0)
+    add_reason(L, *s.why ? s.why : "values of a transform around it are among its inputs, so its program was not kept");
   return record(L, n);
 }
 

@@ -314,7 +314,17 @@ static void push_library(lua_State *L) {
   lua_settop(L, set);
 }
 
-void grad__guards_make(lua_State *L, grad_guards *g, int references, int f) {
+static void enqueue_arguments(const maker *m, const grad_template *arguments) {
+  for (int32_t k = 0; k < arguments->nnodes; k++) {
+    const grad_node *node = &arguments->nodes[k];
+    if (node->kind != GRAD_NODE_EXACT || node->at == 0) continue;
+    lua_rawgeti(m->L, m->references, node->at);
+    enqueue(m, "an argument");
+    lua_pop(m->L, 1);
+  }
+}
+
+void grad__guards_make(lua_State *L, grad_guards *g, int references, int f, const grad_template *arguments) {
   const int top = lua_gettop(L);
   g->ctx = grad__lua_ctx(L);
   luaL_checkstack(L, 24, NULL);
@@ -327,6 +337,7 @@ void grad__guards_make(lua_State *L, grad_guards *g, int references, int f) {
   lua_pushvalue(L, top + 1);
   enqueue(&m, "f");
   lua_settop(L, m.queue);
+  enqueue_arguments(&m, arguments);
   for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, m.queue); i++) {
     lua_rawgeti(L, m.queue, i);
     lua_pushvalue(L, -1);

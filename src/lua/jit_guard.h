@@ -42,8 +42,8 @@ typedef struct grad_guards {
   int32_t unguarded_at; /* reference to a list: the names of tables that are too large to be guarded */
 } grad_guards;
 
-/* Fills the guards of the function at `f`, as things are now. */
-void grad__guards_make(lua_State *L, grad_guards *g, int references, int f);
+/* Fills the guards of the function at `f`, and of functions among its arguments, as things are now. */
+void grad__guards_make(lua_State *L, grad_guards *g, int references, int f, const grad_template *arguments);
 /* Input `input` of the program is the captured tensor x. When it is reached in several ways it may not be replaced. */
 void grad__guards_bind(grad_guards *g, const grad_tensor *x, int32_t input);
 /* The tensor is used as the object that it is. */

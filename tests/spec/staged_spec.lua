@@ -137,6 +137,22 @@ describe("gl.jit", function()
     end
   end)
 
+  it("guards what functions among the arguments captured, and tells why a program was not kept", function()
+    local k = 2
+    local function times(v) return v * k end
+    local apply = gl.jit(function(f, v) return f(v) end)
+    near(6, apply(times, 3))
+    k = 4
+    near(12, apply(times, 3))
+    near(12, apply(times, 3))
+    assert.are.same({ 1, 2 }, { apply:stats().hits, apply:stats().traces })
+    local outer
+    local inner = gl.jit(function(v) return v * outer end)
+    local g = gl.grad(function(v) outer = v return inner(2) * v end)
+    near(12, g(3)) near(16, g(4))
+    assert.is_truthy(inner:stats().reasons[1]:find("a transform around it", 1, true))
+  end)
+
   it("keeps the programs of values that come again", function()
     local train = true
     local f = gl.jit(function(a) return train and a * 2 or a end)
