@@ -69,19 +69,46 @@ describe("minimize", function()
     assert.has_error(function() gl.minimize(rosenbrock, gl.zeros(2), { bounds = { 1, -1 } }) end)
   end)
 
-  it("goes on from a saved state bit for bit", function()
-    local options = { method = "lbfgs", tol = 1e-9 }
-    local whole = gl.minimizer(rosenbrock, gl.tensor { -1.2, 1 }, options)
-    for _ = 1, 12 do whole:step() end
-    local cut = gl.minimizer(rosenbrock, gl.tensor { -1.2, 1 }, options)
-    for _ = 1, 5 do cut:step() end
+  it("goes on from a saved state bit for bit, with every method", function()
     local path = os.tmpname()
-    gl.save(path, cut:state())
-    local again = gl.minimizer(rosenbrock, gl.tensor { -1.2, 1 }, options)
-    again:load(gl.load(path))
+    for _, method in ipairs { "gd", "nesterov", "cg", "bfgs", "lbfgs", "lbfgsb", "newton", "newton_cg", "trust_ncg",
+      "trust_exact", "dogleg", "auglag", "sqp" } do
+      local options = { method = method, tol = 1e-9, max_iter = 30 }
+      if method == "lbfgsb" then options.bounds = { -2, 0.9 } end
+      if method == "auglag" or method == "sqp" then
+        options.constraints = { ineq = function(x) return 1.5 - x:square():sum() end }
+      end
+      local function make() return gl.minimizer(rosenbrock, gl.tensor { -1.2, 1 }, options) end
+      local whole = make()
+      whole:run()
+      for _, after in ipairs { 1, 4 } do
+        local cut = make()
+        for _ = 1, after do cut:step() end
+        gl.save(path, cut:state())
+        local again = make()
+        again:load(gl.load(path))
+        local want, got = whole:result(), again:run()
+        assert.is_true(want.x:eq(got.x):all():item(), method)
+        assert.are.same({ want.iterations, want.evaluations, want.message }, { got.iterations, got.evaluations, got.message })
+      end
+    end
     os.remove(path)
-    for _ = 1, 7 do again:step() end
-    assert.is_true(whole:result().x:eq(again:result().x):all():item())
+  end)
+
+  it("calls on_step for every iteration of every method with one record", function()
+    for _, method in ipairs { "gd", "nesterov", "cg", "bfgs", "lbfgs", "lbfgsb", "newton", "newton_cg", "trust_ncg",
+      "trust_exact", "dogleg", "auglag", "sqp" } do
+      local seen = {}
+      local r = gl.minimize(rosenbrock, gl.tensor { -1.2, 1 }, { method = method, max_iter = 5, on_step = function(info)
+        for _, name in ipairs { "iteration", "f", "gradient_norm", "violation", "step", "radius", "seconds", "evaluations", "x" } do
+          assert.is_truthy(info[name] ~= nil, method .. " " .. name)
+        end
+        seen[#seen + 1] = info.iteration
+      end })
+      assert.are.equal(r.iterations, seen[#seen], method)
+      assert.are.equal(r.iterations + 1, #seen, method)
+      assert.are.equal(#seen, #r.trace, method)
+    end
   end)
 end)
 

@@ -241,28 +241,73 @@ describe("the pure form", function()
 end)
 
 describe("a state", function()
-  local function run(opt, w, first, last)
-    for t = first, last do opt:step(w * 2 + math.sin(t)) end
+  --- Steps of an optimizer on p, of gradients that change with the step; a plateau is told a metric after each.
+  local function train(opt, p, first, last)
+    for t = first, last do
+      opt:step { w = p.w * 2 + math.sin(t), b = p.b - math.cos(t) }
+      if schedule.is_schedule(opt.lr) and opt.lr.kind == "plateau" then opt.lr:observe(math.abs(math.sin(t))) end
+    end
   end
 
-  it("saved to a file and loaded continues bit for bit", function()
+  local function start() return { w = gl.tensor { { 1, -2, 0.5 }, { 3, 1, -1 } }, b = gl.tensor { { 0.3, -0.7 } } } end
+
+  --- That twelve steps are the same bits when the state went through a file after the fifth.
+  local function check_continued(label, make, run)
     local path = os.tmpname()
-    for _, name in ipairs { "sgd", "adam", "nadam", "asgd", "rmsprop", "radam" } do
-      local options = { lr = 0.01 }
-      if name == "sgd" then options.momentum = 0.9 end
-      local whole, cut = gl.tensor { 1, -2 }, gl.tensor { 1, -2 }
-      run(optim[name](whole, options), whole, 1, 12)
-      local opt = optim[name](cut, options)
-      run(opt, cut, 1, 5)
-      gl.save(path, { w = cut, opt = opt:state() })
-      local loaded = gl.load(path)
-      local again = optim[name](loaded.w, options)
-      again:load(loaded.opt)
-      assert.are.equal(5, again.steps)
-      run(again, loaded.w, 6, 12)
-      same(whole, loaded.w)
-    end
+    local whole, cut = start(), start()
+    run(make(whole), whole, 1, 12)
+    local opt = make(cut)
+    run(opt, cut, 1, 5)
+    gl.save(path, { p = cut, opt = opt:state() })
+    local loaded = gl.load(path)
     os.remove(path)
+    local again = make(loaded.p)
+    again:load(loaded.opt)
+    assert.are.equal(5, again.steps, label)
+    run(again, loaded.p, 6, 12)
+    assert.is_true((whole.w:eq(loaded.p.w):all() & whole.b:eq(loaded.p.b):all()):item(), label)
+    assert.is_false(whole.w:eq(start().w):all():item(), label)
+  end
+
+  it("saved to a file and loaded continues bit for bit, for every rule and its variants", function()
+    local variants = { sgd = { { momentum = 0.9 }, { momentum = 0.5, nesterov = true } }, adam = { { amsgrad = true } },
+      rmsprop = { { centered = true, momentum = 0.5 } }, asgd = { { t0 = 3 } }, lion = { { clip_norm = 1 } } }
+    for _, name in ipairs { "sgd", "adam", "adamw", "amsgrad", "nadam", "radam", "adamax", "rmsprop", "adagrad", "adadelta",
+      "rprop", "lion", "asgd", "muon", "lbfgs" } do
+      for _, options in ipairs { {}, table.unpack(variants[name] or {}) } do
+        options.lr = 0.01
+        check_continued(name, function(p) return optim[name](p, options) end, train)
+      end
+    end
+  end)
+
+  it("has the averages, and what the schedule has seen", function()
+    check_continued("ema", function(p) return optim.adam(p, { lr = 0.1, ema = 0.9 }) end, train)
+    for _, kind in ipairs { "constant", "step", "multistep", "exponential", "linear", "cosine", "cosine_restarts", "warmup",
+      "one_cycle", "cyclic", "polynomial", "plateau" } do
+      local options = ({ constant = { total_iters = 6 }, step = { step_size = 3 }, multistep = { milestones = { 3, 8 } },
+        cosine = { T_max = 10 }, cosine_restarts = { T_0 = 4, T_mult = 2 }, warmup = { steps = 8 }, linear = { total_iters = 9 },
+        one_cycle = { max_lr = 0.1, total_steps = 20 }, cyclic = { base_lr = 0.01, max_lr = 0.1, step_size_up = 3 },
+        polynomial = { total_iters = 9 }, plateau = { patience = 1 }, exponential = { gamma = 0.9 } })[kind]
+      check_continued(kind, function(p) return optim.adam(p, { lr = schedule[kind](options) }) end, train)
+    end
+    check_continued("chain", function(p)
+      return optim.adam(p, { lr = schedule.chain { lr = 0.1, schedule.exponential { gamma = 0.9 },
+        schedule.sequential { schedule.warmup { steps = 3 }, schedule.cosine { T_max = 9 }, milestones = { 4 } } } })
+    end, train)
+  end)
+
+  it("of natural gradients and of kfac too", function()
+    local x = gl.sin(gl.arange(1, 12)):reshape(4, 3)
+    check_continued("natural", function(p)
+      return optim.natural(p, { model = function(q) return x:matmul(q.w:t()) + q.b end, distribution = "bernoulli", lr = 0.1 })
+    end, train)
+    local model = gl.nn.linear(3, 2)
+    local function layer(p) return { weight = p.w, bias = p.b[1] } end
+    check_continued("kfac", function(p) return optim.kfac(layer(p), { model = model, lr = 0.1, update_every = 2 }) end,
+      function(opt, p, first, last)
+        for t = first, last do opt:step({ weight = p.w * 2 + math.sin(t), bias = p.b[1] - math.cos(t) }, x * t) end
+      end)
   end)
 
   it("of another rule is refused", function()
