@@ -56,6 +56,16 @@ static grad_status kink(const double *x, double *f, double *g) {
   return GRAD_OK;
 }
 
+static grad_status cusp(const double *x, double *f, double *g) { /* steep at 0 without bound */
+  *f = 0;
+  for (int i = 0; i < 2; i++) {
+    const double root = sqrt(fabs(x[i]));
+    *f += root;
+    g[i] = x[i] == 0 ? 0 : 0.5 * (x[i] > 0 ? 1 : -1) / root;
+  }
+  return GRAD_OK;
+}
+
 static const grad_method all[] = {
     GRAD_METHOD_GD,     GRAD_METHOD_NESTEROV, GRAD_METHOD_CG,        GRAD_METHOD_BFGS,      GRAD_METHOD_LBFGS,
     GRAD_METHOD_LBFGSB, GRAD_METHOD_NEWTON,   GRAD_METHOD_NEWTON_CG, GRAD_METHOD_TRUST_NCG, GRAD_METHOD_TRUST_EXACT,
@@ -130,6 +140,10 @@ static void check_not_smooth(grad_ctx *ctx) {
     fault u = {kink, 1, 0, 0};
     grad_minimize_result r = run(ctx, &u, all[k], x, NULL);
     if (!check(r.failure != GRAD_FAILURE_INCONSISTENT && !r.converged && r.f < 2.9)) say(&r);
+    double z[2] = {1, 2};
+    u = (fault){cusp, 1, 0, 0};
+    r = run(ctx, &u, all[k], z, NULL);
+    if (!check(r.failure != GRAD_FAILURE_INCONSISTENT && r.f < 2.42)) say(&r);
     u = (fault){steps, 1, 0, 0};
     r = run(ctx, &u, all[k], y, NULL);
     if (!check(r.failure != GRAD_FAILURE_INCONSISTENT && r.f < 10)) say(&r);
