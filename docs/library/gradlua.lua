@@ -742,7 +742,7 @@ function gl.optim.amsgrad(params, options, ...) end
 function gl.optim.asgd(params, options, ...) end
 --- K-FAC for models of gl.nn (a sequential of linear layers, activations and functions): opt:step(grads, x). Options: model, distribution of the outputs (categorical and bernoulli: logits; gaussian: means of unit variance), lr (1, or a schedule), damping (1e-2), decay (0.95, of the averaged factors), update_every (1 step), kl_clip (1e-2; math.huge for none).
 function gl.optim.kfac(params, options) end
---- Limited-memory BFGS for a training loop: opt:step(grads), or opt:step(function(params) return loss end). Options: lr (1, or a schedule: the length of a step by gradients), max_iter (20 iterations of a step by a loss), history_size (100 pairs), tolerance_grad (1e-7), tolerance_change (1e-9, relative change of the loss), line_search (wolfe, hager_zhang, armijo), initial_step (length of the very first step by a loss).
+--- Limited-memory BFGS for a training loop: opt:step(grads), or opt:step(function(params) return loss end). Options: lr (1, or a schedule: the length of a step by gradients), max_iter (20 iterations of a step by a loss), history_size (100 pairs), tolerance_grad (1e-7), tolerance_change (1e-9, relative change of the loss), line_search (wolfe, hager_zhang, armijo; torch's line_search_fn = "strong_wolfe" is wolfe), initial_step (length of the very first step by a loss).
 function gl.optim.lbfgs(params, options) end
 --- Chen et al. (2023)
 function gl.optim.lion(params, options, ...) end

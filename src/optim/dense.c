@@ -1,4 +1,6 @@
-/* dense.c: Cholesky and Householder QR. */
+/* dense.c: Cholesky and Householder QR, of our own: hosts use the minimizers without LAPACK, a saved run must go on to
+ * the same bits under any BLAS and number of threads, and for the tens of unknowns of a dense method a call into a
+ * library costs as much as the work. Large systems go to the limited-memory methods and to sparse_qr.c. */
 #include "optim/dense.h"
 
 #include <float.h>

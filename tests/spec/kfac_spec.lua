@@ -93,4 +93,19 @@ describe("optim.kfac", function()
     raises(function() gl.optim.kfac({}, { model = nn.sequential { nn.relu } }) end, "no linear layer")
     raises(function() gl.optim.kfac({}, { model = gl.sin }) end, "model must be a layer")
   end)
+
+  it("takes models with convolutions, whose parameters take plain steps, and names a layer it has no factors for", function()
+    gl.manual_seed(5)
+    local x, labels = gl.randn(12, 1, 6, 6), gl.randint(1, 3, { 12 })
+    local model = nn.sequential { nn.conv2d(1, 2, 3), gl.tanh, function(v) return v:reshape(v:size(1), -1) end, nn.linear(32, 3) }
+    local params = model:init()
+    local function loss(p) return nn.cross_entropy(model(p, x), labels) end
+    local opt = gl.optim.kfac(params, { model = model, lr = 0.3 })
+    local before = loss(params):item()
+    for _ = 1, 20 do opt:step(gl.grad(loss)(params), x) end
+    assert.is_true(loss(params):item() < 0.5 * before)
+    local wrong = nn.sequential { nn.linear(6, 3) }
+    local p = wrong:init()
+    raises(function() gl.optim.kfac(p, { model = wrong }):step(p, x) end, "linear layer at params[1]", "4 axes")
+  end)
 end)

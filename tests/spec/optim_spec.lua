@@ -8,10 +8,6 @@ local function near(want, got, tolerance)
   assert.is_true(math.abs(want - got) <= (tolerance or 1e-12) * (1 + math.abs(want)), ("%.17g, not %.17g"):format(got, want))
 end
 
-local function same(a, b)
-  assert.is_true(a:eq(b):all():item())
-end
-
 describe("sgd", function()
   it("steps against the gradient, in place, through nested tables", function()
     local w = gl.tensor { 1, 2 }
@@ -236,6 +232,8 @@ describe("the pure form", function()
       end
     end
     assert.has_error(function() optim.muon(gl.ones(2, 2), { adjust_lr_fn = "none" }) end)
+    assert.has_error(function() optim.lbfgs(gl.ones(2), { line_search_fn = "none" }) end)
+    assert.are.equal("wolfe", optim.lbfgs(gl.ones(2), { line_search_fn = "strong_wolfe" }).line_search)
     assert.has_error(function() optim.muon(gl.ones(2, 2), { ns_coefficients = { 1, 2 } }) end)
   end)
 end)

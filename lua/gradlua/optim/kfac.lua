@@ -65,6 +65,10 @@ local function run(self, x, probes, inputs)
   for _, stage in ipairs(self.stages) do
     if stage.linear then
       k = k + 1
+      if x:ndim() ~= 2 then
+        check.fail("optim.kfac:step", "the linear layer at params[%s] gets inputs of %d axes: its factors are for matrices, one "
+          .. "example a row; flatten before it", table.concat(stage.path, "]["), x:ndim())
+      end
       if inputs then inputs[k] = x end
       x = stage.layer(at(self.params, stage.path), x)
       if probes then x = x + probes[k] end
@@ -125,7 +129,9 @@ end
 --- plain gradient steps.
 function KFAC:step(grads, x)
   local who = "optim.kfac:step"
-  if not gl.is_tensor(x) or x:ndim() ~= 2 then check.fail(who, "expected the inputs of the batch, a matrix, after the gradient") end
+  if not gl.is_tensor(x) or x:ndim() < 2 then
+    check.fail(who, "expected the inputs of the batch, one example a row, after the gradient")
+  end
   if self.steps % self.update_every == 0 then self:observe(x) end
   local moves, size = {}, 0
   for k, stage in ipairs(self.linear) do

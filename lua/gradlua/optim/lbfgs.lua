@@ -104,12 +104,15 @@ end
 --- Limited-memory BFGS for a training loop: opt:step(grads), or opt:step(function(params) return loss end). Options: lr (1,
 --- or a schedule: the length of a step by gradients), max_iter (20 iterations of a step by a loss), history_size (100
 --- pairs), tolerance_grad (1e-7), tolerance_change (1e-9, relative change of the loss), line_search (wolfe, hager_zhang,
---- armijo), initial_step (length of the very first step by a loss).
+--- armijo; torch's line_search_fn = "strong_wolfe" is wolfe), initial_step (length of the very first step by a loss).
 ---@return gradlua.LBFGS
 function M.lbfgs(params, options)
   local who = "optim.lbfgs"
   local o = check.options(who, options, { lr = 1, max_iter = 20, history_size = 100, tolerance_grad = 1e-7,
-    tolerance_change = 1e-9, line_search = "wolfe", initial_step = 0 })
+    tolerance_change = 1e-9, line_search = "wolfe", initial_step = 0, line_search_fn = check.none })
+  if o.line_search_fn ~= nil and o.line_search_fn ~= "strong_wolfe" then
+    check.fail(who, "line_search_fn must be strong_wolfe, not %s: see line_search", tostring(o.line_search_fn))
+  end
   check.integer(who, "history_size", o.history_size, 1)
   schedule.check(who, o.lr)
   variables.check_tensors(who, params)
