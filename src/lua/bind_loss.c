@@ -18,9 +18,9 @@ static void return_reduced(grad_call *c, grad_id entries) {
   grad__call_return(c, entries);
 }
 
-/* A float value of the prediction. */
+/* A float value of the prediction, which may be a number, as in a loss of numbers that is not differentiated just now. */
 static grad_id prediction_of(grad_call *c) {
-  const grad_id x = grad__call_tensor(c, 1, "the prediction");
+  const grad_id x = grad__call_value(c, 1, "the prediction");
   if (x == GRAD_NONE || grad__dtype_is_float((grad_dtype)grad__call_type(c, x)->dtype)) return x;
   return grad__convert(c->p, x, GRAD_F64);
 }
@@ -91,7 +91,7 @@ static void hinge(grad_call *c) {
 
 /* Labels 1..C, one a row, as positions; a target of the prediction's shape is probabilities. */
 static grad_id classes_of(grad_call *c, grad_id prediction) {
-  const grad_id t = grad__call_tensor(c, 2, "the target");
+  const grad_id t = grad__call_value(c, 2, "the target");
   if (prediction == GRAD_NONE || t == GRAD_NONE) return GRAD_NONE;
   const grad_type *x = grad__call_type(c, prediction), *y = grad__call_type(c, t);
   if (x->ndim > 0 && grad__shape_equal(x->ndim - 1, x->shape, y->ndim, y->shape))

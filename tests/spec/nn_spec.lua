@@ -306,6 +306,15 @@ describe("losses", function()
     near((first + math.log(3)) / 2, nn.nll(z:log_softmax(2), gl.tensor { 3, 2 }))
   end)
 
+  it("take numbers as they take tensors of one number, as they come under a derivative", function()
+    local function loss(w) return nn.mse(w * 2, 1) + nn.bce_with_logits(w, 1) end
+    near(25 + math.log(1 + math.exp(-3)), loss(3))
+    near(20 - 1 / (1 + math.exp(3)), gl.grad(loss)(3))
+    near(math.log(3), nn.cross_entropy(gl.zeros(3), 2))
+    local text = tostring(select(2, pcall(nn.cross_entropy, gl.zeros(3), 4)))
+    assert.is_truthy(text:find("label 4 in row 1 is outside 1 to 3", 1, true), text)
+  end)
+
   it("do not overflow where the answer does not", function()
     near(1000, nn.bce_with_logits(gl.tensor { 1000, -1000 }, gl.tensor { 0, 1 }))
     near(0, nn.bce_with_logits(gl.tensor { 1000, -1000 }, gl.tensor { 1, 0 }))
