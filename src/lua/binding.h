@@ -36,6 +36,7 @@ typedef struct grad_fn {
 /* A random stream: the next draw uses block `counter` of Philox with `key` (core/rng.h). */
 typedef struct grad_generator {
   uint64_t key, counter;
+  uint64_t born; /* how many traces had been begun when it was made */
 } grad_generator;
 
 /* --- state.c: what one Lua state has of us; freed after every tensor, since it is the first userdata made. */

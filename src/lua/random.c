@@ -37,7 +37,7 @@ static void begin(lua_State *L, draw *d) {
   d->generator = to_generator(L, 1);
   d->first = d->generator ? 2 : 1;
   if (!d->generator) d->generator = grad__generator_default(L);
-  grad_trace *t = grad__trace_drawing(L);
+  grad_trace *t = grad__trace_drawing(L, d->generator);
   d->c = t ? grad__call_begin_in(L, t) : grad__call_begin(L);
   if (t) {
     d->state = grad__trace_generator(L, t, d->generator, d->first == 2 ? 1 : 0, &d->offset);
@@ -187,7 +187,7 @@ static void push_known_states(lua_State *L, grad_generator *g, int64_t blocks, i
 void grad__generator_push_states(lua_State *L, const grad_trace *t, int k, int64_t size) {
   grad_generator *const g = t->drawn[k].generator;
   const int64_t blocks = t->drawn[k].blocks;
-  grad_trace *outer = grad__trace_drawing(L);
+  grad_trace *outer = grad__trace_drawing(L, g);
   if (!outer) {
     push_known_states(L, g, blocks, size);
     return;
@@ -210,7 +210,7 @@ void grad__generator_push_states(lua_State *L, const grad_trace *t, int k, int64
 static int make_generator(lua_State *L) {
   int64_t seed = grad__arg_integer(L, 1, "the seed");
   grad_generator *g = lua_newuserdatauv(L, sizeof *g, 0);
-  *g = (grad_generator){.key = (uint64_t)seed};
+  *g = (grad_generator){.key = (uint64_t)seed, .born = grad__lua(L)->serial};
   luaL_setmetatable(L, name);
   return 1;
 }
@@ -227,7 +227,8 @@ static grad_generator *self(lua_State *L) {
 }
 
 static int reseed(lua_State *L) {
-  *self(L) = (grad_generator){.key = (uint64_t)grad__arg_integer(L, 2, "the seed")};
+  grad_generator *g = self(L);
+  g->key = (uint64_t)grad__arg_integer(L, 2, "the seed"), g->counter = 0;
   lua_settop(L, 1);
   return 1;
 }
@@ -237,7 +238,7 @@ static int split(lua_State *L) {
   grad_generator *from = self(L), *g = lua_newuserdatauv(L, sizeof *g, 0);
   uint32_t words[4];
   grad__rng_block(from->key, from->counter++, words);
-  *g = (grad_generator){.key = (uint64_t)words[0] << 32 | words[1]};
+  *g = (grad_generator){.key = (uint64_t)words[0] << 32 | words[1], .born = from->born};
   luaL_setmetatable(L, name);
   return 1;
 }
@@ -257,8 +258,7 @@ static int set_state(lua_State *L) {
   if (!lua_istable(L, 2)) grad__arg_error(L, 2, "the state", "a table that generator:state() gave");
   lua_getfield(L, 2, "key");
   lua_getfield(L, 2, "counter");
-  *g = (grad_generator){.key = (uint64_t)grad__arg_integer(L, -2, "key"),
-                        .counter = (uint64_t)grad__arg_integer(L, -1, "counter")};
+  g->key = (uint64_t)grad__arg_integer(L, -2, "key"), g->counter = (uint64_t)grad__arg_integer(L, -1, "counter");
   lua_settop(L, 1);
   return 1;
 }

@@ -6,9 +6,10 @@
 
 grad_generator *grad__generator_default(lua_State *L);
 
-/* The newest live trace of this thread that records draws, or NULL: draws run at once. Raises inside a staged loop body
- * begun since then, which cannot draw. */
-grad_trace *grad__trace_drawing(lua_State *L);
+/* The newest live trace of this thread that records draws from the generator, or NULL: they run at once, as they do for
+ * a generator that the traced function makes anew at every call. Raises inside a staged loop body begun since then,
+ * which cannot draw. */
+grad_trace *grad__trace_drawing(lua_State *L, const grad_generator *generator);
 
 /* The input of the trace's program that stands for the generator's state, made on first use; `index`: the generator's
  * stack index (0: the default one). *offset: the blocks drawn from it in the trace so far. */

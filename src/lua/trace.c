@@ -352,12 +352,12 @@ void grad__trace_preserve(lua_State *L, const grad_array *array) {
 
 /* --- generators */
 
-grad_trace *grad__trace_drawing(lua_State *L) {
+grad_trace *grad__trace_drawing(lua_State *L, const grad_generator *generator) {
   const grad_lua *g = grad__lua(L);
   grad_trace *newest = NULL, *draws = NULL;
   for (int i = 0; i < g->ntraces && g->live_traces; i++) {
     grad_trace *t = g->traces[i];
-    if (!t || t->thread != L) continue;
+    if (!t || t->thread != L || t->serial <= generator->born) continue;
     if ((t->persistent || t->draws) && (!draws || t->serial > draws->serial)) draws = t;
     if (!newest || t->serial > newest->serial) newest = t;
   }

@@ -314,6 +314,19 @@ describe("gl.jit", function()
     near(4, gl.jit(function(a) return gl.jit(function(b) return b * 2 end)(a) end)(2))
   end)
 
+  it("draws the same numbers again from a generator that the function makes anew, as the plain function would", function()
+    local function noisy(row) return row + gl.generator(7):rand(2) end
+    local rows = gl.zeros(3, 2)
+    local once = noisy(rows[1])
+    for _, got in ipairs { gl.vmap(noisy)(rows), gl.jit(gl.vmap(noisy))(rows) } do near(gl.stack { once, once, once }, got) end
+    local jitted = gl.jit(noisy)
+    for _ = 1, 2 do near(once, jitted(rows[1])) end
+    local sum = gl.jit(function(xs)
+      return (gl.scan(function(total, row) return total + noisy(row), row end, gl.zeros(2), xs))
+    end)
+    near(3 * once, sum(rows))
+  end)
+
   it("draws fresh numbers at every call, as the plain function would", function()
     local function f() return gl.rand(2), gl.randn(1) end
     local staged = gl.jit(f)
