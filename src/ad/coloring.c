@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "ad/sparsity.h"
+#include "core/arena.h"
 
 /* The smallest colour that is not forbidden for vertex v. */
 static int32_t smallest_free(const int32_t *forbidden, int32_t v) {
@@ -38,9 +39,9 @@ static void forbid_row_mates(const grad_pattern *a, const int32_t *rows, int64_t
   }
 }
 
-grad_status grad__color_columns(const grad_pattern *a, double most, int32_t *colors, int32_t *count) {
+grad_status grad__color_columns(const grad_pattern *a, int32_t *colors, int32_t *count) {
   *count = 0;
-  if (pairs(a) > most) return GRAD_OK;
+  if (pairs(a) > GRAD_COLORING_STEPS) return GRAD_OK;
   grad_pattern by_column;
   int32_t *forbidden = NULL;
   grad_status status = grad__pattern_transpose(a, &by_column);
@@ -59,24 +60,6 @@ grad_status grad__color_columns(const grad_pattern *a, double most, int32_t *col
   return status;
 }
 
-/* Has x a neighbour other than w that has w's colour? Then v may not take x's: v - w - x - y would have two colours. */
-static bool closes_path(const grad_pattern *a, int32_t x, int32_t w, const int32_t *colors) {
-  for (int64_t k = a->indptr[x]; k < a->indptr[x + 1]; k++) {
-    const int32_t y = a->col[k];
-    if (y != w && y != x && colors[y] == colors[w]) return true;
-  }
-  return false;
-}
-
-/* The colours of vertices at distance two behind the neighbour w of v. */
-static void forbid_behind(const grad_pattern *a, int32_t v, int32_t w, const int32_t *colors, int32_t *forbidden) {
-  for (int64_t k = a->indptr[w]; k < a->indptr[w + 1]; k++) {
-    const int32_t x = a->col[k];
-    if (x == v || x == w || colors[x] < 0 || forbidden[colors[x]] == v) continue;
-    if (colors[w] < 0 || closes_path(a, x, w, colors)) forbidden[colors[x]] = v;
-  }
-}
-
 /* Vertices by descending number of neighbours, equal ones in their order: hubs first, or all around them would differ.
  */
 static grad_status largest_first(const grad_pattern *a, int32_t *order) {
@@ -90,30 +73,146 @@ static grad_status largest_first(const grad_pattern *a, int32_t *order) {
   return GRAD_OK;
 }
 
-static void color_vertex(const grad_pattern *a, int32_t v, int32_t *colors, int32_t *forbidden, int32_t *count) {
+/* --- star colouring
+ *
+ * Neighbours of a vertex without a colour get different ones, so a path of four vertices in two colours can only close
+ * behind a neighbour w of v that has a colour: v - w - x - y, where x has two neighbours, w and y, of w's colour. Then
+ * x is a hub, w its spoke, and v may not have x's colour. What is known of the neighbours of a vertex that have one
+ * colour stands in a table by vertex and colour, so that a vertex with many neighbours costs no more than the others.
+ */
+
+typedef struct kin {
+  uint64_t key;  /* vertex and colour, + 1; 0: empty */
+  int32_t first; /* the first neighbour of that colour */
+  bool hub;      /* there are more: the vertex is their hub */
+  bool spoke;    /* one of them is a hub, the vertex a spoke of it */
+} kin;
+
+/* A colour in the list of those that the neighbours of a spoke may not have. */
+typedef struct barred {
+  int32_t color, next;
+} barred;
+
+typedef struct star {
+  const grad_pattern *a;
+  grad_arena arena;
+  int32_t *colors, *forbidden, *order, *place; /* place: of each vertex in the order */
+  kin *table;
+  uint64_t mask;
+  barred *nodes;
+  int32_t *list; /* by vertex: its first node; -1: none */
+  int32_t nnodes;
+} star;
+
+static kin *kin_of(star *s, int32_t v, int32_t color) {
+  const uint64_t key = ((uint64_t)v << 32 | (uint32_t)color) + 1;
+  uint64_t at = (key * 0x9E3779B97F4A7C15u) >> 20 & s->mask;
+  while (s->table[at].key && s->table[at].key != key) at = (at + 1) & s->mask;
+  if (!s->table[at].key) s->table[at] = (kin){.key = key, .first = -1};
+  return &s->table[at];
+}
+
+/* v is a spoke of a hub of that colour. */
+static void become_spoke(star *s, int32_t v, int32_t color) {
+  kin *k = kin_of(s, v, color);
+  if (k->spoke) return;
+  k->spoke = true;
+  s->nodes[s->nnodes] = (barred){color, s->list[v]};
+  s->list[v] = s->nnodes++;
+}
+
+/* x has a further neighbour v, of that colour. */
+static void add_neighbour(star *s, int32_t x, int32_t v, int32_t color) {
+  kin *k = kin_of(s, x, color);
+  if (k->first < 0) {
+    k->first = v;
+    return;
+  }
+  const int32_t first = k->hub ? -1 : k->first;
+  k->hub = true;
+  if (first >= 0) become_spoke(s, first, s->colors[x]);
+  become_spoke(s, v, s->colors[x]);
+}
+
+static void forbid_around(star *s, int32_t v) {
+  const grad_pattern *a = s->a;
   for (int64_t k = a->indptr[v]; k < a->indptr[v + 1]; k++) {
     const int32_t w = a->col[k];
     if (w == v) continue;
-    if (colors[w] >= 0) forbidden[colors[w]] = v;
-    forbid_behind(a, v, w, colors, forbidden);
+    if (s->colors[w] >= 0) {
+      s->forbidden[s->colors[w]] = v;
+      for (int32_t n = s->list[w]; n >= 0; n = s->nodes[n].next) s->forbidden[s->nodes[n].color] = v;
+      continue;
+    }
+    for (int64_t i = a->indptr[w]; i < a->indptr[w + 1]; i++) {
+      if (s->colors[a->col[i]] >= 0) s->forbidden[s->colors[a->col[i]]] = v;
+    }
   }
-  colors[v] = smallest_free(forbidden, v);
-  if (colors[v] >= *count) *count = colors[v] + 1;
+}
+
+static void color_vertex(star *s, int32_t v, int32_t *count) {
+  const grad_pattern *a = s->a;
+  forbid_around(s, v);
+  const int32_t color = s->colors[v] = smallest_free(s->forbidden, v);
+  if (color >= *count) *count = color + 1;
+  for (int64_t k = a->indptr[v]; k < a->indptr[v + 1]; k++) {
+    const int32_t w = a->col[k];
+    if (w == v || s->colors[w] < 0) continue;
+    add_neighbour(s, v, w, s->colors[w]);
+    add_neighbour(s, w, v, color);
+  }
+}
+
+static grad_status star_open(star *s) {
+  const grad_pattern *a = s->a;
+  const size_t n = (size_t)a->rows + 1;
+  size_t size = 16;
+  while (size < 3 * (size_t)a->nnz / 2) size *= 2; /* there is at most an entry for each end of an edge */
+  s->mask = size - 1;
+  s->table = grad__arena_alloc(&s->arena, size * sizeof *s->table);
+  s->nodes = grad__arena_alloc(&s->arena, ((size_t)a->nnz + 1) * sizeof *s->nodes);
+  s->list = grad__arena_alloc(&s->arena, n * sizeof *s->list);
+  s->forbidden = grad__arena_alloc(&s->arena, n * sizeof *s->forbidden);
+  s->order = grad__arena_alloc(&s->arena, n * sizeof *s->order);
+  s->place = grad__arena_alloc(&s->arena, n * sizeof *s->place);
+  if (!s->table || !s->nodes || !s->list || !s->forbidden || !s->order || !s->place) return a->ctx->status;
+  memset(s->table, 0, size * sizeof *s->table);
+  memset(s->list, 0xFF, n * sizeof *s->list);
+  memset(s->forbidden, 0xFF, n * sizeof *s->forbidden);
+  for (int64_t v = 0; v < a->rows; v++) s->colors[v] = -1;
+  grad_status status = largest_first(a, s->order);
+  for (int32_t i = 0; i < a->rows && !status; i++) s->place[s->order[i]] = i;
+  return status;
+}
+
+/* Steps that it takes to look behind neighbours that have no colour yet. */
+static double star_steps(const star *s) {
+  const grad_pattern *a = s->a;
+  double steps = 0;
+  for (int64_t v = 0; v < a->rows; v++) {
+    for (int64_t k = a->indptr[v]; k < a->indptr[v + 1]; k++) {
+      const int32_t w = a->col[k];
+      if (s->place[w] > s->place[v]) steps += (double)(a->indptr[w + 1] - a->indptr[w]);
+    }
+  }
+  return steps;
 }
 
 grad_status grad__color_star(const grad_pattern *a, int32_t *colors, int32_t *count) {
-  const size_t size = ((size_t)a->rows + 1) * sizeof(int32_t);
-  int32_t *forbidden = NULL, *order = grad__alloc(a->ctx, size);
-  if (!order) return a->ctx->status;
-  grad_status status = forbidden_new(a->ctx, a->rows, &forbidden);
-  if (!status) status = largest_first(a, order);
+  star s = {.a = a, .colors = colors};
+  grad__arena_init(&s.arena, a->ctx);
+  grad_status status = star_open(&s);
   *count = 0;
-  for (int64_t v = 0; v < a->rows; v++) colors[v] = -1;
-  for (int64_t i = 0; i < a->rows && !status; i++) {
-    color_vertex(a, order[i], colors, forbidden, count);
+  const bool too_dense = !status && star_steps(&s) > GRAD_COLORING_STEPS;
+  for (int32_t i = 0; i < a->rows && !status; i++) {
+    if (too_dense) {
+      colors[i] = i;
+      *count = i + 1;
+      continue;
+    }
+    color_vertex(&s, s.order[i], count);
     if (i % 1024 == 0) status = grad__interrupted(a->ctx);
   }
-  grad__free(a->ctx, forbidden, size);
-  grad__free(a->ctx, order, size);
+  grad__arena_clear(&s.arena);
   return status;
 }

@@ -3,14 +3,12 @@
 
 #include "ad/sparsity.h"
 
-static const double MOST_STEPS = 2e9; /* of a colouring: seconds */
-
 static int32_t total(const grad_sweeps *s) { return s->nforward + s->nreverse; }
 
 /* Colours of the columns of a; *count 0 when there are none, or too many steps. */
 static grad_status color(const grad_pattern *a, grad_arena *arena, int32_t **colors, int32_t *count) {
   *colors = grad__arena_alloc(arena, ((size_t)a->cols + 1) * sizeof **colors);
-  return *colors ? grad__color_columns(a, MOST_STEPS, *colors, count) : a->ctx->status;
+  return *colors ? grad__color_columns(a, *colors, count) : a->ctx->status;
 }
 
 /* One kind of sweep for all: by_rows tells whether `a` is the Jacobian, whose columns are coloured, or its transpose.

@@ -39,14 +39,18 @@ grad_status grad__ad_sparsity(const grad_program *p, int32_t input, int32_t outp
 /* --- coloring.c: columns of one colour are evaluated together. colors has an entry for each column (vertex), from 0.
  */
 
+enum { GRAD_COLORING_STEPS = 2000000000 }; /* of one colouring: seconds */
+
 /* grad__color_columns: columns of one colour share no row (distance-2 colouring; Curtis, Powell, Reid 1974), so that a
  * product with the sum of their unit vectors shows every entry. *count is 0 and colors unset when the pattern has rows
- * so long that colouring costs more than `most` steps. Greedy, in the order of the columns. */
-grad_status grad__color_columns(const grad_pattern *pattern, double most, int32_t *colors, int32_t *count);
+ * so long that colouring costs too many steps. Greedy, in the order of the columns. */
+grad_status grad__color_columns(const grad_pattern *pattern, int32_t *colors, int32_t *count);
 
 /* grad__color_star: for a symmetric pattern: a proper colouring in which every path of four vertices has three colours
- * (Gebremedhin, Tarafdar, Manne, Pothen 2007), so that a symmetric matrix is read off its products. Greedy. The
- * diagonal need not be in the pattern. */
+ * (Gebremedhin, Tarafdar, Manne, Pothen 2007), so that a symmetric matrix is read off its products. Greedy,
+ * vertices with many neighbours first. The diagonal need not be in the pattern. Where that takes too many steps
+ * each vertex gets a colour of its own. (Acyclic colouring takes fewer colours, 2 for a chain instead of 3; but its
+ * entries come out of each other by subtraction, so that one that is large, or infinite, spoils all behind it.) */
 grad_status grad__color_star(const grad_pattern *pattern, int32_t *colors, int32_t *count);
 
 /* --- compress.c: which sweeps show every entry of a Jacobian */
