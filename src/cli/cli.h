@@ -27,6 +27,12 @@ int cli_interrupt_read_end(void);
 /* --- edit.c: pushes the table of line editing functions that the module gradlua.prompt works with. */
 void cli_edit_push(lua_State *L);
 
+/* --- blocks.c: an allocator (lua_Alloc) for small blocks; free gives back its memory, after the state is closed. */
+typedef struct cli_blocks cli_blocks;
+cli_blocks *cli_blocks_new(void);
+void *cli_blocks_alloc(void *blocks, void *old, size_t old_size, size_t size);
+void cli_blocks_free(cli_blocks *blocks);
+
 /* --- version.c: pushes the line that `gradlua -v` prints. */
 void cli_version_push(lua_State *L);
 

@@ -224,13 +224,32 @@ static void keep_freed_memory(void) {
 #endif
 }
 
+typedef struct warnings {
+  bool on, inside; /* a message that goes on */
+} warnings;
+
+/* As the stand-alone interpreter does: off until the control message "@on". */
+static void warn(void *ud, const char *message, int more) {
+  warnings *w = ud;
+  if (!w->inside && !more && *message == '@') {
+    if (strcmp(message, "@on") == 0) w->on = true;
+    if (strcmp(message, "@off") == 0) w->on = false;
+    return;
+  }
+  if (w->on) fprintf(stderr, "%s%s%s", w->inside ? "" : "Lua warning: ", message, more ? "" : "\n");
+  w->inside = more;
+}
+
 int main(int argc, char **argv) {
   keep_freed_memory();
-  lua_State *L = luaL_newstate();
+  warnings w = {false, false};
+  cli_blocks *blocks = cli_blocks_new();
+  lua_State *L = blocks ? lua_newstate(cli_blocks_alloc, blocks) : NULL;
   if (!L) {
     fputs("gradlua: out of memory\n", stderr);
     return EXIT_FAILURE;
   }
+  lua_setwarnf(L, warn, &w);
   lua_pushcfunction(L, run);
   lua_pushinteger(L, argc);
   lua_pushlightuserdata(L, argv);
@@ -238,5 +257,6 @@ int main(int argc, char **argv) {
   const bool ok = status == LUA_OK && lua_toboolean(L, -1);
   cli_interrupt_kernels(NULL);
   lua_close(L);
+  cli_blocks_free(blocks);
   return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
