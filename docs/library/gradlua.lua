@@ -8,7 +8,7 @@ local Tensor = {}
 local gl = {}
 gl.nn, gl.optim, gl.data, gl.plot = {}, { schedule = {} }, {}, {}
 
---- a tensor from a number or a nested table of numbers; always a copy
+--- a tensor from a number or a nested table of numbers, or of tensors to be stacked; always a copy
 function gl.tensor(data, options) end
 --- all 0
 function gl.zeros(shape, options, ...) end

@@ -50,28 +50,36 @@ static grad_call *acquire(lua_State *L) {
   return c;
 }
 
-/* The newest trace among the arguments, lists of tensors included (one level), and the options (0: none). */
+/* The newest trace in the value on top of the stack: a tensor, or lists of them. */
+static grad_trace *newest_in(lua_State *L, grad_trace *t, int depth) {
+  t = grad__trace_newer(L, t, -1);
+  if (!lua_istable(L, -1)) return t;
+  if (depth == 0) grad__lua_error(L, "tables are nested more than %d deep, or a table contains itself", GRAD_MAX_AXES);
+  for (lua_Integer k = 1, n = (lua_Integer)lua_rawlen(L, -1); k <= n; k++) {
+    lua_rawgeti(L, -1, k);
+    t = newest_in(L, t, depth - 1);
+    lua_pop(L, 1);
+  }
+  return t;
+}
+
+/* The newest trace among the arguments, lists of tensors included, and the options (0: none). */
 static grad_trace *find_trace(lua_State *L, int nargs, int options) {
   grad_trace *t = NULL;
   if (grad__lua(L)->live_traces == 0) return NULL;
   if (options)
     for (lua_pushnil(L); lua_next(L, options); lua_pop(L, 1)) t = grad__trace_newer(L, t, -1);
   for (int i = 1; i <= nargs; i++) {
-    t = grad__trace_newer(L, t, i);
-    if (!lua_istable(L, i)) continue;
-    lua_Integer n = (lua_Integer)lua_rawlen(L, i);
-    for (lua_Integer k = 1; k <= n; k++) {
-      lua_rawgeti(L, i, k);
-      t = grad__trace_newer(L, t, -1);
-      lua_pop(L, 1);
-    }
+    lua_pushvalue(L, i);
+    t = newest_in(L, t, GRAD_MAX_AXES);
+    lua_pop(L, 1);
   }
   return t;
 }
 
 static grad_call *begin(lua_State *L, grad_trace *trace) {
   int options = grad__options(L), nargs = lua_gettop(L) - (options != 0);
-  luaL_checkstack(L, MISSING + 8, NULL);
+  luaL_checkstack(L, MISSING + GRAD_MAX_AXES + 8, NULL);
   lua_settop(L, nargs + MISSING); /* arguments that were left out are nil; the options move behind them */
   if (options) {
     lua_pushvalue(L, options);

@@ -5,7 +5,7 @@
 #include "lua/binding.h"
 #include "lua/trace.h"
 #include "lua/call.h"
-#include "ops/ops.h"
+#include "ops/compose.h"
 
 /* --- gl.tensor: nested tables */
 
@@ -20,8 +20,6 @@ static void table_shape(lua_State *L, int index, grad_shape *shape) {
     lua_rawgeti(L, -1, 1);
     luaL_checkstack(L, 4, NULL);
   }
-  const grad_tensor *t = grad__tensor_to(L, -1);
-  if (t) grad__lua_error(L, "the table holds tensors: gl.stack or gl.concat joins them");
   lua_settop(L, top);
 }
 
@@ -76,11 +74,13 @@ static void put_number(filler *f, int depth) {
   f->at += grad__dtype_size(f->dtype);
 }
 
-static void fill_level(filler *f, int depth) {
+/* False when there is a tensor among the entries. */
+static bool fill_level(filler *f, int depth) {
   lua_State *L = f->L;
+  if (lua_type(L, -1) == LUA_TUSERDATA && grad__tensor_to(L, -1)) return false;
   if (depth == f->shape->ndim) {
     put_number(f, depth);
-    return;
+    return true;
   }
   if (!lua_istable(L, -1)) raise_entry(f, depth, "a table");
   lua_Unsigned n = lua_rawlen(L, -1);
@@ -93,9 +93,73 @@ static void fill_level(filler *f, int depth) {
   for (lua_Unsigned i = 1; i <= n; i++) {
     f->path[depth] = (lua_Integer)i;
     lua_rawgeti(L, -1, (lua_Integer)i);
-    fill_level(f, depth + 1);
+    const bool filled = fill_level(f, depth + 1);
+    lua_pop(L, 1);
+    if (!filled) return false;
+  }
+  return true;
+}
+
+/* --- gl.tensor: tables with tensors, stacked level by level */
+
+/* The dtype of the tensors in the value on top of the stack, which the numbers among them adopt; less than 0 for none.
+ */
+static int dtype_inside(lua_State *L, int so_far, int depth) {
+  const grad_tensor *t = grad__tensor_to(L, -1);
+  if (t && (t->weak || so_far < 0)) return t->weak ? so_far : t->array.dtype;
+  if (t) return grad__dtype_promote((grad_dtype)so_far, (grad_dtype)t->array.dtype);
+  if (!lua_istable(L, -1)) return so_far;
+  if (depth == GRAD_MAX_AXES) grad__lua_error(L, "tables are nested more than %d deep", GRAD_MAX_AXES);
+  for (lua_Integer i = 1, n = (lua_Integer)lua_rawlen(L, -1); i <= n; i++) {
+    lua_rawgeti(L, -1, i);
+    so_far = dtype_inside(L, so_far, depth + 1);
     lua_pop(L, 1);
   }
+  return so_far;
+}
+
+static void check_alike(const grad_call *c, int position, grad_id first, grad_id entry) {
+  const grad_type *x = grad__call_type(c, first), *y = grad__call_type(c, entry);
+  char a[160], b[160];
+  if (!grad__shape_equal(x->ndim, x->shape, y->ndim, y->shape))
+    grad__lua_error(c->L, "entry %d of a list has the shape %s, the first one has %s: all must be equal", position,
+                    grad__shape_text(y->ndim, y->shape, b, sizeof b), grad__shape_text(x->ndim, x->shape, a, sizeof a));
+}
+
+/* The value on top of the stack, no deeper than an array has axes. The tables keep their tensors alive. */
+static grad_id stacked(grad_call *c, grad_dtype around) {
+  lua_State *L = c->L;
+  const grad_tensor *t = grad__tensor_to(L, -1);
+  if (t) return t->weak ? grad__convert(c->p, grad__call_capture(c, -1), around) : grad__call_capture(c, -1);
+  if (lua_type(L, -1) == LUA_TNUMBER || lua_isboolean(L, -1)) return grad__call_lua_number(c, lua_gettop(L), around);
+  const lua_Integer n = lua_istable(L, -1) ? (lua_Integer)lua_rawlen(L, -1) : 0;
+  if (n == 0 || n > INT32_MAX / 8)
+    grad__lua_error(L, "an entry next to tensors must be a number, a tensor or a list, got %s", luaL_typename(L, -1));
+  luaL_checkstack(L, 4, NULL);
+  grad_id *parts = lua_newuserdatauv(L, (size_t)n * sizeof *parts, 0);
+  for (lua_Integer i = 0; i < n; i++) {
+    lua_rawgeti(L, -2, i + 1);
+    parts[i] = stacked(c, around);
+    lua_pop(L, 1);
+    check_alike(c, (int)i + 1, parts[0], parts[i]);
+  }
+  const grad_id whole = grad__stack(c->p, (int)n, parts, 0);
+  lua_pop(L, 1);
+  return whole;
+}
+
+static int stack_table(lua_State *L, int options) {
+  lua_pushvalue(L, 1);
+  const int inside = dtype_inside(L, -1, 0);
+  lua_pop(L, 1);
+  const bool converts = grad__option_push(L, options, "dtype") != LUA_TNIL;
+  const grad_dtype around = inside < 0 ? GRAD_F64 : (grad_dtype)inside, dtype = grad__option_dtype(L, options, around);
+  lua_settop(L, 1);
+  grad_call *c = grad__call_begin(L);
+  lua_pushvalue(L, 1);
+  const grad_id whole = stacked(c, around);
+  grad__call_return(c, converts ? grad__convert(c->p, whole, dtype) : whole);
+  return grad__call_finish(c);
 }
 
 /* Options may stand in the table of entries itself: {1, 2, dtype = "f32"}. */
@@ -110,7 +174,8 @@ static int make_tensor(lua_State *L) {
   grad_trace *trace = grad__trace_push_lifted(L, 1);
   if (trace) {
     const grad_tensor *x = grad__tensor_to(L, -1);
-    if (x->weak) grad__trace_push(L, trace, x->id);
+    const grad_dtype dtype = grad__option_dtype(L, options, (grad_dtype)x->array.dtype);
+    if (x->weak || dtype != x->array.dtype) grad__trace_push(L, trace, grad__convert(trace->p, x->id, dtype));
     return 1;
   }
   if (t) {
@@ -127,7 +192,7 @@ static int make_tensor(lua_State *L) {
   filler f = {.L = L, .shape = &shape, .dtype = dtype, .at = array->data};
   luaL_checkstack(L, GRAD_MAX_AXES + 4, NULL);
   lua_pushvalue(L, 1);
-  fill_level(&f, 0);
+  if (!fill_level(&f, 0)) return stack_table(L, options);
   lua_pop(L, 1);
   return 1;
 }
@@ -288,7 +353,7 @@ static int is_tensor(lua_State *L) {
 static const grad_fn rows[] = {
     {.name = "tensor",
      .signature = "data [, {dtype}] -> tensor",
-     .doc = "a tensor from a number or a nested table of numbers; always a copy",
+     .doc = "a tensor from a number or a nested table of numbers, or of tensors to be stacked; always a copy",
      .call = make_tensor},
     {.name = "zeros", .signature = "shape... [, {dtype = \"f64\"}] -> tensor", .doc = "all 0", .call = zeros},
     {.name = "ones", .signature = "shape... [, {dtype = \"f64\"}] -> tensor", .doc = "all 1", .call = ones},

@@ -33,6 +33,39 @@ describe("gl.tensor", function()
     near({ 1, 2 }, x)
   end)
 
+  it("stacks tensors among the entries, also inside transforms", function()
+    local x = gl.tensor { 1, 2, 3 }
+    near({ { 1, 2, 3 }, { 1, 2, 3 } }, gl.tensor { x, x })
+    near({ { 6, 1 }, { 2, 3 } }, gl.tensor { { x:sum(), 1 }, { 2, x[3] } })
+    near({ { 5, 6 }, { 1, 2 } }, gl.tensor { { 5, 6 }, x[{ { 1, 2 } }] })
+    assert.are.equal("f32", gl.tensor({ 1, x[2]:to("f32") }):dtype())
+    assert.are.equal("f32", gl.tensor({ 1, x[2], dtype = "f32" }):dtype())
+    assert.are.same({ true, false }, gl.tensor({ x[1]:eq(1), x[1]:eq(2) }):totable())
+    local y = gl.tensor { x }
+    y[{ 1, 1 }] = 9
+    near({ 1, 2, 3 }, x)
+    local function f(v) return gl.tensor { v[1] * v[2], v[2] ^ 2, 3 } end
+    near({ { 3, 2 }, { 0, 6 }, { 0, 0 } }, (gl.jacobian(f)(gl.tensor { 2, 3 })))
+    assert.are.equal(6, gl.grad(function(a) return gl.tensor({ { a, 1 }, { 2, a } }):det() end)(3))
+    near({ { 1, 2 }, { 1, 2 } }, gl.jit(function(v) return gl.tensor { { v[1], v[2] }, { 1, 2 } } end)(x))
+    near({ { 1, 2, 1 }, { 2, 4, 1 }, { 3, 6, 1 } }, gl.vmap(function(v) return gl.tensor { v, v * 2, 1 } end)(x))
+    assert.are.equal("f32", gl.jit(function(v) return gl.tensor(v, { dtype = "f32" }) end)(x):dtype())
+  end)
+
+  it("refuses tensors that do not stack", function()
+    local x = gl.tensor { 1, 2, 3 }
+    raises(function() gl.tensor { 1, x } end, "tensor: entry 2 of a list has the shape 3, the first one has number")
+    raises(function() gl.tensor { x, "a" } end, "got string")
+    raises(function() gl.tensor { x, {} } end, "got table")
+    local cyclic = { x }
+    for i = 2, 100 do cyclic[i] = cyclic end
+    raises(function() gl.tensor(cyclic) end, "more than 8 deep")
+    gl.grad(function(v)
+      raises(function() gl.stack(cyclic) end, "more than 8 deep")
+      return v:sum()
+    end)(x)
+  end)
+
   it("refuses what is no rectangle of numbers", function()
     raises(function() gl.tensor { { 1, 2 }, { 3 } } end, "tensor:", "[2]", "ragged")
     raises(function() gl.tensor { { 1, 2 }, 3 } end, "[2]", "table")
