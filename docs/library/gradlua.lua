@@ -657,9 +657,9 @@ function gl.nn.gru(inputs, size, options) end
 --- a layer without parameters
 function gl.nn.hardtanh(params, x, options) end
 --- Normal with standard deviation gain / sqrt(fan in). He et al. 2015.
-function gl.nn.he_normal(shape, generator, options) end
+function gl.nn.he_normal(shape, generator, options, ...) end
 --- Uniform within gain * sqrt(3 / fan in): keeps variances through layers with ReLU. He et al. 2015.
-function gl.nn.he_uniform(shape, generator, options) end
+function gl.nn.he_uniform(shape, generator, options, ...) end
 --- max(0, 1 - target * prediction), targets -1 and 1
 function gl.nn.hinge(prediction, target, options) end
 --- quadratic up to delta, linear beyond (Huber 1964)
@@ -689,11 +689,11 @@ function gl.nn.mse(prediction, target, options) end
 --- negative log-likelihood of labels 1..C under log-probabilities, for each row
 function gl.nn.nll(prediction, target, options) end
 --- Normal with mean 0 and standard deviation std.
-function gl.nn.normal(shape, generator, options) end
+function gl.nn.normal(shape, generator, options, ...) end
 --- All 1.
-function gl.nn.ones(shape, generator, options) end
+function gl.nn.ones(shape, generator, options, ...) end
 --- Rows (or columns, whichever are fewer) orthonormal times gain; axes after the first are taken as one. Saxe et al. 2014.
-function gl.nn.orthogonal(shape, generator, options) end
+function gl.nn.orthogonal(shape, generator, options, ...) end
 --- a layer without parameters
 function gl.nn.relu(params, x, options) end
 --- x + inner(x), for a layer or a plain function of one tensor.
@@ -717,15 +717,15 @@ function gl.nn.softsign(params, x, options) end
 --- a layer without parameters
 function gl.nn.tanh(params, x, options) end
 --- Uniform in [-bound, bound].
-function gl.nn.uniform(shape, generator, options) end
+function gl.nn.uniform(shape, generator, options, ...) end
 --- Writes the statistics that batch_norm put into `updates` into the parameters: after opt:step(grads) in a training loop.
 function gl.nn.update(updates) end
 --- Normal with standard deviation gain * sqrt(2 / (fan in + fan out)). Glorot and Bengio 2010.
-function gl.nn.xavier_normal(shape, generator, options) end
+function gl.nn.xavier_normal(shape, generator, options, ...) end
 --- Uniform within gain * sqrt(6 / (fan in + fan out)): keeps variances through tanh-like layers, forward and backward. Glorot and Bengio 2010.
-function gl.nn.xavier_uniform(shape, generator, options) end
+function gl.nn.xavier_uniform(shape, generator, options, ...) end
 --- All 0.
-function gl.nn.zeros(shape, generator, options) end
+function gl.nn.zeros(shape, generator, options, ...) end
 --- Zeiler (2012)
 function gl.optim.adadelta(params, options, ...) end
 --- Duchi, Hazan, Singer (2011)

@@ -377,6 +377,18 @@ describe("initialisers", function()
     near(gl.eye(3) * 4, wide:matmul(wide:t()), 1e-14)
   end)
 
+  it("take a shape as a list or by extents, a generator or none, options or none", function()
+    for _, name in ipairs { "xavier_uniform", "xavier_normal", "he_uniform", "he_normal", "orthogonal", "zeros", "uniform" } do
+      local f = nn[name]
+      near(f({ 3, 4 }, gl.generator(1)), f(3, 4, gl.generator(1)), 0)
+      assert.are.same({ 3, 4, 2 }, f(3, 4, 2):shape())
+      for _, got in ipairs { f(3, 4, { dtype = "f32" }), f({ 3, 4 }, nil, { dtype = "f32" }) } do
+        assert.are.equal("f32", got:dtype())
+      end
+      assert.has_error(function() f(3, 4, { gian = 2 }) end)
+    end
+  end)
+
   it("draw their parameters with a dot or a colon", function()
     local layer = gl.nn.linear(3, 4)
     local a, b = layer.init(gl.generator(5)), layer:init(gl.generator(5))
