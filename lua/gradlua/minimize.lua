@@ -98,12 +98,15 @@ function M.solver(name, space, callbacks, options)
   local inner_bounds = add_constraints(name, options.constraints, space, callbacks)
   add_bounds(name, options.bounds or inner_bounds, space, callbacks)
   local trace = {}
-  callbacks.wants_x = options.on_step and true or nil -- a copy of a large x at each step costs
+  callbacks.watched = options.on_step and true or nil
   function callbacks.on_step(info)
+    if options.progress then log_line(info) end
+    if not options.on_step then
+      trace[#trace + 1] = info
+      return false
+    end
     trace[#trace + 1] = { iteration = info.iteration, f = info.f, gradient_norm = info.gradient_norm, step = info.step,
       seconds = info.seconds }
-    if options.progress then log_line(info) end
-    if not options.on_step then return false end
     info.x = space.unpack_plain(info.x)
     return options.on_step(info)
   end

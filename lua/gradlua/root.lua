@@ -82,7 +82,7 @@ local function solve(name, f, x0, is_fixed_point, args, options)
 
   local callbacks = { f = value_of(plain), jacobian = value_of(gl.jacobian(plain)) }
   if options.on_step then
-    callbacks.wants_x = true
+    callbacks.watched = true
     function callbacks.on_step(info)
       info.x = space.unpack_plain(info.x)
       return options.on_step(info)

@@ -26,19 +26,20 @@ void grad__push_counts(lua_State *L, const grad_counts *counts) {
   grad__push_field_integer(L, "jac", counts->jac);
 }
 
-/* Pushes the record of a step, with a copy of x when `with_x`. */
-static void push_info(lua_State *L, const grad_step_info *info, int64_t n, bool with_x) {
-  lua_createtable(L, 0, 9);
+/* Pushes the record of a step; in brief unless it is `watched`, since short steps of small problems feel it and a copy
+ * of a large x costs more than a step. */
+static void push_info(lua_State *L, const grad_step_info *info, int64_t n, bool watched) {
+  lua_createtable(L, 0, watched ? 9 : 5);
   grad__push_field_integer(L, "iteration", info->iteration);
   grad__push_field_number(L, "f", info->f);
   grad__push_field_number(L, "gradient_norm", info->gradient_norm);
-  grad__push_field_number(L, "violation", info->violation);
   grad__push_field_number(L, "step", info->step);
-  grad__push_field_number(L, "radius", info->radius);
   grad__push_field_number(L, "seconds", info->seconds);
+  if (!watched) return;
+  grad__push_field_number(L, "violation", info->violation);
+  grad__push_field_number(L, "radius", info->radius);
   grad__push_counts(L, &info->evaluations);
   lua_setfield(L, -2, "evaluations");
-  if (!with_x) return;
   grad__push_vector(L, info->x, n);
   lua_setfield(L, -2, "x");
 }
@@ -59,10 +60,10 @@ static void take_array(lua_State *L, const grad_request *r) {
 /* Arguments: the request, the table of callbacks. Runs protected. */
 static int invoke(lua_State *L) {
   grad_request *r = lua_touserdata(L, 1);
-  const bool with_x = r->info && lua_getfield(L, 2, "wants_x") == LUA_TBOOLEAN;
+  const bool watched = r->info && lua_getfield(L, 2, "watched") == LUA_TBOOLEAN;
   lua_getfield(L, 2, r->name);
   if (r->info) {
-    push_info(L, r->info, r->n, with_x);
+    push_info(L, r->info, r->n, watched);
     lua_call(L, 1, 1);
     *r->stop = lua_toboolean(L, -1);
     return 0;

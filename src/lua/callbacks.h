@@ -22,7 +22,7 @@ typedef struct grad_request {
   double *number;
   double *array;              /* row-major */
   int64_t rows, columns;      /* of the array; columns 0: a vector */
-  const grad_step_info *info; /* on_step: a true result goes to *stop; x is told where the table has wants_x = true */
+  const grad_step_info *info; /* on_step: a true result goes to *stop; in full where the table has watched = true */
   bool *stop;
 } grad_request;
 

@@ -40,7 +40,7 @@ static void test_core(void) {
   double value, slope[3];
   grad_ctx *ctx;
   grad_program *p, *gradient;
-  grad_function *f;
+  grad_function *f = NULL;
   if (!check(grad_ctx_new(&config, &ctx) == GRAD_OK)) return;
   check(grad_program_new(ctx, &p) == GRAD_OK);
   const grad_id in = grad_input(p, GRAD_F64, 1, shape);
@@ -142,7 +142,7 @@ static void test_toolkit(void) {
                                  .file_calls = &calls};
   gradlua *g;
   grad_array *like;
-  grad_function *f;
+  grad_function *f = NULL;
   if (!check(gradlua_new(&config, &g) == GRAD_OK)) return;
   check(gradlua_register(g, "sq", &op) == GRAD_OK && run(g, "return require 'model'", "model") == GRAD_OK);
   check(grad_array_borrow(gradlua_core(g), x, GRAD_F64, 1, shape, NULL, 1, NULL, NULL, &like) == GRAD_OK);
