@@ -86,7 +86,7 @@ typedef struct grad_config {
   size_t size;         /* sizeof(grad_config), so that later versions can add fields; 0: those of version 0.1 */
   grad_alloc_fn alloc; /* NULL: the C library's */
   void *alloc_ud;
-  size_t byte_limit; /* 0: none */
+  size_t byte_limit; /* 0: none. Up to 256 MB of large blocks that were freed are kept for reuse, within this limit */
   grad_interrupt_fn interrupt;
   void *interrupt_ud;
   grad_progress_fn progress; /* NULL: nobody is told */
