@@ -55,7 +55,12 @@ typedef struct grad_lua {
   grad_arena arena;         /* rows made from the registry of ops */
 } grad_lua;
 
-static inline grad_lua *grad__lua(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
+/* Raises where the state is closed: a finalizer that was set before the module was loaded runs after ours. */
+static inline grad_lua *grad__lua(lua_State *L) {
+  grad_lua *g = lua_touserdata(L, lua_upvalueindex(1));
+  if (!g->ctx) luaL_error(L, "gradlua is closed");
+  return g;
+}
 static inline const grad_fn *grad__lua_fn(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(2)); }
 static inline grad_ctx *grad__lua_ctx(lua_State *L) { return grad__lua(L)->ctx; }
 

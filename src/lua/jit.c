@@ -206,6 +206,10 @@ static grad_jit_entry *try_entry(lua_State *L, lua_Integer i, search *s) {
   const int list = lua_gettop(L);
   lua_rawgeti(L, list, i);
   grad_jit_entry *e = lua_touserdata(L, -1);
+  if (!e->g) { /* finalized: so is the jitted function, which a weak table or a finalizer still has */
+    lua_settop(L, list);
+    return NULL;
+  }
   lua_getiuservalue(L, -1, 1);
   lua_pushnil(L);
   const bool fits = grad__template_match(L, &e->arguments, list + 2, 2, s->n, i == 1 ? s->why : NULL);

@@ -31,7 +31,7 @@ static int entry_gc(lua_State *L) {
   if (e->plain) release(e, e->plain, e->noutputs, sizeof *e->plain);
   if (e->passed) release(e, e->passed, e->noutputs, sizeof *e->passed);
   e->in = NULL, e->wrapped = NULL, e->numbers = NULL, e->out = NULL, e->values = NULL, e->plain = NULL,
-  e->passed = NULL;
+  e->passed = NULL, e->g = NULL;
   return 0;
 }
 

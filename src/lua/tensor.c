@@ -198,6 +198,8 @@ bool grad__array_overlap(const grad_array *a, const grad_array *b) {
 static int tensor_gc(lua_State *L) {
   grad_tensor *t = lua_touserdata(L, 1);
   grad__array_release(&t->array);
+  lua_pushnil(L); /* no tensor any more, if a weak table or another finalizer still has it */
+  lua_setmetatable(L, 1);
   return 0;
 }
 

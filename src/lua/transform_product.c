@@ -183,6 +183,7 @@ static int call_kept(lua_State *L, const char *what) {
   lua_insert(L, 1);
   for (int i = n; i >= 1; i--) lua_rawseti(L, 1, i);
   if (n == 0) grad__lua_error(L, "%s is missing", what);
+  if (!d->entry) grad__lua_error(L, "this function is finalized");
   match_vectors(L, lua_upvalueindex(KEPT_IN_LIKE), 1, what);
   lua_Integer residuals = (lua_Integer)lua_rawlen(L, lua_upvalueindex(KEPT_RESIDUALS));
   lua_createtable(L, (int)(residuals + count), 0);

@@ -104,8 +104,7 @@ static grad_status sum_infer(grad_infer *a) {
 }
 
 static grad_status sum_eval(const grad_eval *a) {
-  grad__reduce_run(GRAD_REDUCE_SUM, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
-  return GRAD_OK;
+  return grad__reduce_run(a->ctx, GRAD_REDUCE_SUM, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
 }
 
 static void sum_transpose(grad_transpose *a) {
@@ -145,8 +144,7 @@ grad_id grad__sum_to(grad_program *p, grad_id a, int ndim, const int64_t *shape)
 /* --- prod */
 
 static grad_status prod_eval(const grad_eval *a) {
-  grad__reduce_run(GRAD_REDUCE_PROD, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
-  return GRAD_OK;
+  return grad__reduce_run(a->ctx, GRAD_REDUCE_PROD, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
 }
 
 grad_id grad__merge_axes(grad_program *p, grad_id x, uint32_t axes) {
@@ -213,13 +211,11 @@ static grad_status extremum_infer(grad_infer *a) {
 }
 
 static grad_status max_eval(const grad_eval *a) {
-  grad__reduce_run(GRAD_REDUCE_MAX, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
-  return GRAD_OK;
+  return grad__reduce_run(a->ctx, GRAD_REDUCE_MAX, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
 }
 
 static grad_status min_eval(const grad_eval *a) {
-  grad__reduce_run(GRAD_REDUCE_MIN, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
-  return GRAD_OK;
+  return grad__reduce_run(a->ctx, GRAD_REDUCE_MIN, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
 }
 
 grad_id grad__shared_tangent(grad_program *p, grad_id x, grad_id y, grad_id dx, uint32_t axes) {
@@ -275,13 +271,11 @@ static grad_status logical_infer(grad_infer *a) {
 }
 
 static grad_status any_eval(const grad_eval *a) {
-  grad__reduce_run(GRAD_REDUCE_ANY, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
-  return GRAD_OK;
+  return grad__reduce_run(a->ctx, GRAD_REDUCE_ANY, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
 }
 
 static grad_status all_eval(const grad_eval *a) {
-  grad__reduce_run(GRAD_REDUCE_ALL, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
-  return GRAD_OK;
+  return grad__reduce_run(a->ctx, GRAD_REDUCE_ALL, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
 }
 
 const grad_op grad__op_any = {

@@ -1,5 +1,6 @@
 /* reduce.c: reductions over strided arrays; see reduce.h. */
 #include "ops/reduce.h"
+#include "core/ctx.h"
 #include "ops/axes.h"
 
 #include <assert.h>
@@ -145,12 +146,25 @@ static void walk_take_fastest(grad_axes *w, int64_t *extent, int64_t *step) {
   }
 }
 
+/* A broadcast array may have any number of elements: the interrupt is looked at now and then. */
+enum { PATIENCE = 1 << 14 }; /* leaves, rows of columns, or results */
+
 typedef struct reduction {
+  grad_ctx *ctx;
+  grad_status status;
+  int64_t work; /* since the interrupt was looked at */
   const loops *loops;
   size_t size;
   const char *data;
   grad_axes kept, reduced;
 } reduction;
+
+static bool stopped(reduction *r) {
+  if (++r->work < PATIENCE) return false;
+  r->work = 0;
+  if (!r->status) r->status = grad__interrupted(r->ctx);
+  return r->status != GRAD_OK;
+}
 
 /* One result: everything that `reduced` and the run of n elements reach from x. */
 static void reduce_one(reduction *r, tree *t, const char *x, int64_t n, int64_t step, void *out) {
@@ -161,10 +175,11 @@ static void reduce_one(reduction *r, tree *t, const char *x, int64_t n, int64_t 
   tree_start(t, r->loops, 1, r->size);
   do {
     const char *run = x + r->reduced.offset * (int64_t)r->size;
-    for (int64_t i = 0; i < n; i += LEAF) {
+    for (int64_t i = 0; i < n && !stopped(r); i += LEAF) {
       r->loops->leaf(n - i < LEAF ? n - i : LEAF, run + i * step * (int64_t)r->size, step, tree_top(t));
       tree_push(t);
     }
+    if (r->status) return;
   } while (grad__axes_next(&r->reduced));
   tree_finish(t, out);
 }
@@ -176,7 +191,7 @@ static void reduce_inner(reduction *r, tree *t, char *out) {
   do {
     reduce_one(r, t, r->data + r->kept.offset * (int64_t)r->size, n, step, out);
     out += r->size;
-  } while (grad__axes_next(&r->kept));
+  } while (!stopped(r) && grad__axes_next(&r->kept));
 }
 
 /* `width` neighbouring results at once: the rows of a block of columns, folded into one row. */
@@ -195,6 +210,7 @@ static void reduce_columns(reduction *r, tree *t, const char *x, int64_t width, 
       acc = tree_top(t);
       rows = 0;
     }
+    if (stopped(r)) return;
   } while (grad__axes_next(&r->reduced));
   if (rows > 0) tree_push(t);
   tree_finish(t, out);
@@ -206,12 +222,12 @@ static void reduce_outer(reduction *r, tree *t, char *out) {
   const int64_t n = r->kept.shape[last], step = r->kept.strides[last];
   do {
     const char *x = r->data + r->kept.offset * (int64_t)r->size;
-    for (int64_t i = 0; i < n; i += COLUMNS) {
+    for (int64_t i = 0; i < n && !r->status; i += COLUMNS) {
       const int64_t width = n - i < COLUMNS ? n - i : COLUMNS;
       reduce_columns(r, t, x + i * step * (int64_t)r->size, width, step, out);
       out += (size_t)width * r->size;
     }
-  } while (grad__axes_next(&r->kept));
+  } while (!r->status && grad__axes_next(&r->kept));
 }
 
 /* Is the last of the kept axes the fastest of all, and long enough to pay? */
@@ -223,19 +239,20 @@ static bool kept_is_faster(const reduction *r) {
   return r->kept.shape[r->kept.ndim - 1] >= NARROW && r->reduced.ndim > 0;
 }
 
-void grad__reduce_run(grad_reduction kind, const grad_array *in, uint32_t axes, grad_array *out) {
+grad_status grad__reduce_run(grad_ctx *ctx, grad_reduction kind, const grad_array *in, uint32_t axes, grad_array *out) {
   const loops *loops = &loops_of[kind][in->dtype];
   assert(loops->leaf);
-  if (grad__array_numel(out) == 0) return;
+  if (grad__array_numel(out) == 0) return GRAD_OK;
   if (grad__array_numel(in) == 0) {
     grad__array_fill(out, loops->empty);
-    return;
+    return GRAD_OK;
   }
-  reduction r = {.loops = loops, .size = grad__dtype_size((grad_dtype)in->dtype), .data = in->data};
+  reduction r = {.ctx = ctx, .loops = loops, .size = grad__dtype_size((grad_dtype)in->dtype), .data = in->data};
   for (int i = 0; i < in->ndim; i++) grad__axes_add(axes >> i & 1 ? &r.reduced : &r.kept, in->shape[i], in->strides[i]);
   tree t;
   if (kept_is_faster(&r))
     reduce_outer(&r, &t, out->data);
   else
     reduce_inner(&r, &t, out->data);
+  return r.status;
 }

@@ -19,7 +19,7 @@ typedef enum grad_reduction {
 
 /* out: row-major, of in's dtype, in's shape without the axes of the mask. Sum and prod: not of bool; any and all: of
  * bool only. NaN wins in max and min. With nothing to combine: 0, 1, true for all, false for any; max and min are never
- * asked. */
-void grad__reduce_run(grad_reduction kind, const grad_array *in, uint32_t axes, grad_array *out);
+ * asked. Errors: EINTERRUPT. */
+grad_status grad__reduce_run(grad_ctx *ctx, grad_reduction kind, const grad_array *in, uint32_t axes, grad_array *out);
 
 #endif

@@ -92,7 +92,7 @@ static void reduce_once(grad_ctx *ctx, const grad_array *x, int axis) {
   for (int i = 0; i < 4; i++) {
     grad_array y = {0};
     if (!check(grad__array_new(ctx, (grad_dtype)x->dtype, 1, &x->shape[1 - axis], &y) == GRAD_OK)) return;
-    grad__reduce_run(kinds[i], x, 1u << axis, &y);
+    check(grad__reduce_run(ctx, kinds[i], x, 1u << axis, &y) == GRAD_OK);
     bool good = true;
     for (int64_t k = 0; k < y.shape[0]; k++)
       good = good && same(check_get(&y, k), loop_reduce(x, 1 - axis, k, "+*><"[i]), precision);
@@ -133,9 +133,9 @@ static void test_pairwise(grad_ctx *ctx) {
   grad__array_fill(x, (double)0.1f);
   grad__array_new(ctx, GRAD_F32, 0, NULL, &y);
   grad__array_new(ctx, GRAD_F32, 1, shape + 1, &rows);
-  grad__reduce_run(GRAD_REDUCE_SUM, x, 3, &y);
+  check(grad__reduce_run(ctx, GRAD_REDUCE_SUM, x, 3, &y) == GRAD_OK);
   check_near(check_get(&y, 0), 1e7 * (double)0.1f, 1e-6);
-  grad__reduce_run(GRAD_REDUCE_SUM, x, 1, &rows);
+  check(grad__reduce_run(ctx, GRAD_REDUCE_SUM, x, 1, &rows) == GRAD_OK);
   for (int64_t i = 0; i < shape[1]; i += 999) check_near(check_get(&rows, i), 1e3 * (double)0.1f, 1e-6);
   grad__array_release(&y);
   grad__array_release(&rows);
