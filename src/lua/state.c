@@ -43,28 +43,32 @@ static int state_gc(lua_State *L) {
 /* Upvalue 1 gives the memory back. What is finalized may still be reached: by a finalizer of Lua's, or as a key of a
  * weak table until the next cycle. Without its metatable it is nothing that any function takes. */
 static int finalize(lua_State *L) {
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_pushvalue(L, 1);
-  lua_call(L, 1, 0);
+  lua_CFunction gc = lua_tocfunction(L, lua_upvalueindex(1));
+  gc(L); /* not called by Lua, which might find no memory for that */
   lua_settop(L, 1);
   lua_pushnil(L);
   lua_setmetatable(L, 1);
   return 0;
 }
 
-/* Of the function on top. */
-static void set_finalizer(lua_State *L, int meta) {
-  meta = lua_absindex(L, meta);
+/* For the metatable on top: gc has no upvalues. */
+static void set_finalizer(lua_State *L, lua_CFunction gc) {
+  lua_pushcfunction(L, gc);
   lua_pushcclosure(L, finalize, 1);
-  lua_setfield(L, meta, "__gc");
+  lua_setfield(L, -2, "__gc");
 }
 
 void *grad__lua_owner_push(lua_State *L, const char *name, size_t bytes, int nuservalues, lua_CFunction gc) {
   void *owner = lua_newuserdatauv(L, bytes, nuservalues);
   memset(owner, 0, bytes);
-  if (luaL_newmetatable(L, name)) {
-    lua_pushcfunction(L, gc);
-    set_finalizer(L, -2);
+  if (luaL_getmetatable(L, name) == LUA_TNIL) { /* known only once it is whole: memory may run out in between */
+    lua_pop(L, 1);
+    lua_createtable(L, 0, 2);
+    set_finalizer(L, gc);
+    lua_pushstring(L, name);
+    lua_setfield(L, -2, "__name");
+    lua_pushvalue(L, -1);
+    lua_setfield(L, LUA_REGISTRYINDEX, name);
   }
   lua_setmetatable(L, -2);
   return owner;
@@ -104,21 +108,23 @@ void grad__lua_register(lua_State *L, const grad_fn *rows) {
 }
 
 void grad__lua_metatable(lua_State *L, const char *name, const grad_fn *rows) {
-  bool has_index = false, has_gc = false;
+  bool has_index = false;
+  lua_CFunction gc = NULL;
   luaL_newmetatable(L, name);
   lua_newtable(L);
   for (; rows->name; rows++) {
-    bool event = strncmp(rows->name, "__", 2) == 0, gc = strcmp(rows->name, "__gc") == 0;
+    bool event = strncmp(rows->name, "__", 2) == 0;
+    if (strcmp(rows->name, "__gc") == 0) {
+      gc = rows->call;
+      continue;
+    }
     grad__lua_push_function(L, rows->call, rows, 0);
-    if (gc)
-      set_finalizer(L, -3);
-    else
-      lua_setfield(L, event ? -3 : -2, rows->name);
+    lua_setfield(L, event ? -3 : -2, rows->name);
     has_index = has_index || strcmp(rows->name, "__index") == 0;
-    has_gc = has_gc || gc;
   }
   lua_setfield(L, -2, has_index ? "methods" : "__index");
-  if (!has_gc) return;
+  if (!gc) return;
+  set_finalizer(L, gc);
   lua_pushstring(L, name);
   lua_setfield(L, -2, "__metatable");
 }
