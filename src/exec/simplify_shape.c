@@ -14,6 +14,14 @@ static grad_id reshape_chain(const grad_rewrite *r) {
              : GRAD_NONE;
 }
 
+/* A number repeated has the elements of any arrangement of it. */
+static grad_id constant_view(const grad_rewrite *r) {
+  double value;
+  const grad_type *t = grad__type(r->from, r->ins->out);
+  if (!grad__is_const(r->p, r->in[0], &value)) return GRAD_NONE;
+  return grad__full(r->p, value, (grad_dtype)t->dtype, t->ndim, t->shape);
+}
+
 static grad_id permute_chain(const grad_rewrite *r) {
   int axes[GRAD_MAX_AXES];
   bool identity = true;
@@ -292,6 +300,8 @@ static grad_id transposed_matmul(const grad_rewrite *r) {
 
 enum { ALWAYS = 0, FINAL = GRAD_SIMPLIFY_FINAL };
 const grad_rule grad__shape_rules[] = {
+    {&grad__op_reshape, constant_view, ALWAYS, "reshape(constant)"},
+    {&grad__op_permute, constant_view, ALWAYS, "permute(constant)"},
     {&grad__op_reshape, reshape_chain, ALWAYS, "reshape(reshape x)"},
     {&grad__op_permute, permute_chain, ALWAYS, "permute(permute x)"},
     {&grad__op_broadcast, broadcast_chain, ALWAYS, "broadcast(broadcast x)"},

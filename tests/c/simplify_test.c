@@ -66,6 +66,8 @@ static const int64_t square[2] = {COLUMNS, COLUMNS}, line[1] = {N}, row[1] = {CO
 #define SWAP(x) view(p, OP(permute), x, 2, (const int64_t[]){1, 0})
 #define FIRST(x) view(p, OP(slice), x, 3, (const int64_t[]){0, COLUMNS, 1})
 CASE(reshapes, RESHAPE(RESHAPE(a, 2, square), 1, line))
+CASE(reshape_constant, emit(p, OP(add), RESHAPE(a, 2, square), RESHAPE(LIT(3), 2, square)))
+CASE(permute_constant, emit(p, OP(add), RESHAPE(a, 2, square), SWAP(grad__full(p, 3, GRAD_F64, 2, square))))
 CASE(permutes, RESHAPE(SWAP(SWAP(RESHAPE(a, 2, square))), 1, line))
 CASE(broadcasts, BROADCAST(BROADCAST(REDUCE(sum, a, 1), 1, row), 2, square))
 CASE(spread_mixed, emit(p, OP(add), BROADCAST(FIRST(a), 2, square), RESHAPE(b, 2, square)))
@@ -131,6 +133,8 @@ static const rule_case cases[] = {
     {"where(m, x, x)", where_same, OP(where), 0, false},
     {"where(m, x, y)", where_open, OP(where), 1, false},
     {"reshape(reshape x)", reshapes, OP(reshape), 0, false},
+    {"reshape(constant)", reshape_constant, OP(reshape), 1, false},
+    {"permute(constant)", permute_constant, OP(permute), 0, false},
     {"permute(permute x)", permutes, OP(permute), 0, false},
     {"broadcast(broadcast x)", broadcasts, OP(broadcast), 1, false},
     {"op(broadcast x, y)", spread_mixed, OP(broadcast), 1, false},
