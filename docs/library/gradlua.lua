@@ -666,7 +666,7 @@ function gl.nn.hinge(prediction, target, options) end
 function gl.nn.huber(prediction, target, options) end
 --- divergence of log-probabilities from probabilities, for each row
 function gl.nn.kl_div(prediction, target, options) end
---- A layer of one's own: init(generator) gives its parameters (none when left out), apply(params, x, options) its value. `options` lists what of the call's options it reads beside train, generator, updates, state and context, `children` the layers inside; `detail` is shown in parentheses.
+--- A layer of one's own: init(generator) gives its parameters (none when left out), apply(params, x, options) its value. `options` lists what of the call's options it reads beside train, generator, updates, state and context, `children` the layers inside, `needs` tensors that the parameters must hold; `detail` is shown in parentheses.
 function gl.nn.layer(options) end
 --- Mean 0 and variance 1 along the last axis, then weight * x + bias. Ba, Kiros, Hinton 2016.
 function gl.nn.layer_norm(size, options) end

@@ -40,6 +40,7 @@ local function convolution(name, axes, apply)
     local shape = { outputs, channels // o.groups, table.unpack(extents) }
     return layer.new {
       name = name,
+      needs = { "weight" },
       detail = ("%d -> %d, %s, stride %s, padding %s"):format(channels, outputs, text(size), text(o.stride), text(o.padding)),
       init = function(generator) return weights.draw(shape, o, generator) end,
       apply = function(params, x)

@@ -18,6 +18,7 @@ function M.linear(inputs, outputs, options)
   local o = check.options("nn.linear", options, { bias = true, init = check.none, dtype = "f64" })
   return layer.new {
     name = "linear",
+    needs = { "weight" },
     detail = ("%d -> %d%s"):format(inputs, outputs, o.bias and "" or ", no bias"),
     init = function(generator) return weights.draw({ outputs, inputs }, o, generator) end,
     apply = function(params, x) return internal.losses.linear(x, params.weight, params.bias) end,
@@ -32,16 +33,18 @@ function M.embedding(count, size, options)
   local o = check.options("nn.embedding", options, { init = initializers.normal, dtype = "f64" })
   return layer.new {
     name = "embedding",
+    needs = { "weight" },
     detail = ("%d x %d"):format(count, size),
     init = function(generator) return { weight = o.init({ count, size }, generator, { dtype = o.dtype }) } end,
     apply = function(params, x) return gl.embedding(params.weight, x) end,
   }
 end
 
---- (p) -> layer
+--- ([p = 0.5]) -> layer
 --- Zeroes entries with probability `p` while training, and scales the others by 1 / (1 - p). Draws from the option
 --- `generator` of the call, if there is one.
 function M.dropout(p)
+  if p == nil then p = 0.5 end
   check.kind("nn.dropout", "p", p, "number")
   if not (p >= 0 and p < 1) then check.fail("nn.dropout", "p must be in [0, 1), not %g", p) end
   return layer.new {

@@ -23,6 +23,7 @@ local call_options = { "train", "generator", "updates", "state", "context" }
 ---@field apply fun(params: table, x: any, options: table): any
 ---@field detail? string shown in parentheses
 ---@field children? any[] layers inside, for printing
+---@field needs? string[] names of tensors that the parameters must hold
 ---@field options? string[] options of the call that `apply` reads, beside train, generator, updates, state and context
 
 --- The options of a call that a layer, or one inside it, reads: a set. Nil where one inside it does not tell.
@@ -37,10 +38,10 @@ local function known_options(spec)
   return known
 end
 
---- ({name, init, apply, options, children, detail}) -> layer
+--- ({name, init, apply, options, children, needs, detail}) -> layer
 --- A layer of one's own: init(generator) gives its parameters (none when left out), apply(params, x, options) its value.
 --- `options` lists what of the call's options it reads beside train, generator, updates, state and context, `children` the
---- layers inside; `detail` is shown in parentheses.
+--- layers inside, `needs` tensors that the parameters must hold; `detail` is shown in parentheses.
 ---@param spec gradlua.LayerSpec
 ---@return gradlua.Layer
 function M.new(spec)
@@ -75,6 +76,11 @@ function M.apply(layer, params, x, options)
       gl.is_tensor(params) and "a tensor" or type(params))
   end
   if x == nil then check.fail("nn." .. layer.name, "the input is missing: layer(params, x, options)") end
+  for _, name in ipairs(layer.spec.needs or no_options) do
+    if not gl.is_tensor(params[name]) then
+      check.fail("nn." .. layer.name, "the parameters hold no tensor %s: make them by layer:init()", name)
+    end
+  end
   return layer.spec.apply(params, x, options or no_options)
 end
 

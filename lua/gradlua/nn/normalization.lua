@@ -13,6 +13,7 @@ function M.layer_norm(size, options)
   local o = check.options("nn.layer_norm", options, { eps = 1e-5, dtype = "f64" })
   return layer.new {
     name = "layer_norm",
+    needs = { "weight", "bias" },
     detail = tostring(size),
     init = function()
       return { weight = gl.ones({ size }, { dtype = o.dtype }), bias = gl.zeros({ size }, { dtype = o.dtype }) }
@@ -65,6 +66,7 @@ function M.batch_norm(channels, options)
 
   return layer.new {
     name = "batch_norm",
+    needs = { "weight", "bias", "running_mean", "running_var" },
     detail = tostring(channels),
     init = function() return { weight = ones(), bias = zeros(), running_mean = zeros(), running_var = ones() } end,
     apply = function(params, x, call)

@@ -8,6 +8,19 @@ local initializers = require "gradlua.nn.initializers"
 
 local M = {}
 
+--- The states to start from must be N x size, one (rnn, gru) or {h, c} (lstm).
+local function check_state(who, state, n, size, count)
+  local parts = gl.is_tensor(state) and { state } or state
+  if type(parts) ~= "table" or #parts ~= count then
+    check.fail(who, "state must be %s", count == 1 and "a tensor" or ("a list of %d tensors"):format(count))
+  end
+  for _, part in ipairs(parts) do
+    if not gl.is_tensor(part) or part:ndim() ~= 2 or part:size(1) ~= n or part:size(2) ~= size then
+      check.fail(who, "state must be %d x %d, got %s", n, size, gl.is_tensor(part) and layer.shape_text(part) or type(part))
+    end
+  end
+end
+
 --- Makes a constructor. `gates` rows of weights for each unit; step(gates of x, state, weight, bias) -> output, new
 --- state. `additive`: the bias of the state's gates is only added to those of x, which then have it already.
 local function recurrent(name, gates, additive, start, step)
@@ -21,6 +34,7 @@ local function recurrent(name, gates, additive, start, step)
     local uniform = { bound = 1 / math.sqrt(size), dtype = o.dtype }
     return layer.new {
       name = name,
+      needs = { "weight_input", "weight_state", "bias_input", "bias_state" },
       detail = ("%d -> %d"):format(inputs, size),
       init = function(generator)
         local function draw(...) return initializers.uniform({ ... }, generator, uniform) end
@@ -34,6 +48,7 @@ local function recurrent(name, gates, additive, start, step)
         local n, times = x:size(1), x:size(2)
         if times == 0 then check.fail("nn." .. name, "the sequences are empty: got shape %s", layer.shape_text(x)) end
         local state = call.state or start(n, size, x:dtype())
+        if call.state ~= nil then check_state("nn." .. name, state, n, size, name == "lstm" and 2 or 1) end
         -- Times first, so that each time's rows lie together. One product for all of them; only the part that depends
         -- on the state is left for the loop.
         local bias = additive and params.bias_input + params.bias_state or params.bias_input

@@ -285,6 +285,7 @@ function Optimizer:load(state)
   check.kind(who, "state", state, "table")
   if state.rule ~= self.name then check.fail(who, "this is the state of %s", tostring(state.rule)) end
   for _, slot in ipairs(self.slots) do
+    check.kind(who, "state.parameters", state.parameters, "table")
     local saved = follow(who, state.parameters, slot)
     for name, tensor in pairs(slot.state) do
       if not gl.is_tensor(saved[name]) then check.fail(who, "the state has no %s for %s", name, slot.path) end
