@@ -178,7 +178,7 @@ grad_id grad__call_value(grad_call *c, int arg, const char *what) {
   return number_argument(c, arg, what, GRAD_F64);
 }
 
-/* The order of the axes in memory, the widest stride first; false when it is not another one, or there are gaps. */
+/* The order of the axes in memory, the widest stride first; false when there are gaps. */
 static bool memory_order(const grad_array *a, int *order, grad_array *in_order) {
   for (int i = 0; i < a->ndim; i++) {
     int at = i;
@@ -186,14 +186,15 @@ static bool memory_order(const grad_array *a, int *order, grad_array *in_order) 
     order[at] = i;
   }
   grad__view_permute(a, order, in_order);
-  return grad__array_is_contiguous(in_order) && !grad__array_is_contiguous(a);
+  return grad__array_is_contiguous(in_order);
 }
 
 grad_id grad__call_dense(grad_call *c, int arg, const char *what) {
   int order[GRAD_MAX_AXES], back[GRAD_MAX_AXES];
   grad_array in_order;
   const grad_tensor *t = c->trace ? NULL : grad__tensor_to(c->L, arg);
-  if (!t || !memory_order(&t->array, order, &in_order)) return grad__call_value(c, arg, what);
+  if (!t || grad__array_is_contiguous(&t->array) || !memory_order(&t->array, order, &in_order))
+    return grad__call_value(c, arg, what);
   grad_array *header = lua_newuserdatauv(c->L, sizeof *header, 0);
   *header = in_order;
   for (int i = 0; i < header->ndim; i++) back[order[i]] = i;

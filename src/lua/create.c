@@ -106,8 +106,8 @@ static bool fill_level(filler *f, int depth) {
  */
 static int dtype_inside(lua_State *L, int so_far, int depth) {
   const grad_tensor *t = grad__tensor_to(L, -1);
-  if (t && (t->weak || so_far < 0)) return t->weak ? so_far : t->array.dtype;
-  if (t) return grad__dtype_promote((grad_dtype)so_far, (grad_dtype)t->array.dtype);
+  if (t && grad__trace_is_number(L, -1)) return so_far;
+  if (t) return so_far < 0 ? t->array.dtype : grad__dtype_promote((grad_dtype)so_far, (grad_dtype)t->array.dtype);
   if (!lua_istable(L, -1)) return so_far;
   if (depth == GRAD_MAX_AXES) grad__lua_error(L, "tables are nested more than %d deep", GRAD_MAX_AXES);
   for (lua_Integer i = 1, n = (lua_Integer)lua_rawlen(L, -1); i <= n; i++) {
@@ -129,8 +129,10 @@ static void check_alike(const grad_call *c, int position, grad_id first, grad_id
 /* The value on top of the stack, no deeper than an array has axes. The tables keep their tensors alive. */
 static grad_id stacked(grad_call *c, grad_dtype around) {
   lua_State *L = c->L;
-  const grad_tensor *t = grad__tensor_to(L, -1);
-  if (t) return t->weak ? grad__convert(c->p, grad__call_capture(c, -1), around) : grad__call_capture(c, -1);
+  if (grad__tensor_to(L, -1)) {
+    const grad_id entry = grad__call_capture(c, -1);
+    return grad__trace_is_number(L, -1) ? grad__convert(c->p, entry, around) : entry;
+  }
   if (lua_type(L, -1) == LUA_TNUMBER || lua_isboolean(L, -1)) return grad__call_lua_number(c, lua_gettop(L), around);
   const lua_Integer n = lua_istable(L, -1) ? (lua_Integer)lua_rawlen(L, -1) : 0;
   if (n == 0 || n > INT32_MAX / 8)
