@@ -60,7 +60,8 @@ end
 local uses_hessian = { newton = true, trust_exact = true, dogleg = true }
 local uses_products = { newton_cg = true, trust_ncg = true }
 
-local function log_line(info)
+--- Prints what a step did: option progress.
+function M.log_line(info)
   if not io then return end -- a sandbox; its host has a progress callback
   io.stderr:write(("%6d  f %.10g  gradient %.3g  step %.3g  %.2f s\n"):format(
     info.iteration, info.f, info.gradient_norm, info.step, info.seconds))
@@ -100,7 +101,7 @@ function M.solver(name, space, callbacks, options)
   local trace = {}
   callbacks.watched = options.on_step and true or nil
   function callbacks.on_step(info)
-    if options.progress then log_line(info) end
+    if options.progress then M.log_line(info) end
     if not options.on_step then
       trace[#trace + 1] = info
       return false

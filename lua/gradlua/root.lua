@@ -4,12 +4,14 @@
 local gl = require "gradlua.core"
 local internal = require "gradlua.internal"
 local check = require "gradlua.check"
+local minimize = require "gradlua.minimize"
 local tree = require "gradlua.tree"
 local variables = require "gradlua.variables"
 
 local M = {}
 
-local solving = { method = true, tol = true, x_tol = true, max_iter = true, memory = true, damping = true, on_step = true }
+local solving = { method = true, tol = true, x_tol = true, max_iter = true, max_seconds = true, memory = true, damping = true,
+  on_step = true, progress = true }
 
 local function split_options(name, f, known, ...)
   local args, options = check.split_options(name, f, 1, known, ...)
@@ -81,9 +83,11 @@ local function solve(name, f, x0, is_fixed_point, args, options)
   end
 
   local callbacks = { f = value_of(plain), jacobian = value_of(gl.jacobian(plain)) }
-  if options.on_step then
-    callbacks.watched = true
+  if options.on_step or options.progress then
+    callbacks.watched = options.on_step and true or nil
     function callbacks.on_step(info)
+      if options.progress then minimize.log_line(info) end
+      if not options.on_step then return false end
       info.x = space.unpack_plain(info.x)
       return options.on_step(info)
     end
@@ -94,7 +98,7 @@ local function solve(name, f, x0, is_fixed_point, args, options)
   return space.unpack(implied(name, residual, x, math.max(tol, info.residual), max_iter)), info
 end
 
---- (f, x0, ... [, {method = "hybrid", tol = 1e-10, x_tol, max_iter, memory, damping, on_step}]) -> x, info
+--- (f, x0, ... [, {method = "hybrid", tol = 1e-10, x_tol, max_iter, max_seconds, memory, damping, on_step, progress}]) -> x, info
 --- The x with f(x, ...) = 0 nearest by from x0, and a table {converged, status, message, residual, method, iterations,
 --- evaluations}. Under jit and vmap it is Newton's method from x0, and NaN when that fails.
 --- f gives as many numbers as x has. Differentiable in the further arguments. Options: method (hybrid,

@@ -35,8 +35,9 @@ static bool on_step(void *user, const grad_step_info *info) {
 
 #define FIELD(name, kind)                                                                                              \
   { #name, GRAD_FIELD_##kind, offsetof(grad_root_options, name) }
-static const grad_field option_fields[] = {FIELD(tol, DOUBLE),     FIELD(x_tol, DOUBLE),   FIELD(max_iter, INTEGER),
-                                           FIELD(memory, INTEGER), FIELD(damping, DOUBLE), {NULL, GRAD_FIELD_INT, 0}};
+static const grad_field option_fields[] = {FIELD(tol, DOUBLE),       FIELD(x_tol, DOUBLE),   FIELD(max_iter, INTEGER),
+                                           FIELD(memory, INTEGER),   FIELD(damping, DOUBLE), FIELD(max_seconds, DOUBLE),
+                                           {NULL, GRAD_FIELD_INT, 0}};
 #undef FIELD
 static const char *const method_names[] = {"auto", "newton", "hybrid", "broyden", "anderson", NULL};
 
@@ -107,16 +108,16 @@ static int concrete(lua_State *L) {
   return 2;
 }
 
-static const grad_fn rows[] = {
-    {.name = "concrete",
-     .signature = "x -> tensor, traced",
-     .doc = "the value that a traced tensor has here",
-     .call = concrete},
-    {.name = "root",
-     .signature = "x0, callbacks, fixed_point, {method, tol, x_tol, max_iter, memory, damping, on_step} -> x, result",
-     .doc = "a root of a function of one vector",
-     .call = root},
-    GRAD_FN_END};
+static const grad_fn rows[] = {{.name = "concrete",
+                                .signature = "x -> tensor, traced",
+                                .doc = "the value that a traced tensor has here",
+                                .call = concrete},
+                               {.name = "root",
+                                .signature = "x0, callbacks, fixed_point, {method, tol, x_tol, max_iter, max_seconds, "
+                                             "memory, damping, on_step, progress} -> x, result",
+                                .doc = "a root of a function of one vector",
+                                .call = root},
+                               GRAD_FN_END};
 
 void grad__open_root(lua_State *L) {
   lua_newtable(L);

@@ -58,6 +58,8 @@ static bool test(grad__root *r, double norm) {
     grad__root_stop(r, GRAD_STOP_X_CHANGE, GRAD_FAILURE_NONE);
   } else if (result->iterations >= r->options.max_iter) {
     grad__root_stop(r, GRAD_STOP_ITERATIONS, GRAD_FAILURE_NONE);
+  } else if (r->options.max_seconds > 0 && grad__seconds() - r->began >= r->options.max_seconds) {
+    grad__root_stop(r, GRAD_STOP_TIME, GRAD_FAILURE_NONE);
   } else if (user) {
     grad__root_stop(r, GRAD_STOP_USER, GRAD_FAILURE_NONE);
   }
@@ -82,6 +84,7 @@ static void write_message(const grad__root *r, const char *what) {
       [GRAD_STOP_X_CHANGE] = "x no longer changes by more than x_tol",
       [GRAD_STOP_PRECISION] = "it can no longer be lowered in floating point",
       [GRAD_STOP_ITERATIONS] = "the limit on iterations is reached",
+      [GRAD_STOP_TIME] = "the limit on time is reached",
       [GRAD_STOP_USER] = "stopped by the caller",
   };
   const grad_root_result *result = r->result;
@@ -99,8 +102,10 @@ static void write_message(const grad__root *r, const char *what) {
 
 static grad_status check(grad_ctx *ctx, const grad_root_problem *p, const grad_root_options *o, const double *x) {
   if (!p->f || p->n < 0) return grad__fail(ctx, GRAD_EVALUE, "root: expected a function of n >= 0 unknowns");
-  if (!(o->tol >= 0) || !(o->x_tol >= 0) || o->max_iter < 0 || o->memory < 0 || !(o->damping > 0))
-    return grad__fail(ctx, GRAD_EVALUE, "root: tol, x_tol, max_iter and memory must be 0 or more, damping more than 0");
+  if (!(o->tol >= 0) || !(o->x_tol >= 0) || !(o->max_seconds >= 0) || o->max_iter < 0 || o->memory < 0 ||
+      !(o->damping > 0))
+    return grad__fail(ctx, GRAD_EVALUE,
+                      "root: tol, x_tol, max_iter, max_seconds and memory must be 0 or more, damping more than 0");
   for (int64_t i = 0; i < p->n; i++)
     if (!isfinite(x[i]))
       return grad__fail(ctx, GRAD_EVALUE, "root: entry %lld of x0 is %g, expected a finite number", (long long)i + 1,

@@ -35,6 +35,7 @@ typedef struct grad_root_options {
   double tol;              /* largest |F_i|, default 1e-10 */
   double x_tol;            /* relative step; default 0: not used */
   int64_t max_iter;        /* default 500 */
+  double max_seconds;      /* 0: none */
   int64_t memory;          /* anderson, default 5; 0: the plain iteration x <- x - damping F(x) */
   double damping;          /* anderson: share of F that is added, default 1 */
   bool (*on_step)(void *user, const grad_step_info *info); /* true stops; f is the largest |F_i| */

@@ -260,6 +260,7 @@ typedef struct grad_root_options {
   double tol;
   double x_tol;
   int64_t max_iter;
+  double max_seconds;
   int64_t memory;
   double damping;
   bool (*on_step)(void *user, const grad_step_info *info);

@@ -175,6 +175,46 @@ describe("root", function()
   end)
 end)
 
+describe("limits and lines", function()
+  it("hold for roots and fits as for minimizers", function()
+    local function slow(x) return x ^ 3 - 8 end
+    for _, method in ipairs { "newton", "hybrid", "broyden", "anderson" } do
+      local seen = {}
+      local function watch(i) seen[#seen + 1] = i.iteration end
+      local _, info = gl.root(slow, gl.tensor { 9 }, { method = method, max_iter = 3, on_step = watch })
+      assert.are.equal(info.iterations, seen[#seen], method)
+      local _, timed = gl.root(slow, gl.tensor { 9 }, { method = method, max_seconds = 1e-9 })
+      assert.are.equal("max_time", timed.status, method)
+    end
+    for _, method in ipairs { "lm", "trf", "gn" } do
+      local seen = {}
+      local function r(x) return gl.exp(x) - gl.tensor { 1, 2 } end
+      local fit = gl.least_squares(r, gl.tensor { 3, 4 }, { method = method, max_iter = 2, on_step = function(i)
+        seen[#seen + 1] = i.iteration
+        assert.is_true(i.evaluations.jac > 0 and i.x:numel() == 2)
+      end })
+      assert.are.same({ 0, 1, 2 }, seen)
+      assert.are.equal("max_iter", fit.status)
+      assert.are.equal("max_time", gl.least_squares(r, gl.tensor { 3, 4 }, { method = method, max_seconds = 1e-9 }).status)
+      assert.are.equal("target", gl.least_squares(r, gl.tensor { 3, 4 }, { method = method, target = 5 }).status)
+    end
+  end)
+
+  it("go to the error stream when asked", function()
+    local path = os.tmpname()
+    local script = "local gl = require 'gradlua' gl.root(function(x) return x ^ 3 - 8 end, 9, {progress = true}) "
+      .. "gl.least_squares(function(x) return x - 1 end, 3, {progress = true})"
+    os.execute(("%s -e \"%s\" 2>%s"):format(os.getenv("GRADLUA") or arg[-1], script, path))
+    local lines = 0
+    for line in io.lines(path) do
+      assert.is_truthy(line:match("^ *%d+  f %S+  gradient %S+"), line)
+      lines = lines + 1
+    end
+    os.remove(path)
+    assert.is_true(lines > 5)
+  end)
+end)
+
 describe("fixed_point", function()
   it("finds them, and is differentiable", function()
     local x, info = gl.fixed_point(gl.cos, 1)
