@@ -97,6 +97,11 @@ static void add_guard(const maker *m, grad_identity key) {
   g->owners[g->nowners - 1].count++;
 }
 
+/* An owner of which nothing is guarded need not be looked at, unless it is a table, which may get fields. */
+static void drop_empty_owner(const maker *m) {
+  if (m->g->owners[m->g->nowners - 1].count == 0) m->g->nowners--;
+}
+
 static bool is_in(lua_State *L, int set, int index) {
   lua_pushvalue(L, index);
   const bool found = lua_rawget(L, set) != LUA_TNIL;
@@ -119,6 +124,13 @@ static bool is_own_class(lua_State *L, int table) {
   return own;
 }
 
+/* Notes that the value on top has been seen; keeps it on the stack. */
+static void mark_seen(const maker *m, const char *name) {
+  lua_pushvalue(m->L, -1);
+  lua_pushstring(m->L, name);
+  lua_rawset(m->L, m->queue);
+}
+
 /* Puts the value on top into the queue, once; keeps it on the stack. */
 static void enqueue(const maker *m, const char *name) {
   lua_State *L = m->L;
@@ -126,9 +138,7 @@ static void enqueue(const maker *m, const char *name) {
   const bool jitted = grad__jit_is(L, -1);
   if (!jitted && type != LUA_TFUNCTION && type != LUA_TTABLE) return;
   if (is_in(L, m->queue, -1) || (type == LUA_TTABLE && is_in(L, m->library, -1))) return;
-  lua_pushvalue(L, -1);
-  lua_pushstring(L, name);
-  lua_rawset(L, m->queue);
+  mark_seen(m, name);
   lua_pushvalue(L, -1);
   lua_rawseti(L, m->queue, (lua_Integer)lua_rawlen(L, m->queue) + 1);
 }
@@ -181,6 +191,7 @@ static void look_into_named(const maker *m, int code, int globals) {
     enqueue(m, name);
     add_guard(m, identity_of(L, -2));
   }
+  drop_empty_owner(m);
 }
 
 /* The globals that the function names, in the table at `globals` and in those where that one looks for what it lacks.
@@ -226,6 +237,7 @@ static void look_into_function(const maker *m, int f, const char *owner_name) {
     lua_insert(L, -2);
     add_guard(m, key);
   }
+  if (!own) drop_empty_owner(m);
   for (int i = 1; !own && (name = lua_getupvalue(L, f, i)) != NULL; lua_settop(L, f), i++)
     if (strcmp(name, "_ENV") == 0 && lua_istable(L, -1)) look_into_globals(m, f, f + 1);
 }
@@ -256,10 +268,12 @@ static bool is_plain_table(lua_State *L, int index) {
 static void look_through(const maker *m, int table, const char *name, int depth) {
   lua_State *L = m->L;
   for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
-    if (depth == 0 && is_plain_table(L, -1))
-      look_through(m, lua_gettop(L), name, depth + 1);
-    else
+    if (depth > 0 || !is_plain_table(L, -1)) {
       enqueue(m, name);
+      continue;
+    }
+    mark_seen(m, name);
+    look_through(m, lua_gettop(L), name, depth + 1);
   }
 }
 
