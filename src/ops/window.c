@@ -65,18 +65,63 @@ static inside windows_inside(const grad_window *w, int i, int64_t k) {
   return r;
 }
 
+/* One row of windows. The loops are made for each step that is common, since only a step that is known when they are
+ * compiled lets them run on vectors: a convolution spends most of its time here otherwise. */
+#define ROWS(T, name)                                                                                                  \
+  static inline void copy_##name(int64_t n, T *restrict y, const T *restrict x, int64_t step) {                        \
+    for (int64_t u = 0; u < n; u++) y[u] = x[u * step];                                                                \
+  }                                                                                                                    \
+  static inline void add_##name(int64_t n, T *restrict x, int64_t step, const T *restrict y) {                         \
+    for (int64_t u = 0; u < n; u++) x[u * step] += y[u];                                                               \
+  }                                                                                                                    \
+  static inline void larger_##name(int64_t n, T *restrict y, const T *restrict x, int64_t step) {                      \
+    for (int64_t u = 0; u < n; u++) {                                                                                  \
+      const T a = x[u * step];                                                                                         \
+      y[u] = a > y[u] || a != a ? a : y[u];                                                                            \
+    }                                                                                                                  \
+  }
+ROWS(double, f64)
+ROWS(float, f32)
+
+/* Windows one element apart, as many in a row as a row of the plane has elements in memory: then element k of all of
+ * them is the plane itself, moved; what came from beyond the ends of its rows is overwritten. */
+static bool is_moved_plane(const grad_window *w, const int64_t *step, inside h, inside v) {
+  return w->stride[0] == 1 && w->stride[1] == 1 && step[1] == 1 && step[0] == w->out[1] && h.from < h.to &&
+         v.from < v.to;
+}
+
 #define LOOPS(T, name)                                                                                                 \
+  static void move_##name(const grad_window *w, inside h, inside v, const T *x, T *y) {                                \
+    const int64_t width = w->out[1], outside = v.from + width - v.to;                                                  \
+    copy_##name((h.to - h.from) * width - outside, y + h.from * width + v.from,                                        \
+                x + (h.first + h.from) * width + v.first + v.from, 1);                                                 \
+    for (int64_t i = 0; i < h.from * width; i++) y[i] = 0;                                                             \
+    for (int64_t i = h.to * width; i < w->out[0] * width; i++) y[i] = 0;                                               \
+    for (T *row = y + h.from * width; row < y + h.to * width; row += width) {                                          \
+      for (int64_t u = 0; u < v.from; u++) row[u] = 0;                                                                 \
+      for (int64_t u = v.to; u < width; u++) row[u] = 0;                                                               \
+    }                                                                                                                  \
+  }                                                                                                                    \
   static void unfold_##name(const grad_window *w, const T *x, const int64_t *step, T *y) {                             \
     for (int64_t kh = 0; kh < w->kernel[0]; kh++)                                                                      \
       for (int64_t kw = 0; kw < w->kernel[1]; kw++) {                                                                  \
         const inside h = windows_inside(w, 0, kh), v = windows_inside(w, 1, kw);                                       \
         const int64_t hop = w->stride[1] * step[1];                                                                    \
+        if (is_moved_plane(w, step, h, v)) {                                                                           \
+          move_##name(w, h, v, x, y);                                                                                  \
+          y += w->out[0] * w->out[1];                                                                                  \
+          continue;                                                                                                    \
+        }                                                                                                              \
         for (int64_t t = 0; t < w->out[0]; t++, y += w->out[1]) {                                                      \
           const bool row_inside = t >= h.from && t < h.to;                                                             \
           const int64_t from = row_inside ? v.from : 0, to = row_inside ? v.to : 0;                                    \
           const int64_t row = (h.first + t * w->stride[0]) * step[0] + v.first * step[1];                              \
           for (int64_t u = 0; u < from; u++) y[u] = 0;                                                                 \
-          for (int64_t u = from; u < to; u++) y[u] = x[row + u * hop];                                                 \
+          if (hop == 1 && to > from) {                                                                                 \
+            copy_##name(to - from, y + from, x + row + from, 1);                                                       \
+          } else if (to > from) {                                                                                      \
+            copy_##name(to - from, y + from, x + row + from * hop, hop);                                               \
+          }                                                                                                            \
           for (int64_t u = to; u < w->out[1]; u++) y[u] = 0;                                                           \
         }                                                                                                              \
       }                                                                                                                \
@@ -88,7 +133,12 @@ static inside windows_inside(const grad_window *w, int i, int64_t k) {
         for (int64_t t = h.from; t < h.to; t++) {                                                                      \
           const int64_t row = (h.first + t * w->stride[0]) * w->in[1] + v.first;                                       \
           const T *from = y + t * w->out[1];                                                                           \
-          for (int64_t u = v.from; u < v.to; u++) x[row + u * w->stride[1]] += from[u];                                \
+          T *const to = x + row + v.from * w->stride[1];                                                               \
+          if (w->stride[1] == 1) {                                                                                     \
+            add_##name(v.to - v.from, to, 1, from + v.from);                                                           \
+          } else {                                                                                                     \
+            add_##name(v.to - v.from, to, w->stride[1], from + v.from);                                                \
+          }                                                                                                            \
         }                                                                                                              \
       }                                                                                                                \
   }                                                                                                                    \
@@ -100,10 +150,14 @@ static inside windows_inside(const grad_window *w, int i, int64_t k) {
         const int64_t hop = w->stride[1] * step[1];                                                                    \
         for (int64_t t = h.from; t < h.to; t++) {                                                                      \
           const int64_t row = (h.first + t * w->stride[0]) * step[0] + v.first * step[1];                              \
-          T *to = y + t * w->out[1];                                                                                   \
-          for (int64_t u = v.from; u < v.to; u++) {                                                                    \
-            const T a = x[row + u * hop];                                                                              \
-            to[u] = a > to[u] || a != a ? a : to[u];                                                                   \
+          T *const to = y + t * w->out[1] + v.from;                                                                    \
+          const T *const from = x + row + v.from * hop;                                                                \
+          if (hop == 1) {                                                                                              \
+            larger_##name(v.to - v.from, to, from, 1);                                                                 \
+          } else if (hop == 2) {                                                                                       \
+            larger_##name(v.to - v.from, to, from, 2);                                                                 \
+          } else {                                                                                                     \
+            larger_##name(v.to - v.from, to, from, hop);                                                               \
           }                                                                                                            \
         }                                                                                                              \
       }                                                                                                                \

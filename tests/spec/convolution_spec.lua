@@ -49,6 +49,19 @@ describe("convolution", function()
     end
   end)
 
+  it("reads a part of a plane as its copy, also where rows are as far apart as there are windows", function()
+    local whole, w = gl.randn(2, 3, 7, 8), gl.randn(4, 3, 3, 3)
+    for _, columns in ipairs { { 1, 6 }, { 2, 7 }, { 3, 8 }, { 1, 8 } } do
+      local part = whole[{ {}, {}, { 2, 6 }, columns }]
+      for padding = 0, 3 do
+        local o = { padding = { 1, padding } }
+        assert.same(gl.conv2d(part:clone(), w, o):totable(), gl.conv2d(part, w, o):totable())
+        local inside = gl.jit(function(x) return gl.conv2d(x[{ {}, {}, { 2, 6 }, columns }], w, o) end)
+        assert.same(gl.conv2d(part:clone(), w, o):totable(), inside(whole):totable())
+      end
+    end
+  end)
+
   it("pools", function()
     local x = gl.arange(1, 16):reshape(1, 1, 4, 4)
     assert.same({ { { { 6, 8 }, { 14, 16 } } } }, gl.max_pool2d(x, 2):totable())
