@@ -1,5 +1,6 @@
 --- gradlua: the module table: what is written in C, and what is better said in Lua, loaded when it is first asked for.
 local gl = require "gradlua.core"
+local check = require "gradlua.check"
 
 -- Modules that are fields of gl, and functions of gl with the modules that hold them.
 local modules = { data = true, health = true, logger = true, nn = true, optim = true, plot = true }
@@ -18,8 +19,7 @@ local position_of_least = gl.argmin
 ---@param first any a tensor, or a function
 ---@return any
 function gl.argmin(first, ...)
-  local is_function = not gl.is_tensor(first) and type(first) ~= "number" and type(first) ~= "table"
-  if is_function and first ~= nil then return require("gradlua.root").argmin(first, ...) end
+  if not gl.is_tensor(first) and check.is_callable(first) then return require("gradlua.root").argmin(first, ...) end
   return position_of_least(first, ...)
 end
 
