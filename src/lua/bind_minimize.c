@@ -52,6 +52,7 @@ static grad_status on_constraints(void *user, const double *x, double *c) {
 
 static grad_status on_jacobian(void *user, const double *x, double *jacobian) {
   handle *h = user;
+  if (h->n == 0) return GRAD_OK;
   return call_back(
       h, (grad_request){.name = "jacobian", .x = x, .array = jacobian, .rows = h->constraints, .columns = h->n});
 }
@@ -64,6 +65,7 @@ static grad_status on_residual(void *user, const double *x, double *r) {
 static grad_status on_residual_jacobian(void *user, const double *x, double *jacobian) {
   handle *h = user;
   grad_request r = {.name = "residual_jacobian", .x = x, .array = jacobian, .rows = h->residuals, .columns = h->n};
+  if (h->n == 0) return GRAD_OK;
   if (h->entries >= 0) r.rows = h->entries, r.columns = 0;
   return call_back(h, r);
 }

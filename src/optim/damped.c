@@ -8,7 +8,7 @@ static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t grad__damped_size(int64_t m, int64_t n, bool sparse) {
   const int64_t limit = (int64_t)1 << 30;
   if (m > limit || n > limit || (!sparse && n > 0 && m > ((int64_t)1 << 40) / n)) return -1;
-  return sparse ? 2 * n : n * m + 6 * n + m + 2 * n * n + (m > 2 * n ? m : 2 * n);
+  return sparse ? 2 * n : n * m + 7 * n + m + 2 * n * n + (m > 2 * n ? m : 2 * n);
 }
 
 void grad__damped_place(grad__damped *d, int64_t m, int64_t n, grad__sparse_qr *sparse, double *block) {
@@ -16,7 +16,8 @@ void grad__damped_place(grad__damped *d, int64_t m, int64_t n, grad__sparse_qr *
   if (sparse) return;
   d->qr = (grad__qr){.m = m, .n = n};
   d->stacked = (grad__qr){.m = smaller(m, n) + n, .n = n};
-  d->qr.columns = block + n, block = d->qr.columns + n * m;
+  d->size = block + n;
+  d->qr.columns = block + 2 * n, block = d->qr.columns + n * m;
   d->qr.tau = block, block += n;
   d->qr.norm = block, block += n;
   d->qr.pivot = block, block += n;
@@ -27,9 +28,12 @@ void grad__damped_place(grad__damped *d, int64_t m, int64_t n, grad__sparse_qr *
   d->rhs = block;
 }
 
-/* p[pivot[j]] = -b[j] */
+/* p = -inv(S) P b */
 static void unpivot(const grad__damped *d, const double *b, double *p) {
-  for (int64_t j = 0; j < d->n; j++) p[(int64_t)d->qr.pivot[j]] = -b[j];
+  for (int64_t j = 0; j < d->n; j++) {
+    int64_t k = (int64_t)d->qr.pivot[j];
+    p[k] = -b[j] / d->size[k];
+  }
 }
 
 static double scaled_norm(const grad__damped *d, const double *p) {
@@ -74,9 +78,10 @@ static void damped(grad__damped *d, double *p) {
   }
   vec_fill(n * height, 0, d->stacked.columns);
   for (int64_t j = 0; j < n; j++) {
+    const int64_t k = (int64_t)d->qr.pivot[j];
     double *column = d->stacked.columns + j * height;
     for (int64_t i = 0; i < rows && i <= j; i++) column[i] = grad__qr_r(&d->qr, i, j);
-    column[rows + j] = sqrt(d->lambda) * d->scale[(int64_t)d->qr.pivot[j]];
+    column[rows + j] = sqrt(d->lambda) * (d->scale[k] / d->size[k]);
   }
   grad__qr_factor(&d->stacked);
   solve_stacked(d, d->qtr, p);
@@ -96,8 +101,8 @@ void grad__damped_resolve(grad__damped *d, double *b, const double *jtb, double 
   }
 }
 
-/* |inv(T') D^2 p| / |D p|, Inf for p = 0, for the triangle T of the last factorization: the derivative of |D p| by
- * lambda, which Newton's step needs. */
+/* |inv(T') v| / |D p|, Inf for p = 0, v being D^2 p, or inv(S) D^2 p where the columns are scaled, for the triangle T
+ * of the last factorization: the derivative of |D p| by lambda, which Newton's step needs. */
 static double sensitivity(grad__damped *d, const double *p, double length) {
   if (!(length > 0)) return VEC_INF;
   if (d->sparse) {
@@ -107,7 +112,7 @@ static double sensitivity(grad__damped *d, const double *p, double length) {
   const bool plain = d->lambda == 0;
   for (int64_t j = 0; j < d->n; j++) {
     int64_t k = (int64_t)d->qr.pivot[j];
-    d->rhs[j] = d->scale[k] * (d->scale[k] * p[k] / length);
+    d->rhs[j] = d->scale[k] / d->size[k] * (d->scale[k] * p[k] / length);
   }
   grad__qr_back_transposed(plain ? &d->qr : &d->stacked, plain ? d->rank : d->n, d->rhs);
   return vec_norm2(d->n, d->rhs);
@@ -118,6 +123,12 @@ void grad__damped_factor(grad__damped *d) {
     d->lambda = 0;
     factor_sparse(d, d->newton);
   } else {
+    for (int64_t k = 0; k < d->n; k++) {
+      double *column = d->qr.columns + k * d->m;
+      d->size[k] = vec_norm2(d->m, column);
+      if (!(d->size[k] > 0)) d->size[k] = 1;
+      vec_scale(d->m, 1 / d->size[k], column);
+    }
     grad__qr_factor(&d->qr);
     grad__qr_project(&d->qr, d->qtr);
     d->rank = grad__qr_rank(&d->qr, DBL_EPSILON * (double)(d->m > d->n ? d->m : d->n));

@@ -14,9 +14,10 @@ typedef struct grad__damped {
   double *newton; /* n: the undamped step; |D p| of it, and what `sensitivity` says */
   double newton_length, newton_change;
   /* dense */
-  grad__qr qr;      /* of J, factored with pivoting */
+  double *size;     /* n: S, the norms of J's columns */
+  grad__qr qr;      /* of J inv(S), with pivoting: what depends on what is told whatever the units of the variables */
   double *qtr;      /* m: r, then Q'r */
-  grad__qr stacked; /* of [R; sqrt(lambda) D P], 2 n x n, without pivoting */
+  grad__qr stacked; /* of [R; sqrt(lambda) D inv(S) P], 2 n x n, without pivoting */
   double *rhs;      /* max(m, 2 n) */
   /* sparse: the matrix with its scales, whose diagonal's squares are `ridge` (NULL: 0); r */
   grad__sparse_qr *sparse;

@@ -16,8 +16,10 @@ const char *grad_loss_name(grad_loss loss) {
   return names[loss];
 }
 
-/* covariance = variance inv(R) inv(R)' with the columns put back in their places; row is scratch of n. */
-static void fill(const grad__qr *qr, int64_t rank, double variance, double *rows, double *covariance) {
+/* covariance = variance inv(R) inv(R)' with the columns, which were divided by `size`, put back in their places; rows
+ * is scratch of n x n. */
+static void fill(const grad__qr *qr, int64_t rank, double variance, const double *size, double *rows,
+                 double *covariance) {
   int64_t n = qr->n;
   vec_fill(n * n, 0, covariance);
   for (int64_t k = 0; k < rank; k++) { /* rows[k] = row k of inv(R'), which is column k of inv(R) */
@@ -32,7 +34,7 @@ static void fill(const grad__qr *qr, int64_t rank, double variance, double *rows
       for (int64_t k = 0; k < rank; k++) sum += rows[k * n + i] * rows[k * n + j];
       int64_t a = (int64_t)qr->pivot[i], b = (int64_t)qr->pivot[j];
       bool determined = i < rank && j < rank;
-      covariance[a * n + b] = covariance[b * n + a] = determined ? variance * sum : VEC_INF;
+      covariance[a * n + b] = covariance[b * n + a] = determined ? variance * (sum / size[a] / size[b]) : VEC_INF;
     }
 }
 
@@ -52,7 +54,8 @@ static grad_status fit_sparse(grad_minimizer *m, double f, double *covariance, d
   fit->rank = grad__sparse_qr_factor(m->sparse, &matrix, weighted);
   fit->variance = variance_of(m, f, fit->rank);
   grad_status status = grad__sparse_qr_variances(m->sparse, variances);
-  for (int64_t i = 0; status == GRAD_OK && errors && i < n; i++) errors[i] = sqrt(fit->variance * variances[i]);
+  for (int64_t i = 0; status == GRAD_OK && errors && i < n; i++)
+    errors[i] = isinf(variances[i]) ? VEC_INF : sqrt(fit->variance * variances[i]);
   for (int64_t i = 0; status == GRAD_OK && covariance && i < n; i++) {
     vec_fill(n, 0, unit);
     unit[i] = 1;
@@ -67,21 +70,27 @@ static grad_status fit_sparse(grad_minimizer *m, double f, double *covariance, d
 
 static grad_status fit_dense(grad_minimizer *m, double f, double *covariance, double *errors, grad_fit *fit) {
   int64_t n = m->n, rows = m->problem.residuals;
-  int64_t count = n * rows + 3 * n + 2 * rows + 2 * n * n;
+  int64_t count = n * rows + 4 * n + 2 * rows + 2 * n * n;
   double *block = grad__alloc(m->ctx, (size_t)(count + 1) * sizeof *block);
   if (!block) return GRAD_ENOMEM;
   grad__qr qr = {.m = rows, .n = n, .columns = block, .tau = block + n * rows};
   qr.norm = qr.tau + n;
   qr.pivot = qr.norm + n;
   double *weighted = qr.pivot + n, *scale = weighted + rows, *inverse = scale + rows, *result = inverse + n * n;
+  double *size = result + n * n;
   const double *j = m->arrays[ARRAY_J].data;
   grad__residuals_model(m, m->arrays[ARRAY_TRIAL_R].data, weighted, scale);
   for (int64_t i = 0; i < rows; i++)
     for (int64_t k = 0; k < n; k++) qr.columns[k * rows + i] = scale[i] * j[i * n + k];
+  for (int64_t k = 0; k < n; k++) {
+    size[k] = vec_norm2(rows, qr.columns + k * rows);
+    if (!(size[k] > 0)) size[k] = 1;
+    vec_scale(rows, 1 / size[k], qr.columns + k * rows);
+  }
   grad__qr_factor(&qr);
   fit->rank = grad__qr_rank(&qr, DBL_EPSILON * (double)(rows > n ? rows : n));
   fit->variance = variance_of(m, f, fit->rank);
-  fill(&qr, fit->rank, fit->variance, inverse, result);
+  fill(&qr, fit->rank, fit->variance, size, inverse, result);
   if (covariance) vec_copy(n * n, result, covariance);
   for (int64_t i = 0; errors && i < n; i++) errors[i] = sqrt(result[i * (n + 1)]);
   grad__free(m->ctx, block, (size_t)(count + 1) * sizeof *block);

@@ -86,6 +86,26 @@ describe("least_squares", function()
     assert.is_false(gl.least_squares(chain, gl.full({ 120 }, 0.7), { sparse = false }).sparse)
   end)
 
+  it("does not mind units, nor starts where the columns are worlds apart; says what is not determined", function()
+    for _, method in ipairs { "lm", "trf", "gn" } do
+      for _, sparse in ipairs { false, true } do
+        local options = { method = method, sparse = sparse }
+        local units = gl.least_squares(function(x) return x * gl.tensor { 1e8, 1, 1e-8 } - 1 end, gl.zeros(3), options)
+        near(gl.tensor { 1, 1, 1 }, units.x * gl.tensor { 1e8, 1, 1e-8 }, 1e-8)
+        assert.are.equal(3, units.rank)
+        local steep = gl.least_squares(function(x) return gl.exp(x * gl.tensor { 1, 10 }) - gl.tensor { 2, 3 } end,
+          gl.tensor { 5, 5 }, options)
+        assert.is_true(steep.converged, steep.message)
+        near(gl.tensor { math.log(2), math.log(3) / 10 }, steep.x, 1e-6)
+        local open = gl.least_squares(function(x) return gl.stack { x[1] + x[2] - 1, 2 * (x[1] + x[2]) - 2, x[3] } end,
+          gl.zeros(3), options)
+        assert.is_true(open.converged and open.rank == 2)
+        assert.are.equal(1, open.errors:eq(math.huge):sum():item())
+        assert.is_true(gl.least_squares(function(x) return x end, gl.zeros(0), options).converged)
+      end
+    end
+  end)
+
   it("says when the structure is not the same everywhere", function()
     local function switching(x)
       if x[1]:item() == 0.7 then return chain(x) end
