@@ -42,6 +42,7 @@ typedef struct grad_generator {
 /* --- state.c: what one Lua state has of us; freed after every tensor, since it is the first userdata made. */
 typedef struct grad_lua {
   grad_ctx *ctx;
+  bool closed; /* nothing can be asked for any more: what a finalizer made now would never be given back */
   const void *meta_light, *meta_owner; /* identities of the two metatables of tensors */
   int ref_light, ref_owner, ref_methods, ref_module;
   size_t uncharged;         /* bytes of storage made since the collector was last told */
@@ -55,10 +56,11 @@ typedef struct grad_lua {
   grad_arena arena;         /* rows made from the registry of ops */
 } grad_lua;
 
-/* Raises where the state is closed: a finalizer that was set before the module was loaded runs after ours. */
+/* Raises where the state is closed: a host ends it, or a finalizer that was set before the module was loaded runs after
+ * ours. */
 static inline grad_lua *grad__lua(lua_State *L) {
   grad_lua *g = lua_touserdata(L, lua_upvalueindex(1));
-  if (!g->ctx) luaL_error(L, "gradlua is closed");
+  if (g->closed) luaL_error(L, "gradlua is closed");
   return g;
 }
 static inline const grad_fn *grad__lua_fn(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(2)); }
@@ -66,6 +68,9 @@ static inline grad_ctx *grad__lua_ctx(lua_State *L) { return grad__lua(L)->ctx; 
 
 /* The plan cache, made on first use. */
 struct grad_cache *grad__lua_cache(lua_State *L);
+
+/* What Lua code asks for from now on is refused; called before lua_close by whoever owns the state. */
+void grad__lua_close(lua_State *L);
 
 /* Adds rows (ended by GRAD_FN_END) to the table on top of the stack, and, for methods, to the tensors' methods. */
 void grad__lua_register(lua_State *L, const grad_fn *rows);

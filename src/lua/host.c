@@ -129,7 +129,10 @@ void gradlua_free(gradlua *g) {
   if (!g) return;
   g->running = false;
   g->ctx = NULL;
-  if (g->L) lua_close(g->L);
+  if (g->L) {
+    grad__lua_close(g->L);
+    lua_close(g->L);
+  }
   g->alloc(g->config.alloc_ud, g, sizeof *g, 0);
 }
 

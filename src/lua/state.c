@@ -16,6 +16,11 @@ static grad_lua *state_of(lua_State *L) {
   return g;
 }
 
+void grad__lua_close(lua_State *L) {
+  grad_lua *g = state_of(L);
+  if (g) g->closed = true;
+}
+
 GRAD_API grad_ctx *gradlua_context(lua_State *L) {
   grad_lua *g = state_of(L);
   return g ? g->ctx : NULL;
@@ -30,6 +35,7 @@ static int was_interrupted(void *ud) { return ((grad_lua *)ud)->interrupted; }
 
 static int state_gc(lua_State *L) {
   grad_lua *g = lua_touserdata(L, 1);
+  g->closed = true;
   if (!g->ctx) return 0;
   grad__free(g->ctx, g->traces, (size_t)g->ntraces * sizeof *g->traces);
   g->traces = NULL;
