@@ -94,7 +94,7 @@ function M.cond(p, f, g, ...)
     return g(...)
   end
   local args = table.pack(...)
-  local options = { name = "cond", open = 1, pure = true }
+  local options = { name = "cond", open = 1, pure = true, lazy = true }
   local yes, no = body.record(options, f, args), body.record(options, g, args)
   check_branches(yes, no)
   return body.rebuild(yes, emit.cond(p, yes, no, leaves_of(args), body.captured(yes), body.captured(no)))

@@ -50,7 +50,7 @@ typedef struct grad_lua {
   volatile int interrupted; /* set by gradlua_interrupt_flag's user, polled by the core */
   uint64_t serial;          /* of the newest trace ever made */
   grad_trace **traces;      /* live traces by slot; NULL: free slot */
-  int ntraces, live_traces, persistent_traces;
+  int ntraces, live_traces, persistent_traces, lazy_traces;
   grad_generator generator; /* the default one */
   struct grad_cache *cache; /* of derived programs and plans; made on first use */
   grad_arena arena;         /* rows made from the registry of ops */

@@ -196,7 +196,8 @@ static void push_leaf(lua_State *L, grad_trace *t, bool open) {
 }
 
 /* record(options, f, args) -> body. Options: name; open: from this argument on, leaves have no value while recorded (0:
- * all have, 1: none); pure: no draws inside, no changes of captured variables of `watch` (the function itself). */
+ * all have, 1: none); pure: no draws inside, no changes of captured variables of `watch` (the function itself);
+ * lazy: what it does with values from outside is done in it. */
 static int record(lua_State *L) {
   lua_settop(L, AT_SEEN);
   lua_getfield(L, AT_OPTIONS, "name");
@@ -209,6 +210,7 @@ static int record(lua_State *L) {
   if (pure) note_captured(L);
   grad_trace *t = grad__trace_begin(L, open ? name : NULL);
   t->pure = pure;
+  if (flag(L, "lazy")) grad__trace_make_lazy(t);
   lua_pushvalue(L, AT_FUNCTION);
   lua_getfield(L, AT_ARGUMENTS, "n");
   int n = (int)lua_tointeger(L, -1);

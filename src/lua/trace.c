@@ -51,12 +51,18 @@ void grad__trace_end(grad_trace *t) {
   t->g->traces[t->slot] = NULL;
   t->g->live_traces--;
   t->g->persistent_traces -= t->persistent;
+  t->g->lazy_traces -= t->lazy;
   t->serial = 0;
 }
 
 void grad__trace_persist(grad_trace *t) {
   t->persistent = true;
   t->g->persistent_traces++;
+}
+
+void grad__trace_make_lazy(grad_trace *t) {
+  t->lazy = true;
+  t->g->lazy_traces++;
 }
 
 bool grad__trace_is_recording(lua_State *L) {
@@ -120,7 +126,7 @@ grad_id grad__trace_open_input(lua_State *L, grad_trace *t, grad_dtype dtype, in
  * itself.
  */
 static grad_trace *outer_value(lua_State *L, const grad_trace *t, const grad_tensor *x, int index, grad_id *id) {
-  grad_trace *outer = grad__trace_for(L, x);
+  grad_trace *outer = grad__tensor_is_traced(x) ? grad__trace_of(L, x) : grad__trace_for(L, x);
   if (!outer || outer == t) return NULL;
   *id = grad__trace_lift(L, outer, index, GRAD_F64);
   return outer;
@@ -263,9 +269,21 @@ static grad_trace *persistent_for(lua_State *L, const grad_lua *g, const grad_te
   return newest;
 }
 
+/* t, or the newest branch begun since then. */
+static grad_trace *lazy_for(lua_State *L, const grad_lua *g, grad_trace *t) {
+  for (int i = 0; i < g->ntraces; i++) {
+    grad_trace *branch = g->traces[i];
+    if (branch && branch->lazy && branch->thread == L && branch->serial > t->serial) t = branch;
+  }
+  return t;
+}
+
 grad_trace *grad__trace_for(lua_State *L, const grad_tensor *x) {
-  if (grad__tensor_is_traced(x)) return grad__trace_of(L, x);
   const grad_lua *g = grad__lua(L);
+  if (grad__tensor_is_traced(x)) {
+    grad_trace *t = grad__trace_of(L, x);
+    return g->lazy_traces > 0 ? lazy_for(L, g, t) : t;
+  }
   return g->persistent_traces > 0 ? persistent_for(L, g, x) : NULL;
 }
 

@@ -44,6 +44,7 @@ struct grad_trace {
   bool persistent;         /* a jitted function: the program will run again, so draws are recorded, and so is every
                               operation on a tensor from outside of it */
   bool pure;               /* the body of a staged loop: no draws, no changes in place */
+  bool lazy;               /* a branch, which may not be taken: operations on older traced values are recorded in it */
   bool draws;              /* draws are recorded in it though it runs once: each example of vmap has its own */
   grad_drawn drawn[GRAD_MOST_DRAWN];
   int ndrawn;
@@ -86,8 +87,10 @@ void grad__trace_push_input(lua_State *L, const grad_trace *t, int32_t i);
 grad_trace *grad__trace_of(lua_State *L, const grad_tensor *t);
 /* The function being recorded will run again without Lua: its trace becomes persistent. */
 void grad__trace_persist(grad_trace *t);
+void grad__trace_make_lazy(grad_trace *t);
 bool grad__trace_is_recording(lua_State *L); /* is there such a trace in this thread? */
-/* The trace that an operation on x is recorded in: a traced value's own (raises when it has ended); for a concrete
+/* The trace that an operation on x is recorded in: a traced value's own (raises when it has ended), or that of a branch
+ * begun since then; for a concrete
  * tensor from outside of a function that is recorded for later runs, that function's: the tensor may then hold other
  * numbers. NULL: none, the operation runs at once. */
 grad_trace *grad__trace_for(lua_State *L, const grad_tensor *x);

@@ -360,7 +360,7 @@ static inline grad_id random_svd(random_builder *b) {
 }
 static inline grad_id random_expm(random_builder *b) {
   const int64_t n = random_extent(b, 1, 3), shape[] = {n, n};
-  return grad__matrix_exp(b->p, random_shaped(b, 2, shape));
+  return grad__matrix_exp(b->p, random_into(b, random_shaped(b, 2, shape), -1, 1));
 }
 
 /* --- nested programs */

@@ -30,11 +30,32 @@ describe("gl.cond", function()
       return gl.cond(x:gt(0), function(m, v) return gl.solve(m, v:reshape(1)):sum() end,
         function(m, v) return v * m:sum() end, a, x)
     end
+    local function captures(a, x)
+      return gl.cond(x:gt(0), function() return gl.solve(a, x:reshape(1)):sum() end, function() return x * a:sum() end)
+    end
     local a, x = gl.tensor { { { 2 } }, { { 0 } } }, gl.tensor { 3, -1 }
-    near({ 1.5, 0 }, gl.vmap(choose)(a, x))
-    local da, dx = gl.vmap(gl.grad(choose, { 1, 2 }))(a, x)
-    near({ { { -0.75 } }, { { -1 } } }, da)
-    near({ 0.5, 0 }, dx)
+    for _, g in ipairs { choose, captures } do
+      near({ 1.5, 0 }, gl.vmap(g)(a, x))
+      local da, dx = gl.vmap(gl.grad(g, { 1, 2 }))(a, x)
+      near({ { { -0.75 } }, { { -1 } } }, da)
+      near({ 0.5, 0 }, dx)
+      near(0, gl.jit(g)(a[2], x[2]))
+      near(0, gl.jit(gl.grad(g, 2))(a[2], x[2]))
+      raises(function() gl.jit(g)(a[2], x[1]) end, "singular")
+    end
+  end)
+
+  it("runs what a branch does with captured values in the branch, nested ones included", function()
+    local function choose(x, y)
+      return gl.cond(x:gt(0), function()
+        return gl.cond(x:gt(1), function() return gl.grad(function(z) return z ^ 2 * y end)(x) end, function() return y * x end)
+      end, function() return gl.fori(2, function(_, s) return s * x end, y) end)
+    end
+    for _, point in ipairs { { 2, 12 }, { 0.5, 1.5 }, { -2, 12 } } do
+      near(point[2], gl.jit(choose)(gl.tensor(point[1]), gl.tensor(3)))
+    end
+    near({ 12, 1.5, 12 }, gl.vmap(choose, { in_axes = { 1, false } })(gl.tensor { 2, 0.5, -2 }, gl.tensor(3)))
+    near({ 6, 3, -12 }, gl.vmap(gl.grad(choose), { in_axes = { 1, false } })(gl.tensor { 2, 0.5, -2 }, gl.tensor(3)))
   end)
 
   it("takes a number of steps that only the run tells", function()
