@@ -75,7 +75,7 @@ static int64_t bytes_of_leaves(search *s, grad_id v) {
 /* Residuals in reverse order: what a later one keeps serves those before. */
 static void choose(search *s, const grad_id *residuals, int32_t n) {
   for (int32_t i = 0; i < n; i++) s->kept[residuals[i]] = true;
-  for (int32_t v = s->p->nvalues - 1; v >= 0; v--) {
+  for (grad_id v = s->p->nvalues - 1; v >= 0; v--) {
     if (!s->kept[v] || is_free(s, v) || !is_cheap(grad__producer(s->p, v))) continue;
     if (bytes_of_leaves(s, v) > bytes_of(s->p, v)) continue;
     s->kept[v] = false;
