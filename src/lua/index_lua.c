@@ -52,7 +52,7 @@ static const grad_array *source_of(lua_State *L, const grad_tensor *x, int arg) 
     return grad__arg_element(L, arg, "the value", (grad_dtype)x->array.dtype);
   }
   const grad_tensor *value = grad__tensor_to(L, arg);
-  if (grad__tensor_is_traced(value))
+  if (grad__trace_for(L, value))
     grad__lua_error(L, "a value of a transform cannot be assigned into a concrete tensor: use y = x:put(index, value)");
   if (!grad__array_overlap(&value->array, &x->array)) return &value->array;
   return grad__tensor_push_copy(L, &value->array, (grad_dtype)value->array.dtype);

@@ -143,6 +143,17 @@ static void enqueue(const maker *m, const char *name) {
   lua_rawseti(L, m->queue, (lua_Integer)lua_rawlen(L, m->queue) + 1);
 }
 
+/* Is there room for the guards of n things in one place? If not, the name is noted. */
+static bool has_room(const maker *m, lua_Integer n, const char *name) {
+  lua_State *L = m->L;
+  if (n <= MOST_FIELDS && m->g->nguards + n <= MOST_GUARDS) return true;
+  lua_rawgeti(L, m->references, m->g->unguarded_at);
+  lua_pushstring(L, name);
+  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  lua_pop(L, 1);
+  return false;
+}
+
 /* A closure in C keeps its upvalues; among those of a transform is the function that it is of. */
 static void look_into_c_function(const maker *m, int f, const char *name) {
   for (int i = 1; lua_getupvalue(m->L, f, i); i++) {
@@ -187,7 +198,7 @@ static void look_into_named(const maker *m, int code, int globals) {
     if (lua_type(L, -2) != LUA_TSTRING || lua_iscfunction(L, -1) || is_in(L, m->library, -1)) continue;
     size_t n;
     const char *name = lua_tolstring(L, -2, &n);
-    if (m->g->nguards >= MOST_GUARDS || !names(L, code, name, n)) continue;
+    if (!names(L, code, name, n) || !has_room(m, 1, name)) continue;
     enqueue(m, name);
     add_guard(m, identity_of(L, -2));
   }
@@ -231,7 +242,7 @@ static void look_into_function(const maker *m, int f, const char *owner_name) {
   for (int i = 1; (name = lua_getupvalue(L, f, i)) != NULL; lua_settop(L, f), i++) {
     if (strcmp(name, "_ENV") == 0) continue;
     enqueue(m, name);
-    if (own || !is_new_upvalue(m, f, i) || is_in(L, m->library, -1) || m->g->nguards >= MOST_GUARDS) continue;
+    if (own || !is_new_upvalue(m, f, i) || is_in(L, m->library, -1) || !has_room(m, 1, name)) continue;
     lua_pushinteger(L, i);
     const grad_identity key = identity_of(L, -1);
     lua_insert(L, -2);
@@ -240,14 +251,6 @@ static void look_into_function(const maker *m, int f, const char *owner_name) {
   if (!own) drop_empty_owner(m);
   for (int i = 1; !own && (name = lua_getupvalue(L, f, i)) != NULL; lua_settop(L, f), i++)
     if (strcmp(name, "_ENV") == 0 && lua_istable(L, -1)) look_into_globals(m, f, f + 1);
-}
-
-static void note_unguarded(const maker *m, const char *name) {
-  lua_State *L = m->L;
-  lua_rawgeti(L, m->references, m->g->unguarded_at);
-  lua_pushstring(L, name);
-  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
-  lua_pop(L, 1);
 }
 
 /* Objects of our own modules that do not change once they are made say so in their metatable. */
@@ -281,10 +284,7 @@ static void look_into_table(const maker *m, int table, const char *owner_name) {
   lua_State *L = m->L;
   lua_Integer fields = 0;
   for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) fields++;
-  if (fields > MOST_FIELDS || m->g->nguards + fields > MOST_GUARDS) {
-    note_unguarded(m, owner_name);
-    return;
-  }
+  if (!has_room(m, fields, owner_name)) return;
   add_owner(m, GRAD_OWNER_TABLE, table, owner_name);
   for (lua_pushnil(L); lua_next(L, table);) {
     const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "an entry";

@@ -39,7 +39,7 @@ typedef struct grad_guards {
   int32_t nowners, owners_cap;
   grad_guard *guards;
   int32_t nguards, guards_cap;
-  int32_t unguarded_at; /* reference to a list: the names of tables that are too large to be guarded */
+  int32_t unguarded_at; /* reference to a list: the names of what is too much to be guarded */
 } grad_guards;
 
 /* Fills the guards of the function at `f`, and of functions among its arguments, as things are now. */

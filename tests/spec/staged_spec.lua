@@ -350,6 +350,13 @@ describe("gl.jit", function()
   it("says what cannot be", function()
     raises(function() gl.jit(function(a) if a > 3 then return a end return a end)(3) end, "jit", "gl.cond")
     raises(function() gl.jit(function(a) return a:item() end)(3) end, "item()", "jit")
+    raises(function()
+      gl.jit(function(a)
+        local c = gl.zeros(2)
+        c[{ { 1, 2 } }] = x[1]
+        return c * a
+      end)(1)
+    end, "x:put(index, value)")
     raises(function() gl.jit(function(a) return a[a:gt(1)] end)(gl.ones(2)) end, "x[mask]", "gl.where(mask")
     raises(function() gl.jit(function(a) return a[{ {}, a[1]:gt(1) }] end)(gl.ones(2, 2)) end, "x[mask]", "x:put(mask")
     raises(function() gl.jit(3) end, "function")
