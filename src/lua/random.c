@@ -159,7 +159,8 @@ static int choice(lua_State *L) {
   int64_t n = grad__arg_integer_or(L, d.first + 1, "the number of draws", 1), zero = 0, one = 1;
   bool replace = grad__option_boolean(L, d.c->options, "replace", true);
   if (extent < 1) grad__lua_error(L, "there is nothing to choose from");
-  if (n < 0 || (!replace && n > extent))
+  if (n < 0) grad__lua_error(L, "the number of draws must not be negative, got %lld", (long long)n);
+  if (!replace && n > extent)
     grad__lua_error(L, "cannot draw %lld of %lld without replacement", (long long)n, (long long)extent);
   grad_id at;
   if (replace) {

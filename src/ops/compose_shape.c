@@ -126,8 +126,10 @@ void grad__chunk(grad_program *p, grad_id x, int64_t n, int axis, int *count, gr
 
 static bool is_matrix(grad_program *p, const char *name, grad_id x) {
   if (grad__ndim(p, x) >= 2) return true;
-  grad__program_fail(p, GRAD_ESHAPE, "%s: needs a matrix (at least two axes), got an array with %d axes", name,
-                     grad__ndim(p, x));
+  char text[GRAD_SHAPE_TEXT];
+  const grad_type *t = grad__type(p, x);
+  grad__program_fail(p, GRAD_ESHAPE, "%s: needs a matrix (at least two axes), got shape %s", name,
+                     grad__shape_text(t->ndim, t->shape, text, sizeof text));
   return false;
 }
 

@@ -244,8 +244,10 @@ const grad_op grad__op_max_pool = {.name = "max_pool",
 static bool pool_params(grad_program *p, const char *name, grad_id x, const grad_pool2d *pool, bool pads,
                         int64_t *params) {
   if (grad__ndim(p, x) < 2) {
-    grad__program_fail(p, GRAD_ESHAPE, "%s: expected images ... H W, got an array with %d axes", name,
-                       grad__ndim(p, x));
+    char text[GRAD_SHAPE_TEXT];
+    const grad_type *t = grad__type(p, x);
+    grad__program_fail(p, GRAD_ESHAPE, "%s: expected images ... H W, got shape %s", name,
+                       grad__shape_text(t->ndim, t->shape, text, sizeof text));
     return false;
   }
   grad_window w = {.dilation = {1, 1}};

@@ -33,6 +33,16 @@ describe("gl.tensor", function()
     near({ 1, 2 }, x)
   end)
 
+  it("takes no more arguments than it has", function()
+    local x = gl.ones(1)
+    for _, name in ipairs { "shape", "ndim", "numel", "dtype", "item", "totable", "clone" } do
+      raises(function() local _ = x[name](x, 1) end, name .. ": takes 1 argument, got 2")
+    end
+    raises(function() x:size(1, 2) end, "size: takes 2 arguments, got 3")
+    raises(function() gl.choice(x, -1) end, "must not be negative")
+    raises(function() x:tril() end, "got shape 1")
+  end)
+
   it("stacks tensors among the entries, also inside transforms", function()
     local x = gl.tensor { 1, 2, 3 }
     near({ { 1, 2, 3 }, { 1, 2, 3 } }, gl.tensor { x, x })
