@@ -123,12 +123,7 @@ void grad__damped_factor(grad__damped *d) {
     d->lambda = 0;
     factor_sparse(d, d->newton);
   } else {
-    for (int64_t k = 0; k < d->n; k++) {
-      double *column = d->qr.columns + k * d->m;
-      d->size[k] = vec_norm2(d->m, column);
-      if (!(d->size[k] > 0)) d->size[k] = 1;
-      vec_scale(d->m, 1 / d->size[k], column);
-    }
+    grad__qr_unit_columns(&d->qr, d->size);
     grad__qr_factor(&d->qr);
     grad__qr_project(&d->qr, d->qtr);
     d->rank = grad__qr_rank(&d->qr, DBL_EPSILON * (double)(d->m > d->n ? d->m : d->n));

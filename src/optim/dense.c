@@ -99,6 +99,15 @@ void grad__qr_factor(grad__qr *qr) {
   }
 }
 
+void grad__qr_unit_columns(grad__qr *qr, double *size) {
+  for (int64_t j = 0; j < qr->n; j++) {
+    double *column = qr->columns + j * qr->m;
+    size[j] = vec_norm2(qr->m, column);
+    if (!(size[j] > 0)) size[j] = 1;
+    vec_scale(qr->m, 1 / size[j], column);
+  }
+}
+
 void grad__qr_project(const grad__qr *qr, double *b) {
   for (int64_t j = 0; j < steps(qr); j++) apply(qr, j, b);
 }

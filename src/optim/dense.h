@@ -28,6 +28,9 @@ typedef struct grad__qr {
   double *pivot;   /* n, or NULL */
 } grad__qr;
 void grad__qr_factor(grad__qr *qr);
+/* Before it: divides each column by its length, which is kept in `size` (n; 1 for a column of zeros), so that the rank
+ * does not depend on the units of the unknowns. */
+void grad__qr_unit_columns(grad__qr *qr, double *size);
 /* b (m) becomes Q'b; Q b. */
 void grad__qr_project(const grad__qr *qr, double *b);
 void grad__qr_expand(const grad__qr *qr, double *b);

@@ -82,11 +82,7 @@ static grad_status fit_dense(grad_minimizer *m, double f, double *covariance, do
   grad__residuals_model(m, m->arrays[ARRAY_TRIAL_R].data, weighted, scale);
   for (int64_t i = 0; i < rows; i++)
     for (int64_t k = 0; k < n; k++) qr.columns[k * rows + i] = scale[i] * j[i * n + k];
-  for (int64_t k = 0; k < n; k++) {
-    size[k] = vec_norm2(rows, qr.columns + k * rows);
-    if (!(size[k] > 0)) size[k] = 1;
-    vec_scale(rows, 1 / size[k], qr.columns + k * rows);
-  }
+  grad__qr_unit_columns(&qr, size);
   grad__qr_factor(&qr);
   fit->rank = grad__qr_rank(&qr, DBL_EPSILON * (double)(rows > n ? rows : n));
   fit->variance = variance_of(m, f, fit->rank);

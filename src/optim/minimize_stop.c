@@ -114,7 +114,8 @@ void grad__stop_message(const grad_minimizer *m, char *out, size_t size) {
   double norm = best ? p->best_norm : p->gradient_norm;
   const char *name = method_names[m->method->id];
   const char *text = (grad_stop)p->stop == GRAD_STOP_FAILED ? failure_texts[(int)p->failure] : stop_texts[(int)p->stop];
-  bool small = norm <= m->options.tol && p->violation <= m->options.constraint_tol;
+  bool small =
+      (grad_stop)p->stop != GRAD_STOP_FAILED && norm <= m->options.tol && p->violation <= m->options.constraint_tol;
   int used = snprintf(out, size, "%s: %s; the largest gradient entry is %.3g, %s tol = %.3g", name, text, norm,
                       norm <= m->options.tol ? "within" : "above", m->options.tol);
   if (m->constraints > 0 && used > 0 && (size_t)used < size)

@@ -154,8 +154,8 @@ static grad_status allocate(grad_minimizer *m) {
   fits = fits && grad__add_i64(total, m->n, &total) && grad__add_i64(total, m->n, &total);
   fits = fits && grad__mul_i64(total, sizeof(double), &bytes);
   if (!fits)
-    return grad__fail(m->ctx, GRAD_EVALUE, "%s: n = %lld is too large for method %s",
-                      m->options.name, (long long)m->n, grad_method_name(m->method->id));
+    return grad__fail(m->ctx, GRAD_EVALUE, "%s: n = %lld is too large for method %s", m->options.name, (long long)m->n,
+                      grad_method_name(m->method->id));
   m->block = grad__alloc_aligned(m->ctx, (size_t)bytes);
   if (!m->block) return GRAD_ENOMEM;
   m->block_bytes = (size_t)bytes;
@@ -326,8 +326,8 @@ void grad_minimizer_result(const grad_minimizer *m, grad_minimize_result *result
       .evaluations = {(int64_t)p->f_count, (int64_t)p->g_count, (int64_t)p->hv_count, (int64_t)p->jac_count},
       .seconds = p->seconds,
   };
-  result->converged =
-      result->gradient_norm <= m->options.tol && result->violation <= m->options.constraint_tol && p->started != 0;
+  result->converged = result->gradient_norm <= m->options.tol && result->violation <= m->options.constraint_tol &&
+                      p->started != 0 && result->stop != GRAD_STOP_FAILED;
   grad__stop_message(m, result->message, sizeof result->message);
 }
 

@@ -64,11 +64,16 @@ static bool find_direction(dense *d) {
   vec_fill(n, 0, d->gradient);
   for (int64_t i = 0; i < n; i++) vec_axpy(n, r->f[i], d->jacobian + i * n, d->gradient);
   if (!vec_finite(n * n, d->jacobian)) return false;
+  double *size = d->spare;
+  grad__qr_unit_columns(&d->qr, size);
   grad__qr_factor(&d->qr);
   vec_copy(n, r->f, d->rhs);
   grad__qr_project(&d->qr, d->rhs);
   grad__qr_back(&d->qr, grad__qr_rank(&d->qr, DBL_EPSILON * (double)n), d->rhs);
-  for (int64_t j = 0; j < n; j++) d->direction[(int64_t)d->qr.pivot[j]] = -d->rhs[j];
+  for (int64_t j = 0; j < n; j++) {
+    const int64_t k = (int64_t)d->qr.pivot[j];
+    d->direction[k] = -d->rhs[j] / size[k];
+  }
   return vec_finite(n, d->direction);
 }
 

@@ -142,6 +142,14 @@ describe("root", function()
     near(0.5 / math.sqrt(2), rate, 1e-10)
   end)
 
+  it("does not mind the units of the unknowns", function()
+    for _, method in ipairs { "newton", "hybrid", "broyden", "anderson" } do
+      local x, info = gl.root(function(v) return v * gl.tensor { 1e8, 1e-8 } - 1 end, gl.zeros(2), { method = method })
+      assert.is_true(info.converged, info.message)
+      near(gl.ones(2), x * gl.tensor { 1e8, 1e-8 }, 1e-9)
+    end
+  end)
+
   it("says when there is none", function()
     local _, info = gl.root(function(x) return x * x + 1 end, 0.7)
     assert.is_false(info.converged)

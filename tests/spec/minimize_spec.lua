@@ -146,6 +146,15 @@ describe("trouble", function()
     near(1, r.x[1]:item(), 1e-5)
   end)
 
+  it("with a constraint that is not finite is no convergence", function()
+    for _, method in ipairs { "sqp", "auglag" } do
+      local r = gl.minimize(function(x) return x:square():sum() end, gl.zeros(2),
+        { method = method, constraints = { eq = function(x) return x[1] * (0 / 0) end } })
+      assert.is_false(r.converged)
+      assert.is_truthy(r.message:find("not converged", 1, true))
+    end
+  end)
+
   it("with an unbounded function is said", function()
     local r = gl.minimize(function(x) return -(x:square():sum()) end, gl.tensor { 1 }, { method = "bfgs" })
     assert.is_false(r.converged)
