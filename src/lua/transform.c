@@ -69,7 +69,7 @@ static void check_leaf(lua_State *L, int argument, int leaf) {
 static void trace_argument(lua_State *L, grad_trace *t, int index, int leaves, bool differentiated) {
   lua_Integer first = (lua_Integer)lua_rawlen(L, leaves) + 1, next = 1;
   lua_Integer count = grad__tree_flatten(L, index, leaves, "an argument");
-  if (count == 0 && !lua_istable(L, index)) {
+  if (count == 0 && !grad__tree_is_empty(L, index)) {
     char what[32];
     snprintf(what, sizeof what, "argument %d", index);
     grad__arg_error(L, index, what, "a number, a tensor, or a table of them");

@@ -125,6 +125,18 @@ lua_Integer grad__tree_flatten(lua_State *L, int index, int leaves, const char *
   return flatten(L, lua_absindex(L, index), lua_absindex(L, leaves), what, before, 0) - before;
 }
 
+bool grad__tree_is_empty(lua_State *L, int index) {
+  if (!lua_istable(L, index)) return false;
+  index = lua_absindex(L, index);
+  luaL_checkstack(L, 4, "tables are nested too deep");
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+    if (grad__tree_is_empty(L, -1)) continue;
+    lua_pop(L, 2);
+    return false;
+  }
+  return true;
+}
+
 static void build(lua_State *L, int like, int leaves, lua_Integer *next, grad_tree_rest rest, int depth) {
   if (is_leaf(L, like)) {
     if (lua_rawgeti(L, leaves, (*next)++) == LUA_TBOOLEAN) {

@@ -11,6 +11,9 @@
  * contain themselves and keys that have no order. `what` names the value in messages. */
 lua_Integer grad__tree_flatten(lua_State *L, int index, int leaves, const char *what);
 
+/* Is it a table of nothing but such tables? For a value that was flattened, so that it does not contain itself. */
+bool grad__tree_is_empty(lua_State *L, int index);
+
 typedef enum grad_tree_rest { GRAD_TREE_DROP, GRAD_TREE_KEEP } grad_tree_rest;
 /* Pushes a copy of the structure at `like` with its leaves replaced by leaves[*next], leaves[*next + 1], ... (false:
  * left out) and moves *next on. KEEP: constants and metatables are copied too. */

@@ -248,6 +248,8 @@ describe("vectors in tables", function()
     assert.are.same({}, none)
     assert.are.same({ 2, 4 }, g:totable())
     assert.are.same({}, gl.jit(gl.grad(f))({}, x))
+    raises(function() gl.grad(f)({ name = "x" }, x) end, "argument 1 must be a number, a tensor, or a table of them")
+    raises(function() gl.grad(f)(gl.nn.linear(2, 1), x) end, "argument 1 must be a number, a tensor, or a table of them")
   end)
 end)
 
