@@ -150,6 +150,7 @@ static grad_id stacked(grad_call *c, grad_dtype around) {
   return whole;
 }
 
+/* The table at 1 as one tensor, recorded when one of its tensors is traced. */
 static int stack_table(lua_State *L, int options) {
   lua_pushvalue(L, 1);
   const int inside = dtype_inside(L, -1, 0);
