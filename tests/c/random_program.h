@@ -2,7 +2,7 @@
  * one.
  *
  * The same seed gives the same program. `smooth`: values stay moderate and every op is differentiable where it is
- * applied, so that derivatives can be compared too; structured ops take part as random_ops.h makes them. Otherwise
+ * applied, so that derivatives can be compared too; structured ops take part as random_entries.h says. Otherwise
  * every elementwise row is applied to anything, NaN and Inf appear.
  */
 #ifndef RANDOM_PROGRAM_H
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #include "check.h"
-#include "random_ops.h"
+#include "random_entries.h"
 
 typedef struct random_options {
   bool smooth;

@@ -193,7 +193,7 @@ static void test_registry(void) {
     const grad_op *op = grad__op_at(k);
     bool found = op->flags & GRAD_OP_ELEMENTWISE;
     for (int i = 0; i < RANDOM_ENTRIES; i++) found = found || strcmp(random_entries[i].op, op->name) == 0;
-    if (!check(found)) fprintf(stderr, "  op %s has no entry in random_ops.h\n", op->name);
+    if (!check(found)) fprintf(stderr, "  op %s has no entry in random_entries.h\n", op->name);
   }
 }
 
