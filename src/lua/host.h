@@ -17,7 +17,7 @@ struct gradlua {
   size_t used;
   gradlua_file_calls file_calls;
   grad_file_system files;
-  volatile int stop;    /* asked for by gradlua_stop */
+  _Atomic int stop;     /* asked for by gradlua_stop, from any thread or signal handler */
   bool running;         /* a call from the host is under way */
   const char *ended;    /* why the call that runs must end; NULL while it may go on */
   int64_t instructions; /* left in this call */
