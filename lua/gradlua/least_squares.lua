@@ -48,7 +48,7 @@ local largest_covariance = 1000
 --- max_iter, max_eval, max_seconds, on_step, progress. The result has x, f (half the sum), residual, grad, covariance (of
 --- the flattened parameters; with a sparse Jacobian only up to 1,000 of them), errors (standard errors, of x0's structure),
 --- variance, rank, sparse, status, message, converged, method, iterations, evaluations and trace. tol bounds each gradient
---- entry, relative to the norms of its column of J and of r where their product is above 1.
+--- entry, relative to the sum of its terms' magnitudes where that is above 1.
 ---@param r function
 ---@param x0 any
 ---@param options table?

@@ -33,14 +33,13 @@ static inline void grad__row_add(grad__row row, double s, double *out) {
   for (int64_t e = 0; e < row.count; e++) out[row.column[e]] += s * row.value[e];
 }
 
-/* The sum of squares of each column, of the rows times row_scale (NULL: 1). */
+/* The sum of squares of each column, of the rows times row_scale. */
 static inline void grad__jacobian_squares(const grad_minimizer *m, const double *row_scale, double *out) {
   vec_fill(m->n, 0, out);
   for (int64_t i = 0; i < m->problem.residuals; i++) {
     const grad__row row = grad__jacobian_row(m, i);
-    const double scale = row_scale ? row_scale[i] : 1;
     for (int64_t e = 0; e < row.count; e++) {
-      const double v = scale * row.value[e];
+      const double v = row_scale[i] * row.value[e];
       out[row.column ? row.column[e] : e] += v * v;
     }
   }

@@ -1,6 +1,6 @@
 /* minimize_eval.c: evaluation of the problem with counting, second derivatives from what there is, and acceptance of
  * a step with the test that f and its gradient belong together. */
-#include "optim/jacobian_rows.h"
+#include "optim/minimizer.h"
 
 #include <float.h>
 
@@ -127,21 +127,13 @@ grad_status grad__minimizer_hessian(grad_minimizer *m, double *scratch, double *
 
 bool grad__minimizer_bounded(const grad_minimizer *m) { return m->problem.lower != NULL; }
 
-/* For the methods for sums of squares, whose parameters differ widely in scale, an entry counts relative to its column
- * of J and to r where their product is large: it is then the cosine of the angle between the two (MINPACK's gtol). */
-static void set_entry_scales(const grad_minimizer *m, double *scale) {
-  double length = vec_norm2(m->problem.residuals, m->arrays[ARRAY_TRIAL_R].data);
-  grad__jacobian_squares(m, NULL, scale);
-  for (int64_t k = 0; k < m->n; k++) scale[k] = fmax(1, sqrt(scale[k]) * length);
-}
-
 double grad__minimizer_norm(const grad_minimizer *m, const double *x, const double *g) {
   bool bounded = grad__minimizer_bounded(m), squares = m->method->traits & GRAD__TAKES_RESIDUALS;
   if (!bounded && !squares) return vec_norm_inf(m->n, g);
   double largest = 0, *scale = m->arrays[ARRAY_COLUMNS].data;
-  if (squares) set_entry_scales(m, scale);
+  if (squares) grad__residuals_sizes(m, scale);
   for (int64_t i = 0; i < m->n; i++) {
-    double step = fabs(g[i]) / (squares ? scale[i] : 1);
+    double step = fabs(g[i]) / (squares ? fmax(1, scale[i]) : 1);
     if (bounded) step = fmin(step, fabs(vec_clamp(x[i] - g[i], m->problem.lower[i], m->problem.upper[i]) - x[i]));
     if (isnan(step)) return VEC_NAN;
     if (step > largest) largest = step;

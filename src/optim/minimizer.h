@@ -113,6 +113,10 @@ grad_status grad__minimizer_f_slope(grad_minimizer *m, const double *x, const do
 /* Sums of squares (residuals.c). grad__residuals_f leaves r(x) in trial_r; grad__residuals_gradient also J(x) in j. */
 grad_status grad__residuals_f(grad_minimizer *m, const double *x, double *f);
 grad_status grad__residuals_gradient(grad_minimizer *m, const double *x, double *gradient);
+/* For each entry of the gradient, the sum of its terms' magnitudes, from trial_r and j: a gradient that is far below it
+ * is small, whatever the units of the parameters and the residuals, and however many residuals an entry has no part in.
+ */
+void grad__residuals_sizes(const grad_minimizer *m, double *sizes);
 /* g from trial_r and j, and with `weighted` (residuals doubles) the residuals that with j's rows times `scale`
  * (residuals doubles) make the Gauss-Newton model of the loss; NULL: not wanted. */
 void grad__residuals_model(const grad_minimizer *m, const double *r, double *weighted, double *scale);

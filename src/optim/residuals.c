@@ -63,6 +63,16 @@ grad_status grad__residuals_gradient(grad_minimizer *m, const double *x, double 
   return GRAD_OK;
 }
 
+void grad__residuals_sizes(const grad_minimizer *m, double *sizes) {
+  const double *r = m->arrays[ARRAY_TRIAL_R].data;
+  vec_fill(m->n, 0, sizes);
+  for (int64_t i = 0; i < m->problem.residuals; i++) {
+    const grad__row row = grad__jacobian_row(m, i);
+    const double weight = fabs(r[i] * loss_at(m->options.loss, scaled_square(m, r[i])).first);
+    for (int64_t e = 0; e < row.count; e++) sizes[row.column ? row.column[e] : e] += fabs(row.value[e]) * weight;
+  }
+}
+
 void grad__residuals_model(const grad_minimizer *m, const double *r, double *weighted, double *scale) {
   for (int64_t i = 0; i < m->problem.residuals; i++) {
     double z = scaled_square(m, r[i]);

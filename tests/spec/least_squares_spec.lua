@@ -106,6 +106,16 @@ describe("least_squares", function()
     end
   end)
 
+  it("does not take a small share of a large problem for a small gradient", function()
+    local readings = gl.sin(gl.arange(1, 2000))
+    local function smoothing(x)
+      return gl.concat({ x - readings, 1e6 * (x[{ { 1, -2 } }] - x[{ { 2, -1 } }]) }, 1)
+    end
+    local r = gl.least_squares(smoothing, gl.zeros(2000))
+    assert.is_true(r.converged and r.iterations > 0, r.message)
+    near(readings:mean(), r.x[1000], 1e-6)
+  end)
+
   it("says when the structure is not the same everywhere", function()
     local function switching(x)
       if x[1]:item() == 0.7 then return chain(x) end

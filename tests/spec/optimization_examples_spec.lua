@@ -54,4 +54,10 @@ describe("optimization", function()
     assert.is_true(r.converged and r.learnt >= r.best - 1e-9)
     assert.is_true(r.learnt < 1.15 * r.best and r.best < 0.1 * r.before)
   end)
+
+  it("sparse smoothing: the curve behind the noise, in spite of spoilt readings", function()
+    local r = example "sparse_smoothing"
+    assert.is_true(r.converged and r.sparse)
+    assert.is_true(r.off < 0.05 and r.naive > 1)
+  end)
 end)
