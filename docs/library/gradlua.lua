@@ -432,7 +432,7 @@ function Tensor:sort(axis, options) end
 --- the positions that sort
 function gl.argsort(x, axis, options) end
 function Tensor:argsort(axis, options) end
---- the k largest, largest first
+--- the k largest, largest first; of equal ones the first, and the derivative is that of the positions given
 function gl.topk(x, k, axis, options) end
 function Tensor:topk(k, axis, options) end
 --- matrix product over the last two axes; vectors allowed, leading axes broadcast

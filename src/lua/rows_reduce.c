@@ -161,7 +161,8 @@ static const grad_fn rows[] = {
     ROW(log_softmax, "x [, axis = -1] -> tensor", "log of softmax, without overflow"),
     ROW(sort, "x [, axis = -1] [, {descending = false}] -> values, positions", "stable sort along an axis"),
     ROW(argsort, "x [, axis = -1] [, {descending = false}] -> positions", "the positions that sort"),
-    ROW(topk, "x, k [, axis = -1] [, {largest = true}] -> values, positions", "the k largest, largest first"),
+    ROW(topk, "x, k [, axis = -1] [, {largest = true}] -> values, positions",
+        "the k largest, largest first; of equal ones the first, and the derivative is that of the positions given"),
     GRAD_FN_END,
 };
 
