@@ -123,10 +123,8 @@ function M.split_options(name, f, own, known, ...)
     all, some = all and known[key] ~= nil, some or known[key] ~= nil
   end
   local takes = arity(f)
-  local reaches = takes and takes >= own + args.n
-  if not all and (reaches and not resembles(last, known) or not takes and not some and not resembles(last, known)) then
-    return args
-  end
+  local misplaced = takes and takes < own + args.n or not takes and some or resembles(last, known)
+  if not (all or misplaced) then return args end
   M.names(name, last, known)
   args.n = args.n - 1
   return args, last

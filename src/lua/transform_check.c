@@ -146,17 +146,10 @@ static int return_all(lua_State *L, int status, lua_KContext base) {
   return lua_gettop(L) - (int)base;
 }
 
-/* Pushes the list of further arguments, or of all of them, that options have; true when there is one. */
-static bool push_args(lua_State *L, int options) {
-  if (lua_istable(L, options) && lua_getfield(L, options, "args") == LUA_TTABLE) return true;
-  lua_settop(L, 3);
-  return false;
-}
-
 /* f, x, options (with args: f is called with x, then these) or f, {args = {...}} */
 static int gradcheck(lua_State *L) {
   grad__transform_check_function(L, 1);
-  const bool all = lua_gettop(L) == 2 && lua_istable(L, 2) && push_args(L, 2);
+  const bool all = lua_gettop(L) == 2 && lua_istable(L, 2) && lua_getfield(L, 2, "args") == LUA_TTABLE;
   lua_settop(L, all ? 2 : 3);
   const int options = grad__options_at(L, all ? 2 : 3);
   lua_pushvalue(L, 1);
