@@ -1,6 +1,6 @@
 /* transforms_test.c: every op, and random programs of tens of them, through every transform: jvp against differences,
  * <J v, w> = <v, J' w>, both again for the programs of jvp and of vjp (so jvp of vjp and the rest), vmap of each of
- * these against a loop, plans against the direct evaluator.
+ * these against a loop, plans against the direct evaluator, entries that are not zero against the pattern.
  *
  *   transforms_test                  what CI runs: each op by itself, then some programs, always the same
  *   transforms_test SECONDS [SEED]   programs from fresh seeds for that long; the first that fails is shown, cut down
@@ -138,6 +138,9 @@ static void check_program(subject *s, const char *name, grad_program *p, int ord
   rules_derivative(s->ctx, name, p, s->slack, &s->state);
   if (order < 2) return;
   check_linearize(s, name, p);
+  const int before = check_failed;
+  rules_sparsity(s->ctx, name, p, false, &s->state);
+  if (check_failed > before) fprintf(stderr, "  in the pattern of %s\n", name);
   for (int i = 0; i < 3; i++) {
     grad_program *q = NULL;
     char text[96];
