@@ -4,15 +4,13 @@
 --- A workload is tests/bench/workloads/NAME.lua, which returns {case name = function that makes a step}, and beside it
 --- NAME.py with a function for each library. A step does the work once and returns a number.
 
-local gl = require "gradlua"
-
 local folder = arg[0]:match("^(.*)/[^/]*$") or "."
 local python = os.getenv("GRADLUA_PEER_PYTHON") or "python3"
 local rounds = tonumber(os.getenv("GRADLUA_ROUNDS") or 3)
 local peers = { "torch", "jax", "numpy" }
 
 local all = { "startup", "eager", "matmul", "chain", "logistic", "mlp", "cnn", "lstm", "transformer", "hvp", "jacobian",
-  "per_example", "rk4", "gmm", "optim", "manners", "memory" }
+  "per_example", "rk4", "gmm", "scalar", "optim", "manners", "memory" }
 
 local function lines_of(command)
   local pipe = assert(io.popen(command))
@@ -102,4 +100,3 @@ for _, workload in ipairs(#arg > 0 and arg or all) do
   if workload == "optim" then print_solved() end
   io.stdout:flush()
 end
-gl.set_threads(gl.get_threads())
