@@ -207,8 +207,8 @@ static int failures_of(grad_ctx *ctx, uint64_t seed, int ninstrs, bool show) {
                             .ninputs = 3,
                             .ninstrs = ninstrs,
                             .noutputs = 2,
-                            .rows = 3,
-                            .columns = 2,
+                            .rows = 1 + (int64_t)(seed / 7 % 5),
+                            .columns = 1 + (int64_t)(seed % 4),
                             .dtype = GRAD_F64,
                             .depth = 2};
   const int before = check_failed;
