@@ -3,6 +3,7 @@
  * there is memory again, and everything is given back at the end. What is new or freed is filled with rubbish.
  */
 #include "check_alloc.h"
+#include "check_host_op.h"
 #include "include/gradlua.h"
 
 #include <unistd.h>
@@ -26,24 +27,6 @@ static bool run_dry_happened(const check_alloc *a) { return a->fail_at && a->cal
 
 /* --- the calls */
 
-static grad_status same_type(void *user, const grad_host_type *in, grad_host_type *out) {
-  (void)user;
-  out[0] = in[0];
-  return GRAD_OK;
-}
-
-static grad_status triple(void *user, const grad_array *const *in, grad_array *const *out) {
-  (void)user;
-  const double *x = grad_array_data(in[0]);
-  for (int64_t i = 0; i < grad_array_numel(in[0]); i++) ((double *)grad_array_data(out[0]))[i] = 3 * x[i];
-  return GRAD_OK;
-}
-
-static grad_status triple_rule(void *user, const grad_array *const *in, grad_array *const *out) {
-  return triple(user, in + 1, out);
-}
-
-static const grad_host_op op = {sizeof op, "triple", 1, 1, NULL, same_type, triple, triple_rule, triple_rule};
 static const char *path; /* of a script */
 
 static const char model[] = "local m = {}\n"
@@ -73,7 +56,7 @@ static grad_status use(gradlua *g) {
   static double data[] = {1, 2, 3};
   grad_ctx *ctx = gradlua_core(g);
   grad_array *x = NULL, *results[2] = {NULL, NULL};
-  grad_status status = gradlua_register(g, "triple", &op);
+  grad_status status = gradlua_register(g, "triple", &check_triple);
   if (!status) status = gradlua_run(g, model, sizeof model - 1, "=model", "model");
   if (!status) status = gradlua_run_file(g, path, "file");
   if (!status) status = grad_array_borrow(ctx, data, GRAD_F64, 1, three, NULL, 0, NULL, NULL, &x);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "check.h"
+#include "check_host_op.h"
 #include "include/gradlua.h"
 
 static const struct {
@@ -43,25 +44,8 @@ static const struct {
      "  co()\n"
      "end",
      "work()"},
-    {"host operations", "function work() gl.grad(function(x) return twice(x):sum() end)(gl.ones(300)) end", "work()"},
+    {"host operations", "function work() gl.grad(function(x) return triple(x):sum() end)(gl.ones(300)) end", "work()"},
 };
-
-static grad_status same_type(void *user, const grad_host_type *in, grad_host_type *out) {
-  (void)user;
-  out[0] = in[0];
-  return GRAD_OK;
-}
-
-static grad_status twice(void *user, const grad_array *const *in, grad_array *const *out) {
-  (void)user;
-  const double *x = grad_array_data(in[0]);
-  for (int64_t i = 0; i < grad_array_numel(in[0]); i++) ((double *)grad_array_data(out[0]))[i] = 2 * x[i];
-  return GRAD_OK;
-}
-
-static grad_status twice_rule(void *user, const grad_array *const *in, grad_array *const *out) {
-  return twice(user, in + 1, out);
-}
 
 static bool run(gradlua *g, const char *text) {
   const bool ok = gradlua_run(g, text, strlen(text), "=soak", NULL) == GRAD_OK;
@@ -77,11 +61,11 @@ static size_t bytes_after(gradlua *g, int steps, const char *step) {
 }
 
 static void soak(int i, int steps) {
-  static const grad_host_op op = {sizeof op, "twice", 1, 1, NULL, same_type, twice, twice_rule, twice_rule};
   enum { ROOM = 4096 }; /* tables of Lua grow by doubling: once, not for ever */
   gradlua *g;
   if (!check(gradlua_new(NULL, &g) == GRAD_OK)) return;
-  check(gradlua_register(g, "twice", &op) == GRAD_OK && run(g, "gl.manual_seed(1)") && run(g, loops[i].prepare));
+  check(gradlua_register(g, "triple", &check_triple) == GRAD_OK && run(g, "gl.manual_seed(1)") &&
+        run(g, loops[i].prepare));
   const size_t settled = bytes_after(g, steps / 4, loops[i].step), half = bytes_after(g, steps / 4, loops[i].step),
                end = bytes_after(g, steps / 2, loops[i].step);
   if (!check(end != SIZE_MAX && half <= settled + ROOM && end <= half + ROOM))
