@@ -596,7 +596,7 @@ function gl.formula(f, names, options) end
 function gl.explain(f, x, ...) end
 --- checks every value from now on: the first NaN or Inf, of a value or a derivative, is an error that names its operation and line; gives what it was before
 function gl.debug(on) end
---- Norm, share of zeros and a verdict (fine, vanishing, exploding, zeros, no gradient, not finite) for each tensor of a gradient; with the parameters, the size of the gradient relative to them. The report prints as a table with remedies; report.ok tells whether all are fine, report.rows and report.verdicts (by path) hold the figures.
+--- Norm, share of zeros and a verdict (fine, vanishing, exploding, zeros, no gradient, not finite) for each tensor of a gradient; with the parameters, the size of the gradient relative to them. A field named running_.. without a gradient is a statistic, which is no fault. The report prints as a table with remedies; report.ok tells whether all are fine, report.rows and report.verdicts (by path) hold the figures.
 function gl.health(grads, params) end
 --- Minimizes f from x0 (a number, a tensor, a nested table) with exact derivatives. Options: method (gd nesterov cg bfgs lbfgs lbfgsb newton newton_cg trust_ncg trust_exact dogleg auglag sqp; chosen from the problem otherwise), bounds ({lower, upper}, numbers or of x0's structure), constraints ({eq = f or list, ineq = f or list}, c(x) = 0 and c(x) >= 0), tol (largest gradient entry, 1e-6), max_iter, max_eval, max_seconds, f_tol, x_tol, target, memory, on_step (function of a record; true stops), progress (prints a line a step). The result has x, f, grad, status, message, converged, method, iterations, evaluations and trace.
 function gl.minimize(f, x0, options) end

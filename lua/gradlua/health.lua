@@ -14,6 +14,10 @@ local vanishing, exploding = 1e-4, 1e4
 local least, most = 1e-4, 1e4
 local mostly_zero = 0.9
 
+--- Is the path that of a statistic which a layer keeps among its parameters and the loss does not train (batch_norm's
+--- running_mean and running_var)? Its gradient is 0 by design.
+local function is_statistic(path) return path:find("running_[%w_]+$") ~= nil end
+
 local remedies = {
   vanishing = "its gradient is far smaller than other layers', or next to nothing: use ReLU-like activations, he or xavier initialisers, "
     .. "normalization, residual connections",
@@ -45,7 +49,7 @@ end
 
 local function verdict(row, typical)
   if not row.finite then return "not finite" end
-  if row.norm == 0 then return "no gradient" end
+  if row.norm == 0 then return is_statistic(row.path) and "statistic" or "no gradient" end
   local size = row.norm / math.sqrt(row.count)
   if size < vanishing * typical then return "vanishing" end
   if size > exploding * typical then return "exploding" end
@@ -78,8 +82,9 @@ end
 
 --- (grads [, params]) -> report
 --- Norm, share of zeros and a verdict (fine, vanishing, exploding, zeros, no gradient, not finite) for each tensor of a
---- gradient; with the parameters, the size of the gradient relative to them. The report prints as a table with remedies;
---- report.ok tells whether all are fine, report.rows and report.verdicts (by path) hold the figures.
+--- gradient; with the parameters, the size of the gradient relative to them. A field named running_.. without a gradient
+--- is a statistic, which is no fault. The report prints as a table with remedies; report.ok tells whether all are fine,
+--- report.rows and report.verdicts (by path) hold the figures.
 ---@param grads any
 ---@param params any?
 ---@return table
@@ -99,7 +104,7 @@ local function health(grads, params)
   for _, row in ipairs(report.rows) do
     row.verdict = verdict(row, typical)
     report.verdicts[row.path] = row.verdict
-    report.ok = report.ok and row.verdict == "fine"
+    report.ok = report.ok and (row.verdict == "fine" or row.verdict == "statistic")
   end
   return report
 end

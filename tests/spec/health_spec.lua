@@ -45,6 +45,17 @@ describe("gl.health", function()
     assert.is_true(gl.health({}).ok)
   end)
 
+  it("does not miss a gradient of the statistics that batch_norm keeps", function()
+    local nn, draw = gl.nn, gl.generator(1)
+    local model = nn.sequential { nn.batch_norm(3), nn.linear(3, 4), nn.tanh, nn.linear(4, 1) }
+    local params, x, y = model:init(draw), draw:randn(8, 3), draw:randn(8, 1)
+    local report = gl.health(gl.grad(function(p) return nn.mse(model(p, x, { train = true }), y) end)(params), params)
+    assert.are.equal("statistic", report.verdicts["[1].running_mean"])
+    assert.are.equal("statistic", report.verdicts["[1].running_var"])
+    assert.is_true(report.ok, tostring(report))
+    assert.is_falsy(tostring(report):find("stop_gradient", 1, true))
+  end)
+
   it("takes parameters of the gradient's structure only", function()
     raises(function() gl.health({ a = gl.ones(1) }, { b = gl.ones(1) }) end, "has b where they have a")
     raises(function() gl.health({ gl.ones(1) }, { gl.ones(1), gl.ones(1) }) end, "where they have nothing")
