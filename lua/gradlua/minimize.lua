@@ -123,7 +123,13 @@ function M.minimizer(f, x0, options)
   check.kind(name, "options", options, "table or nil")
   options = options or {}
   local space = variables.layout(name, x0)
-  local function on_vector(vector) return (f(space.unpack(vector))) end
+  local function on_vector(vector)
+    local value = f(space.unpack(vector))
+    local is_tensor = gl.is_tensor(value)
+    if type(value) == "number" or is_tensor and value:ndim() == 0 then return value end
+    check.fail(name, "f must return a number or a 0-d tensor, not a %s", is_tensor and ("tensor of shape %s: reduce it with "
+      .. ":sum() or :mean(), or use gl.least_squares for residuals"):format(table.concat(value:shape(), " x ")) or type(value))
+  end
   local staged = variables.staging(f)
   local callbacks = { f = staged(on_vector), f_gradient = staged(gl.value_and_grad(on_vector)) }
   local method = options.method

@@ -1,6 +1,7 @@
 -- gl.minimize on numbers, tensors and nested tables; what it returns, what it refuses.
 
 local gl = require "gradlua"
+local raises = require("tests.spec.support").raises
 
 local function rosenbrock(x)
   return (1 - x[1]) ^ 2 + 100 * (x[2] - x[1] ^ 2) ^ 2
@@ -163,5 +164,10 @@ describe("trouble", function()
   it("without a start says so", function()
     assert.has_error(function() gl.minimize(function(x) return x end) end,
       "minimize: x0 must be a number, a tensor or a nested table of them, not nil")
+    for _, method in ipairs { "lbfgs", "newton", "trust_ncg" } do
+      raises(function() gl.minimize(function(x) return x * 2 end, gl.ones(2), { method = method }) end,
+        "minimize: f must return a number or a 0-d tensor, not a tensor of shape 2: reduce it with :sum()")
+    end
+    raises(function() gl.minimize(function() end, gl.ones(2)) end, "minimize: f must return a number or a 0-d tensor, not a nil")
   end)
 end)
