@@ -65,7 +65,7 @@ static void build_silu(grad_call *c) {
 }
 
 static void build_hardtanh(grad_call *c) {
-  grad_id x = first(c);
+  grad_id x = grad__call_value(c, 1, "argument 1");
   grad__call_return(c, grad__op3(c->p, &grad__op_clamp, x, number(c, -1, x), number(c, 1, x)));
 }
 

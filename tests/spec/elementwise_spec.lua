@@ -146,6 +146,11 @@ describe("functions", function()
     near({ -0.02, 3 }, gl.leaky_relu(gl.tensor { -2, 3 }))
     near({ 2 * math.exp(-1) - 2, 1 }, gl.elu(gl.tensor { -1, 1 }, 2))
     near({ -1, 0.5, 1 }, gl.hardtanh(gl.tensor { -3, 0.5, 3 }))
+    for _, limit in ipairs { "hardtanh", "relu" } do
+      local whole = gl[limit](gl.tensor({ -3, 0, 1 }, { dtype = "i64" }))
+      assert.are.equal("i64", whole:dtype(), limit)
+      near({ limit == "relu" and 0 or -1, 0, 1 }, whole)
+    end
     near({ 0, 1, 2 }, gl.tensor({ -5, 1, 9 }):clamp(0, 2))
     near(0.8411919906082768, gl.gelu(1, { approximate = "tanh" }))
     assert.are.equal("f32", gl.elu(gl.ones(2, { dtype = "f32" })):dtype())
