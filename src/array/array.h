@@ -37,7 +37,7 @@ bool grad__shape_numel(int ndim, const int64_t *shape, int64_t *out);
 /* NumPy broadcasting of two shapes; false when they do not fit. */
 bool grad__shape_broadcast(int na, const int64_t *a, int nb, const int64_t *b, int *ndim, int64_t *out);
 bool grad__shape_equal(int na, const int64_t *a, int nb, const int64_t *b);
-/* Writes "2 x 3" ("number" for 0-d) for messages; returns text. */
+/* Writes "2 x 3" ("0-d" without axes) for messages; returns text. */
 const char *grad__shape_text(int ndim, const int64_t *shape, char *text, size_t size);
 void grad__strides_contiguous(int ndim, const int64_t *shape, int64_t *strides);
 

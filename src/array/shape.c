@@ -41,7 +41,7 @@ bool grad__shape_equal(int na, const int64_t *a, int nb, const int64_t *b) {
 
 const char *grad__shape_text(int ndim, const int64_t *shape, char *text, size_t size) {
   if (ndim == 0) {
-    snprintf(text, size, "number");
+    snprintf(text, size, "0-d");
     return text;
   }
   size_t at = 0;

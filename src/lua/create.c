@@ -246,7 +246,7 @@ static int full(lua_State *L) {
 }
 
 static int filled_like(lua_State *L, double value) {
-  const grad_tensor *t = grad__tensor_check(L, 1, "the tensor");
+  const grad_tensor *t = grad__tensor_check(L, 1, "x");
   int options = grad__options_at(L, 2);
   grad_dtype dtype = grad__option_dtype(L, options, (grad_dtype)t->array.dtype);
   grad__array_fill(grad__tensor_new(L, dtype, t->array.ndim, t->array.shape), value);
@@ -257,7 +257,7 @@ static int zeros_like(lua_State *L) { return filled_like(L, 0); }
 static int ones_like(lua_State *L) { return filled_like(L, 1); }
 
 static int full_like(lua_State *L) {
-  const grad_tensor *t = grad__tensor_check(L, 1, "the tensor");
+  const grad_tensor *t = grad__tensor_check(L, 1, "x");
   grad_dtype dtype = grad__option_dtype(L, grad__options_at(L, 3), (grad_dtype)t->array.dtype);
   return repeated(L, grad__arg_element(L, 2, "the value", dtype), t->array.ndim, t->array.shape);
 }

@@ -265,7 +265,7 @@ static bool holds(const grad_array *x, const grad_array *value) {
 /* x:add_(y): the result goes to x, whose dtype and shape stay. */
 static int in_place_call(lua_State *L) {
   const grad_fn *fn = grad__lua_fn(L);
-  const grad_tensor *x = grad__tensor_check_writable(L, 1, "the tensor");
+  const grad_tensor *x = grad__tensor_check_writable(L, 1, "x");
   if (fn->build)
     grad__call_row(L);
   else

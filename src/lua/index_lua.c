@@ -34,7 +34,7 @@ static int get_by_program(lua_State *L, const grad_index *index) {
 
 static int index_get(lua_State *L) {
   if (lua_type(L, 2) == LUA_TSTRING) return get_method(L);
-  const grad_tensor *t = grad__tensor_check(L, 1, "the tensor");
+  const grad_tensor *t = grad__tensor_check(L, 1, "x");
   grad_index index;
   grad__index_read(L, &t->array, 2, &index);
   if (!index.basic || grad__trace_for(L, t)) return get_by_program(L, &index);
@@ -73,7 +73,7 @@ static void assign_view(lua_State *L, const grad_tensor *x, const grad_index *in
 static int index_assign(lua_State *L) {
   if (lua_type(L, 2) == LUA_TSTRING)
     grad__lua_error(L, "a tensor has no field \"%s\" that could be set", lua_tostring(L, 2));
-  const grad_tensor *x = grad__tensor_check_writable(L, 1, "the tensor");
+  const grad_tensor *x = grad__tensor_check_writable(L, 1, "x");
   grad_index index;
   lua_settop(L, 3);
   grad__index_read(L, &x->array, 2, &index);
@@ -98,7 +98,7 @@ static bool is_staged_mask(lua_State *L, int arg) {
 
 static void build_put(grad_call *c) {
   lua_State *L = c->L;
-  const grad_tensor *x = grad__tensor_check(L, 1, "the tensor");
+  const grad_tensor *x = grad__tensor_check(L, 1, "x");
   grad_index index;
   if (lua_type(L, 3) == LUA_TNUMBER) grad__check_fits(L, lua_tonumber(L, 3), (grad_dtype)x->array.dtype);
   if (is_staged_mask(L, 2)) {
@@ -114,7 +114,7 @@ static void build_put(grad_call *c) {
 
 /* One row for each true (not 0) element: its position along each axis. */
 static int nonzero(lua_State *L) {
-  const grad_tensor *t = grad__tensor_check(L, 1, "the tensor");
+  const grad_tensor *t = grad__tensor_check(L, 1, "x");
   const grad_array *a = grad__trace_read(L, t, "x:nonzero()");
   const grad_array *mask = grad__tensor_push_copy(L, a, GRAD_BOOL);
   int64_t shape[2] = {grad__mask_count(mask), a->ndim};

@@ -10,7 +10,7 @@
 static const grad_tensor *subject(lua_State *L, int most) {
   const int n = lua_gettop(L);
   if (n > most) grad__lua_error(L, "takes %d argument%s, got %d", most, most == 1 ? "" : "s", n);
-  return grad__tensor_check(L, 1, "the tensor");
+  return grad__tensor_check(L, 1, "x");
 }
 
 static const grad_array *header(lua_State *L) { return &subject(L, 1)->array; }
@@ -92,14 +92,14 @@ static int clone(lua_State *L) {
 }
 
 static void build_to(grad_call *c) {
-  grad_id x = grad__call_tensor(c, 1, "the tensor");
+  grad_id x = grad__call_tensor(c, 1, "x");
   grad__call_return(c, grad__convert(c->p, x, grad__arg_dtype(c->L, 2, "dtype")));
 }
 
 /* --- in place */
 
 static int fill_in_place(lua_State *L) {
-  const grad_tensor *t = grad__tensor_check_writable(L, 1, "the tensor");
+  const grad_tensor *t = grad__tensor_check_writable(L, 1, "x");
   grad_array every;
   const grad_array *value = grad__arg_element(L, 2, "the value", (grad_dtype)t->array.dtype);
   grad__view_broadcast(value, t->array.ndim, t->array.shape, &every);
@@ -109,14 +109,14 @@ static int fill_in_place(lua_State *L) {
 }
 
 static int zero_in_place(lua_State *L) {
-  grad__array_fill(&grad__tensor_check_writable(L, 1, "the tensor")->array, 0);
+  grad__array_fill(&grad__tensor_check_writable(L, 1, "x")->array, 0);
   lua_settop(L, 1);
   return 1;
 }
 
 /* Source and target may share memory in any way, so a shared source is copied first. */
 static int copy_in_place(lua_State *L) {
-  const grad_tensor *to = grad__tensor_check_writable(L, 1, "the tensor");
+  const grad_tensor *to = grad__tensor_check_writable(L, 1, "x");
   const grad_tensor *from = grad__tensor_check_concrete(L, 2, "the source");
   grad_array source;
   char a[160], b[160];

@@ -130,7 +130,7 @@ static void add_axis(const printer *p, int axis, int64_t *index) {
 }
 
 static int to_text(lua_State *L) {
-  const grad_tensor *t = grad__tensor_check(L, 1, "the tensor");
+  const grad_tensor *t = grad__tensor_check(L, 1, "x");
   const grad_array *a = grad__tensor_is_traced(t) ? grad__trace_evaluate(L, t, "print(x)") : &t->array;
   char type[160];
   luaL_Buffer b;

@@ -40,7 +40,7 @@ static void build_triu(grad_call *c) {
 }
 
 static void build_diag(grad_call *c) {
-  grad_id x = grad__call_tensor(c, 1, "the tensor");
+  grad_id x = grad__call_tensor(c, 1, "x");
   bool vector = grad__call_type(c, x)->ndim == 1;
   grad__call_return(c, vector ? grad__diag_matrix(c->p, x, diagonal_number(c))
                               : grad__diagonal(c->p, x, diagonal_number(c)));
@@ -49,14 +49,14 @@ static void build_diag(grad_call *c) {
 /* --- positions, from 1 */
 
 static void build_gather(grad_call *c) {
-  grad_id x = grad__call_tensor(c, 1, "the tensor");
+  grad_id x = grad__call_tensor(c, 1, "x");
   int axis = grad__arg_axis(c->L, 2, "axis", grad__call_type(c, x)->ndim);
   grad_id index = grad__call_tensor(c, 3, "the positions");
   grad__call_return(c, grad__gather(c->p, x, axis, grad__positions(c->p, index, grad__call_type(c, x)->shape[axis])));
 }
 
 static void build_scatter_add(grad_call *c) {
-  grad_id x = grad__call_tensor(c, 1, "the tensor");
+  grad_id x = grad__call_tensor(c, 1, "x");
   int axis = grad__arg_axis(c->L, 2, "axis", grad__call_type(c, x)->ndim);
   grad_id index = grad__call_tensor(c, 3, "the positions"), source = grad__call_value_like(c, 4, "the source", x);
   index = grad__positions(c->p, index, grad__call_type(c, x)->shape[axis]);

@@ -13,7 +13,7 @@ static bool keepdim(const grad_call *c) { return grad__option_boolean(c->L, c->o
 typedef grad_id (*reduction)(grad_program *p, grad_id x, uint32_t axes, bool keepdim);
 
 static void reduce(grad_call *c, reduction f) {
-  grad_id x = grad__call_dense(c, 1, "the tensor");
+  grad_id x = grad__call_dense(c, 1, "x");
   grad__call_return(c, f(c->p, x, axes(c, x), keepdim(c)));
 }
 
@@ -41,7 +41,7 @@ static void build_max(grad_call *c) { extremum(c, grad__max, &grad__op_maximum);
 static void build_min(grad_call *c) { extremum(c, grad__min, &grad__op_minimum); }
 
 static void spread(grad_call *c, grad_id (*f)(grad_program *, grad_id, uint32_t, bool, double)) {
-  grad_id x = grad__call_dense(c, 1, "the tensor");
+  grad_id x = grad__call_dense(c, 1, "x");
   double correction = grad__option_number(c->L, c->options, "correction", 1);
   grad__call_return(c, f(c->p, x, axes(c, x), keepdim(c), correction));
 }
@@ -50,7 +50,7 @@ static void build_var(grad_call *c) { spread(c, grad__var); }
 static void build_std(grad_call *c) { spread(c, grad__std); }
 
 static void build_norm(grad_call *c) {
-  grad_id x = grad__call_dense(c, 1, "the tensor");
+  grad_id x = grad__call_dense(c, 1, "x");
   double order = grad__option_number(c->L, c->options, "p", 2);
   if (!(order >= 0 || order == -HUGE_VAL))
     grad__lua_error(c->L, "p must be at least 0, or math.huge or -math.huge, got %g", order);
@@ -63,7 +63,7 @@ static grad_id from_one(grad_call *c, grad_id positions) {
 
 /* Positions from 1; with no axis, that in row order. */
 static void arg_extremum(grad_call *c, const grad_op *op) {
-  grad_id x = grad__call_tensor(c, 1, "the tensor");
+  grad_id x = grad__call_tensor(c, 1, "x");
   grad_type type = *grad__call_type(c, x);
   int64_t numel = grad__type_numel(&type);
   bool flat = lua_isnil(c->L, 2);
@@ -91,7 +91,7 @@ static int one_axis(const grad_call *c, grad_id x, int arg) {
 }
 
 static void along(grad_call *c, grad_id (*f)(grad_program *, grad_id, int)) {
-  grad_id x = grad__call_tensor(c, 1, "the tensor");
+  grad_id x = grad__call_tensor(c, 1, "x");
   grad__call_return(c, f(c->p, x, one_axis(c, x, 2)));
 }
 
@@ -101,7 +101,7 @@ static void build_softmax(grad_call *c) { along(c, grad__softmax); }
 static void build_log_softmax(grad_call *c) { along(c, grad__log_softmax); }
 
 static void build_sort(grad_call *c) {
-  grad_id x = grad__call_tensor(c, 1, "the tensor"), positions = GRAD_NONE;
+  grad_id x = grad__call_tensor(c, 1, "x"), positions = GRAD_NONE;
   bool descending = grad__option_boolean(c->L, c->options, "descending", false);
   grad_id values = grad__sort(c->p, x, one_axis(c, x, 2), descending, &positions);
   grad__call_return(c, values);
@@ -109,14 +109,14 @@ static void build_sort(grad_call *c) {
 }
 
 static void build_argsort(grad_call *c) {
-  grad_id x = grad__call_tensor(c, 1, "the tensor"), positions = GRAD_NONE;
+  grad_id x = grad__call_tensor(c, 1, "x"), positions = GRAD_NONE;
   bool descending = grad__option_boolean(c->L, c->options, "descending", false);
   grad__sort(c->p, x, one_axis(c, x, 2), descending, &positions);
   grad__call_return(c, from_one(c, positions));
 }
 
 static void build_topk(grad_call *c) {
-  grad_id x = grad__call_tensor(c, 1, "the tensor"), positions = GRAD_NONE;
+  grad_id x = grad__call_tensor(c, 1, "x"), positions = GRAD_NONE;
   int64_t k = grad__arg_integer(c->L, 2, "k");
   int axis = one_axis(c, x, 3);
   int64_t extent = grad__call_type(c, x)->shape[axis];

@@ -2,7 +2,7 @@
 #include "lua/call.h"
 #include "ops/compose.h"
 
-static grad_id first(grad_call *c) { return grad__call_tensor(c, 1, "the tensor"); }
+static grad_id first(grad_call *c) { return grad__call_tensor(c, 1, "x"); }
 static int ndim_of(const grad_call *c, grad_id x) { return grad__call_type(c, x)->ndim; }
 
 /* One -1 is worked out from the others. */

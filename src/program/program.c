@@ -142,7 +142,7 @@ const char *grad__type_text(const grad_type *t, char *text, size_t size) {
                   : snprintf(shape + used, sizeof shape - used, "%s?", gap);
     used += (size_t)n;
   }
-  snprintf(text, size, "%s %s", grad__dtype_name(t->dtype), t->ndim ? shape : "number");
+  snprintf(text, size, "%s %s", grad__dtype_name(t->dtype), t->ndim ? shape : "0-d");
   return text;
 }
 

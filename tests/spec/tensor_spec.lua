@@ -62,9 +62,16 @@ describe("gl.tensor", function()
     assert.are.equal("f32", gl.jit(function(v) return gl.tensor(v, { dtype = "f32" }) end)(x):dtype())
   end)
 
+  it("are said to be 0-d in messages, and what is none is named as in the reference", function()
+    local flag = gl.tensor(true)
+    raises(function() flag:add_(1.5) end, "bool 0-d")
+    assert.are.equal("5  (f64 0-d)", tostring(gl.tensor(5)))
+    raises(function() gl.reshape(5, 1) end, "reshape: x must be a tensor, got 5")
+  end)
+
   it("refuses tensors that do not stack", function()
     local x = gl.tensor { 1, 2, 3 }
-    raises(function() gl.tensor { 1, x } end, "tensor: entry 2 of a list has the shape 3, the first one has number")
+    raises(function() gl.tensor { 1, x } end, "tensor: entry 2 of a list has the shape 3, the first one has 0-d")
     raises(function() gl.tensor { x, "a" } end, "got string")
     raises(function() gl.tensor { x, {} } end, "got table")
     local cyclic = { x }
