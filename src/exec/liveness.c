@@ -142,6 +142,7 @@ typedef struct liveness {
   int32_t *block_of;  /* by value: its block, -1: none */
   grad_id *whole_of;  /* by value: the array it is a part of, see find_parts; GRAD_NONE: it lies alone */
   int64_t *offset_in; /* by value: bytes into that array */
+  int32_t *part_last; /* by value: the last step that reads a part of it on its own; -1: none */
 } liveness;
 
 static int64_t bytes_of(const grad_planner *pl, grad_id v) {
@@ -168,6 +169,7 @@ static void try_overwrite(liveness *l, int32_t step, grad_overwrite *o, grad_id 
     const grad_id from = o->read[o->nread - 1].root;
     const int32_t last = o->read[--o->nread].micro;
     if (l->block_of[from] < 0 || l->pl->values[from].last != step || last > micro) continue;
+    if (l->part_last[from] == step) continue; /* read a second time there, in other positions perhaps */
     if (bytes_of(l->pl, from) != bytes_of(l->pl, v)) continue;
     place_in(l, v, l->block_of[from]);
     l->block_of[from] = -1;
@@ -239,7 +241,9 @@ static void find_parts(liveness *l) {
       if (can_be_part(l, ins->in[k])) {
         l->whole_of[root] = ins->out;
         l->offset_in[root] = at;
-        if (l->pl->values[root].last > whole->last) whole->last = l->pl->values[root].last;
+        const int32_t last = l->pl->values[root].last;
+        if (last > whole->last) whole->last = last;
+        if (last > l->part_last[ins->out]) l->part_last[ins->out] = last;
       }
       at += bytes_of(l->pl, ins->in[k]);
     }
@@ -308,7 +312,8 @@ grad_status grad__liveness(grad_planner *pl) {
   l.block_of = grad__ids_new(&pl->temp, pl->p->nvalues);
   l.whole_of = grad__ids_new(&pl->temp, pl->p->nvalues);
   l.offset_in = grad__planner_alloc(pl, (size_t)pl->p->nvalues, sizeof *l.offset_in);
-  if (!l.space.blocks || !l.block_of || !l.whole_of || !l.offset_in) return pl->ctx->status;
+  l.part_last = grad__ids_new(&pl->temp, pl->p->nvalues);
+  if (!l.space.blocks || !l.block_of || !l.whole_of || !l.offset_in || !l.part_last) return pl->ctx->status;
   memset(l.space.classes, 0xFF, sizeof l.space.classes);
   place_outputs(pl);
   grad_status status = place_numbers(pl, &numbers);

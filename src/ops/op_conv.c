@@ -448,8 +448,7 @@ grad_id grad__conv1d(grad_program *p, grad_id x, grad_id w, const grad_conv *c) 
     return grad__program_fail(p, GRAD_ESHAPE, "conv1d: expected signals N C L and weights O C/groups K, got %s and %s",
                               grad__shape_text(image->ndim, image->shape, first, sizeof first),
                               grad__shape_text(weight->ndim, weight->shape, second, sizeof second));
-  p->status = check_channels(p->ctx, 3, image->shape, weight->shape, c->groups);
-  if (p->status != GRAD_OK) return GRAD_NONE;
+  if (!grad__program_try(p, check_channels(p->ctx, 3, image->shape, weight->shape, c->groups))) return GRAD_NONE;
   const grad_conv flat = {
       .stride = {1, c->stride[0]}, .padding = {0, c->padding[0]}, .dilation = {1, c->dilation[0]}, .groups = c->groups};
   return grad__drop_axis(p, grad__conv2d(p, grad__insert_axis(p, x, 2), grad__insert_axis(p, w, 2), &flat), 2);

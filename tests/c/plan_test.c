@@ -336,6 +336,21 @@ static void test_parts(grad_ctx *ctx) {
   grad__program_release(p);
 }
 
+/* What is as large as the whole, and ends with it, does not overwrite a part that is read in rows of its own. */
+static void test_part_repeated(grad_ctx *ctx) {
+  grad_program *p = NULL;
+  check(grad__program_new(ctx, &p) == GRAD_OK);
+  const int64_t shape[2] = {1, 3000}, both[2] = {2, 3000};
+  const grad_id x = grad__program_input(p, GRAD_F64, 2, shape), y = grad__program_input(p, GRAD_F64, 2, shape);
+  const grad_id a = grad__cumsum(p, x, 1), b = grad__cumsum(p, y, 1);
+  const grad_id whole = grad__concat(p, 2, (const grad_id[]){a, b}, 0);
+  const grad_id product = grad__mul(p, whole, grad__broadcast(p, a, 2, both));
+  grad__program_output(p, grad__cumsum(p, product, 1));
+  compare_row_program(ctx, p, 1e-12);
+  grad_ctx_set_threads(ctx, 1);
+  grad__program_release(p);
+}
+
 static grad_status plan_task(grad_ctx *ctx, void *ud) {
   const random_options o = {.ninputs = 3, .ninstrs = 25, .noutputs = 3, .rows = 6, .columns = 9, .dtype = GRAD_F64};
   random_source r = {4};
@@ -395,6 +410,7 @@ int main(void) {
   test_no_allocation(ctx);
   test_aliases(ctx);
   test_parts(ctx);
+  test_part_repeated(ctx);
   check(ctx->used == 0);
   grad_ctx_free(ctx);
   test_interrupt();
