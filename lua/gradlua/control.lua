@@ -226,8 +226,9 @@ function M.scan(f, init, xs, options)
   local every = checkpoint_every("scan", options)
   local reverse = options and options.reverse or false
   local length, leaves = extent_of("scan", xs)
-  if not (body.is_staged() or (every >= 0 and body.is_tracing())) then
-    -- With no row the body never runs, and only a recording of it tells what the ys are.
+  -- With no row the body never runs, and only a recording of it tells what the ys are.
+  local recording = body.is_tracing() and (every >= 0 or length == 0)
+  if not (body.is_staged() or recording) then
     if length == 0 then return gl.jit(function(carry, rows) return M.scan(f, carry, rows, options) end)(init, xs) end
     return plain_scan(f, init, xs, length, leaves, reverse)
   end

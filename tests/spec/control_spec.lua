@@ -323,6 +323,13 @@ describe("gl.custom", function()
     near(3, carry)
     assert.are.same({ 0, 2 }, ys.y:shape())
   end)
+
+  it("differentiates a scan over no rows", function()
+    agree(function(v)
+      local carry, ys = gl.scan(function(c, x) return c * x, c + x end, v * v, gl.zeros(0))
+      return carry + ys:sum()
+    end, 3, 9, 6)
+  end)
 end)
 
 describe("the number of steps of gl.fori", function()
