@@ -141,9 +141,11 @@ end
 --- Minimizes f from x0 (a number, a tensor, a nested table) with exact derivatives. Options: method (gd nesterov cg bfgs
 --- lbfgs lbfgsb newton newton_cg trust_ncg trust_exact dogleg auglag sqp; chosen from the problem otherwise), bounds
 --- ({lower, upper}, numbers or of x0's structure), constraints ({eq = f or list, ineq = f or list}, c(x) = 0 and
---- c(x) >= 0), tol (largest gradient entry, 1e-6), max_iter, max_eval, max_seconds, f_tol, x_tol, target, memory, on_step
---- (function of a record; true stops), progress (prints a line a step). The result has x, f, grad, status, message,
---- converged, method, iterations, evaluations and trace.
+--- c(x) >= 0), tol (largest gradient entry, 1e-6), constraint_tol (largest violation, 1e-8), max_iter (10,000), max_eval,
+--- max_seconds, f_tol, x_tol (relative changes), target, memory (pairs of lbfgs, 10), initial_step (first step or trust
+--- radius), line_search (armijo wolfe hager_zhang), cg_update (pr_plus fr hs), learning_rate (of nesterov; otherwise found by
+--- backtracking), penalty (the first) and inner (the method) of auglag, on_step (function of a record; true stops), progress
+--- (prints a line a step). The result has x, f, grad, status, message, converged, method, iterations, evaluations and trace.
 ---@param f function
 ---@param x0 any
 ---@param options table?

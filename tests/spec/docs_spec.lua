@@ -64,6 +64,34 @@ describe("help", function()
     assert.is_truthy(gl.help("data"):find("loader", 1, true))
   end)
 
+  it("names every option that a function takes", function()
+    local about, f, x = require("gradlua.help").about, function(v) return gl.sum(v) end, gl.ones(2)
+    local layer, plane = { 2, 2, 3 }, { f }
+    local calls = {
+      minimize = { f, x }, least_squares = { f, x }, root = { f, 1.0 }, odeint = { f, 1.0, { 0, 1 } }, classify = { f, x },
+      fori = { 1, f, 1 }, scan = { f, 1, x }, directional = { f }, ["nn.linear"] = { 2, 2 }, ["nn.embedding"] = { 2, 2 },
+      ["nn.conv1d"] = layer, ["nn.conv2d"] = layer, ["nn.max_pool2d"] = { 2 }, ["nn.lstm"] = { 2, 2 }, ["nn.attention"] = { 4, 2 },
+      ["nn.layer_norm"] = { 2 }, ["nn.batch_norm"] = { 2 }, ["nn.orthogonal"] = { 2, 2 }, ["data.split"] = { x, 1 },
+      ["data.loader"] = { x }, ["plot.line"] = { x, x }, ["plot.hist"] = { x }, ["plot.contour"] = plane,
+      ["plot.surface"] = plane, ["plot.gradient_field"] = plane, ["plot.spy"] = { gl.eye(2) }, ["optim.adam"] = { { x } },
+      ["optim.rmsprop"] = { { x } }, ["optim.lbfgs"] = { { x } }, ["optim.natural"] = { { x } }, ["optim.kfac"] = { { x } },
+    }
+    for path, arguments in pairs(calls) do
+      local module, name = path:match("^(.-)%.?([^.]+)$")
+      local called = module == "" and gl[name] or gl[module][name]
+      local given = table.move(arguments, 1, #arguments, 1, {})
+      given[#given + 1] = { zzzzzzzzzzzz = 1 }
+      local _, message = pcall(called, table.unpack(given))
+      local known = tostring(message):match("there are (.*)") or tostring(message):match("known here: (.*)")
+      assert.is_truthy(known, path .. ": " .. tostring(message))
+      local row = about(name, called)
+      local text = row.signature .. " " .. row.doc .. (module ~= "" and " " .. gl.help(module) or "")
+      for option in known:gmatch("[%w_]+") do
+        assert.is_truthy(text:find("%f[%w_]" .. option .. "%f[^%w_]"), path .. " takes the option " .. option .. " without a word")
+      end
+    end
+  end)
+
   it("says something of every function that a user can call", function()
     local about = require("gradlua.help").about
     for _, table_name in ipairs { "", "nn", "optim", "optim.schedule", "data", "plot" } do

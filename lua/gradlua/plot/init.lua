@@ -140,7 +140,7 @@ end
 --- (f [, {xlim = {-2, 2}, ylim = {-2, 2}, n = 40, ..}])
 --- f as a surface over the plane (as text: its heights by shades).
 function M.surface(f, options)
-  local o = settings("surface", options, plane)
+  local o = settings("surface", options, { n = 40, xlim = { -2, 2 }, ylim = { -2, 2 } })
   local layer = grid("surface", f, o)
   layer.surface = true
   return show({ layer }, o)
