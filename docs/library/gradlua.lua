@@ -557,7 +557,7 @@ function gl.hessian_diag(f, argnum) end
 function gl.sparse_jacobian(f, x, options) end
 --- the Hessian where it is not zero; a table counts as one vector of all its entries; a sparse matrix: fields shape nnz colors row col indptr values, methods dense matmul update
 function gl.sparse_hessian(f, x) end
---- f for many examples at once, along an axis of the arguments; false: an argument all examples share; a table of axes for a table of tensors. Each draws its own random numbers, as in a loop over the examples
+--- f for many examples at once, along an axis of the arguments; false: an argument, or a result, that all examples share; a table of axes for a table of tensors. Each draws its own random numbers, as in a loop over the examples
 function gl.vmap(f, options) end
 --- f, recorded once for each signature of its arguments; static: positions of arguments that are constants; check: each call is compared with f itself; :stats() tells hits and retraces
 function gl.jit(f, options) end

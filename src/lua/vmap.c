@@ -162,18 +162,29 @@ static void name_outputs(lua_State *L, int n, grad_trace *t, int last) {
   }
 }
 
-/* Pushes result r with leaves outputs[*next], ..., their batch axis moved to where out_axes wants it. */
-static void push_result(lua_State *L, int result, int i, int outputs, lua_Integer *next) {
+/* A leaf whose axis is false must be one that all examples share: no value of the trace that recorded an example. */
+static void check_shared(lua_State *L, uint64_t serial) {
+  const grad_tensor *x = grad__tensor_to(L, -1);
+  if (x && x->serial == serial)
+    grad__lua_error(L, "out_axes is false for a result that is made from the examples and has an axis of them: say "
+                       "where it goes");
+}
+
+/* Pushes result r with leaves outputs[*next], ..., their batch axis moved to where out_axes wants it; where that is
+ * false the result's own leaves. `serial` was that of the trace. */
+static void push_result(lua_State *L, int result, int i, int outputs, lua_Integer *next, uint64_t serial) {
   push_leaf_axes(L, result, lua_upvalueindex(GRAD_UP_OWN), i, "out_axes");
   int axes = lua_gettop(L);
   lua_newtable(L);
   int leaves = lua_gettop(L);
   lua_Integer count = grad__tree_flatten(L, result, leaves, "a result"), first = 1;
   for (lua_Integer k = 1; k <= count; k++) {
-    lua_rawgeti(L, outputs, (*next)++);
-    lua_Integer axis = listed(L, axes, k);
-    if (axis == 0) grad__lua_error(L, "out_axes is false, but every result has an example axis: say where it goes");
-    move_axis(L, 0, grad__axis_check(L, axis, "out_axes", grad__tensor_to(L, -1)->array.ndim));
+    const lua_Integer axis = listed(L, axes, k), at = (*next)++;
+    lua_rawgeti(L, axis ? outputs : leaves, axis ? at : k);
+    if (axis == 0)
+      check_shared(L, serial);
+    else
+      move_axis(L, 0, grad__axis_check(L, axis, "out_axes", grad__tensor_to(L, -1)->array.ndim));
     lua_rawseti(L, leaves, k);
   }
   grad__tree_build(L, result, leaves, &first, GRAD_TREE_KEEP);
@@ -202,6 +213,7 @@ static int finish(lua_State *L, int status, lua_KContext context) {
   grad_trace *t = lua_touserdata(L, n + AT_TRACE);
   check_results(L, n + AT_RESULTS, last);
   name_outputs(L, n, t, last);
+  const uint64_t serial = t->serial;
   grad__trace_end(t);
   lua_Integer batched = (lua_Integer)lua_rawlen(L, n + AT_VALUES), next = 1;
   bool *wrt = lua_newuserdatauv(L, (size_t)t->ninputs, 0);
@@ -224,7 +236,7 @@ static int finish(lua_State *L, int status, lua_KContext context) {
   grad__derived_apply(L, d, 0, inputs);
   int outputs = lua_gettop(L);
   luaL_checkstack(L, nresults + 16, "too many results");
-  for (int r = 0; r < nresults; r++) push_result(L, n + AT_RESULTS + r, r + 1, outputs, &next);
+  for (int r = 0; r < nresults; r++) push_result(L, n + AT_RESULTS + r, r + 1, outputs, &next, serial);
   return nresults;
 }
 
@@ -265,9 +277,8 @@ static int make_vmap(lua_State *L) {
 static const grad_fn rows[] = {
     {.name = "vmap",
      .signature = "f [, {in_axes = 1, out_axes = 1}] -> function",
-     .doc = "f for many examples at once, along an axis of the arguments; false: an argument all examples share; a "
-            "table of "
-            "axes for a table of tensors. "
+     .doc = "f for many examples at once, along an axis of the arguments; false: an argument, or a result, that all "
+            "examples share; a table of axes for a table of tensors. "
             "Each draws its own random numbers, as in a loop over the examples",
      .call = make_vmap},
     GRAD_FN_END,
