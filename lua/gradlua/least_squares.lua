@@ -45,10 +45,11 @@ local largest_covariance = 1000
 --- Minimizes half the sum of squares of r(x) (a tensor of residuals) from x0. Options: method (lm trf gn; lm without
 --- bounds, trf with them), bounds ({lower, upper}), loss (linear huber soft_l1 cauchy arctan) with f_scale, geodesic (lm),
 --- sparse (true, false; otherwise where the residual's structure is sparse), and gl.minimize's tol, f_tol, x_tol, target,
---- initial_step (trust radius), max_iter, max_eval, max_seconds, on_step, progress. The result has x, f (half the sum), residual, grad, covariance (of
---- the flattened parameters; with a sparse Jacobian only up to 1,000 of them), errors (standard errors, of x0's structure),
---- variance, rank, sparse, status, message, converged, method, iterations, evaluations and trace. tol bounds each gradient
---- entry, relative to the sum of its terms' magnitudes where that is above 1.
+--- initial_step (trust radius), max_iter, max_eval, max_seconds, on_step, progress. The result has x, f (half the sum),
+--- residual, grad, covariance (of the flattened parameters; with a sparse Jacobian only up to 1,000 of them), errors
+--- (standard errors, of x0's structure), variance, rank, sparse, status, message, converged, method, iterations,
+--- evaluations and trace. tol bounds each gradient entry, relative to the sum of its terms' magnitudes where that is
+--- above 1.
 ---@param r function
 ---@param x0 any
 ---@param options table?
