@@ -111,7 +111,8 @@ void grad__output_push(lua_State *L, const grad_type *type) {
     grad__tensor_new(L, (grad_dtype)type->dtype, type->ndim, type->shape);
 }
 
-void grad__output_adopt(lua_State *L, const grad_type *type, const grad_array *made, int index) {
+/* After the run: the tensor at `index` takes the array that the run made for an output without memory. */
+static void adopt_output(lua_State *L, const grad_type *type, const grad_array *made, int index) {
   if (!grad__type_is_dynamic(type)) return;
   grad_array *to = &grad__tensor_to(L, index)->array;
   *to = *made;
@@ -131,7 +132,7 @@ static void make_outputs(lua_State *L, const grad_program *p, grad_array *out) {
 static void adopt_outputs(lua_State *L, const grad_program *p, const grad_array *out) {
   for (int32_t k = 0; k < p->noutputs; k++) {
     lua_rawgeti(L, -1, k + 1);
-    grad__output_adopt(L, grad__type(p, p->outputs[k]), &out[k], lua_gettop(L));
+    adopt_output(L, grad__type(p, p->outputs[k]), &out[k], lua_gettop(L));
     lua_pop(L, 1);
   }
 }

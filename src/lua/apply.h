@@ -25,7 +25,5 @@ void grad__derived_apply(lua_State *L, const grad_derived *d, int part, int inpu
 
 /* Pushes a tensor for an output of this type, with memory unless an extent is known only when the program runs. */
 void grad__output_push(lua_State *L, const grad_type *type);
-/* After the run: the tensor at `index` takes the array that the run made for such an output. */
-void grad__output_adopt(lua_State *L, const grad_type *type, const grad_array *made, int index);
 
 #endif

@@ -145,17 +145,12 @@ typedef struct outputs {
 
 static void push_output(lua_State *L, void *ud, const grad_node *node) {
   const outputs *o = ud;
-  if (o->e->passed[node->leaf])
-    lua_pushvalue(L, o->nodes + o->e->passed[node->leaf] - 1);
-  else if (o->e->plain[node->leaf])
-    grad__tensor_push_element(L, &o->e->out[node->leaf], NULL);
-  else
-    lua_pushvalue(L, o->at + node->leaf);
+  const int32_t passed = o->e->passed[node->leaf];
+  lua_pushvalue(L, passed ? o->nodes + passed - 1 : o->at + node->leaf);
 }
 
 /* Pushes a value an output: the tensor that it goes to, nil for a plain number. */
-static void push_outputs(lua_State *L, grad_jit_entry *e, const grad_program *p) {
-  const int first = lua_gettop(L) + 1;
+static void push_outputs(lua_State *L, const grad_jit_entry *e, const grad_program *p) {
   luaL_checkstack(L, e->noutputs + 8, "too many results");
   for (int32_t k = 0; k < e->noutputs; k++) {
     if (e->plain[k])
@@ -163,28 +158,48 @@ static void push_outputs(lua_State *L, grad_jit_entry *e, const grad_program *p)
     else
       grad__output_push(L, grad__type(p, p->outputs[k]));
   }
-  for (int32_t k = 0; k < e->noutputs; k++)
-    if (!e->plain[k]) e->out[k] = ((const grad_tensor *)lua_touserdata(L, first + k))->array;
 }
 
-static void adopt_outputs(lua_State *L, const grad_jit_entry *e, const grad_program *p, int first) {
+/* Fills the entry's memory for a run. */
+static void prepare(lua_State *L, grad_jit_entry *e, const outputs *o) {
+  read_arguments(L, e, o->nodes);
+  read_generators(e);
   for (int32_t k = 0; k < e->noutputs; k++)
-    if (!e->plain[k]) grad__output_adopt(L, grad__type(p, p->outputs[k]), &e->out[k], first + k);
+    if (!e->plain[k]) e->out[k] = ((const grad_tensor *)lua_touserdata(L, o->at + k))->array;
 }
 
+/* Puts what a run gave on the stack; only then the collector is told of the memory of results. */
+static void take_results(lua_State *L, const grad_jit_entry *e, const grad_program *p, int first) {
+  for (int32_t k = 0; k < e->noutputs; k++) {
+    if (!e->plain[k]) {
+      ((grad_tensor *)lua_touserdata(L, first + k))->array = e->out[k];
+      continue;
+    }
+    grad__tensor_push_element(L, &e->out[k], NULL);
+    lua_replace(L, first + k);
+  }
+  for (int32_t k = 0; k < p->noutputs; k++)
+    if (grad__type_is_dynamic(grad__type(p, p->outputs[k])))
+      grad__tensor_made(L, &((const grad_tensor *)lua_touserdata(L, first + k))->array);
+}
+
+/* Where Lua allocates, a finalizer may run this very entry: nothing is allocated between the filling of the entry's
+ * memory and the taking of the results from it. */
 int grad__jit_entry_run(lua_State *L, grad_jit_entry *e, int references, int nodes) {
   const grad_derived *d = e->derived;
   grad_program *p = grad__cached_program(d->entry, 0);
   const outputs o = {.e = e, .nodes = nodes, .at = lua_gettop(L) + 1};
-  push_outputs(L, e, p); /* may collect garbage: whatever a finalizer does is done before the entry's memory is used */
-  read_arguments(L, e, nodes);
-  read_generators(e);
-  if (e->g->debug) grad__debug_run(L, p, e->in, d->scalars, "in the jitted function");
+  push_outputs(L, e, p);
+  if (e->g->debug) {
+    prepare(L, e, &o);
+    grad__debug_run(L, p, e->in, d->scalars, "in the jitted function");
+  }
+  prepare(L, e, &o);
   e->running = true;
   const grad_status status = grad__cached_run(d->entry, 0, e->in, d->scalars, e->out);
   e->running = false;
   grad__lua_check(L, status);
-  adopt_outputs(L, e, p, o.at);
+  take_results(L, e, p, o.at);
   move_generators(e);
   grad__template_fill(L, &e->results, references, push_output, (void *)&o);
   return e->results.nvalues;
