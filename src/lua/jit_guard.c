@@ -328,13 +328,17 @@ static void push_library(lua_State *L) {
   lua_settop(L, set);
 }
 
+/* Functions among the arguments, and the classes of the tables there. */
 static void enqueue_arguments(const maker *m, const grad_template *arguments) {
+  lua_State *L = m->L;
   for (int32_t k = 0; k < arguments->nnodes; k++) {
     const grad_node *node = &arguments->nodes[k];
-    if (node->kind != GRAD_NODE_EXACT || node->at == 0) continue;
-    lua_rawgeti(m->L, m->references, node->at);
-    enqueue(m, "an argument");
-    lua_pop(m->L, 1);
+    const bool is_table = node->kind == GRAD_NODE_TABLE;
+    const int32_t at = is_table ? node->meta : node->kind == GRAD_NODE_EXACT ? node->at : 0;
+    if (at == 0) continue;
+    lua_rawgeti(L, m->references, at);
+    if (!is_table || !is_own_class(L, lua_gettop(L))) enqueue(m, is_table ? "class of an argument" : "an argument");
+    lua_pop(L, 1);
   }
 }
 
