@@ -83,11 +83,12 @@ static int finish_call(lua_State *L, int n, int count) {
 
 /* --- recording */
 
-/* An entry is found by what its call was like: not when values of older traces are among its inputs. */
+/* An entry is found by what its call was like: not when values of older traces are among its inputs, or what a tensor
+ * was before it was changed while the recording had yielded. */
 static bool can_be_kept(const grad_trace *t) {
   for (int32_t i = 0; i < t->ninputs; i++)
     if (t->inputs[i].kind == GRAD_BOUND_VALUE) return false;
-  return true;
+  return !t->changed;
 }
 
 /* The entry becomes the first of the list at the top, which is popped; it was at `from`, or the last one goes. */
@@ -206,7 +207,7 @@ static grad_jit_entry *try_entry(lua_State *L, lua_Integer i, search *s) {
   const int list = lua_gettop(L);
   lua_rawgeti(L, list, i);
   grad_jit_entry *e = lua_touserdata(L, -1);
-  if (!e->g) { /* finalized: so is the jitted function, which a weak table or a finalizer still has */
+  if (!e->g || !e->derived->entry) { /* finalized, of a function that a weak table or a finalizer still has */
     lua_settop(L, list);
     return NULL;
   }
@@ -266,7 +267,10 @@ static int call(lua_State *L) {
     return finish_call(L, n, grad__jit_entry_run(L, e, n + AT_REFERENCES, n + AT_NODES));
   }
   if (j->traces++ > 0)
-    add_reason(L, *s.why ? s.why : "values of a transform around it are among its inputs, so its program was not kept");
+    add_reason(L, *s.why
+                      ? s.why
+                      : "the program was not kept: values of a transform around it are among its inputs, or a captured "
+                        "tensor had changed while it was recorded");
   return record(L, n);
 }
 

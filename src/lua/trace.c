@@ -27,8 +27,10 @@ static int32_t free_slot(lua_State *L, grad_lua *g) {
 
 grad_trace *grad__trace_begin(lua_State *L, const char *staged_by) {
   grad_lua *g = grad__lua(L);
-  grad_trace *t = lua_newuserdatauv(L, sizeof *t, 0);
+  grad_trace *t = lua_newuserdatauv(L, sizeof *t, 1);
   memset(t, 0, sizeof *t);
+  lua_pushthread(L);
+  lua_setiuservalue(L, -2, 1);
   t->captures = LUA_NOREF;
   t->g = g;
   t->thread = L;
@@ -65,10 +67,15 @@ void grad__trace_make_lazy(grad_trace *t) {
   t->g->lazy_traces++;
 }
 
+/* Does the trace's function run: in this thread, or in one that has resumed it? */
+static bool is_running(const lua_State *L, const grad_trace *t) {
+  return t->thread == L || lua_status(t->thread) == LUA_OK;
+}
+
 bool grad__trace_is_recording(lua_State *L) {
   const grad_lua *g = grad__lua(L);
   for (int i = 0; i < g->ntraces && g->persistent_traces > 0; i++)
-    if (g->traces[i] && g->traces[i]->persistent && g->traces[i]->thread == L) return true;
+    if (g->traces[i] && g->traces[i]->persistent && is_running(L, g->traces[i])) return true;
   return false;
 }
 
@@ -263,7 +270,7 @@ static grad_trace *persistent_for(lua_State *L, const grad_lua *g, const grad_te
   grad_trace *newest = NULL;
   for (int i = 0; i < g->ntraces; i++) {
     grad_trace *t = g->traces[i];
-    if (!t || !t->persistent || t->thread != L || !is_outside(t, x)) continue;
+    if (!t || !t->persistent || !is_running(L, t) || !is_outside(t, x)) continue;
     if (!newest || t->serial > newest->serial) newest = t;
   }
   return newest;
@@ -273,7 +280,7 @@ static grad_trace *persistent_for(lua_State *L, const grad_lua *g, const grad_te
 static grad_trace *lazy_for(lua_State *L, const grad_lua *g, grad_trace *t) {
   for (int i = 0; i < g->ntraces; i++) {
     grad_trace *branch = g->traces[i];
-    if (branch && branch->lazy && branch->thread == L && branch->serial > t->serial) t = branch;
+    if (branch && branch->lazy && is_running(L, branch) && branch->serial > t->serial) t = branch;
   }
   return t;
 }
@@ -333,10 +340,12 @@ void grad__trace_push_weak(lua_State *L, grad_trace *t, grad_id id) { push_value
 
 /* --- tensors that change while captured */
 
-/* A later capture of the tensor must see its new value: the table forgets that it has input i. */
+/* A later capture of the tensor must see its new value: the table forgets that it has input i, which has changed. */
 static void forget_capture(lua_State *L, grad_trace *t, int32_t i) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, t->captures);
   if (lua_rawgeti(L, -1, i + 1) == LUA_TUSERDATA) {
+    const grad_tensor *x = grad__tensor_to(L, -1);
+    t->changed = t->changed || (x && is_outside(t, x));
     lua_pushnil(L);
     lua_rawset(L, -3);
   } else {
@@ -375,7 +384,7 @@ grad_trace *grad__trace_drawing(lua_State *L, const grad_generator *generator) {
   grad_trace *newest = NULL, *draws = NULL;
   for (int i = 0; i < g->ntraces && g->live_traces; i++) {
     grad_trace *t = g->traces[i];
-    if (!t || t->thread != L || t->serial <= generator->born) continue;
+    if (!t || !is_running(L, t) || t->serial <= generator->born) continue;
     if ((t->persistent || t->draws) && (!draws || t->serial > draws->serial)) draws = t;
     if (!newest || t->serial > newest->serial) newest = t;
   }

@@ -39,13 +39,14 @@ struct grad_trace {
   grad_program *p;
   uint64_t serial; /* 0 when ended */
   int32_t slot;
-  int captures; /* reference to a Lua table: captures[tensor or its name] = id; captures[i] = input i (from 1) */
-  const lua_State *thread; /* in which it was begun */
-  bool persistent;         /* a jitted function: the program will run again, so draws are recorded, and so is every
-                              operation on a tensor from outside of it */
-  bool pure;               /* the body of a staged loop: no draws, no changes in place */
-  bool lazy;               /* a branch, which may not be taken: operations on older traced values are recorded in it */
-  bool draws;              /* draws are recorded in it though it runs once: each example of vmap has its own */
+  int captures;      /* reference to a Lua table: captures[tensor or its name] = id; captures[i] = input i (from 1) */
+  lua_State *thread; /* in which it was begun; its user value keeps it alive */
+  bool persistent;   /* a jitted function: the program will run again, so draws are recorded, and so is every
+                        operation on a tensor from outside of it */
+  bool pure;         /* the body of a staged loop: no draws, no changes in place */
+  bool lazy;         /* a branch, which may not be taken: operations on older traced values are recorded in it */
+  bool changed;      /* a tensor from outside of it changed after it was captured */
+  bool draws;        /* draws are recorded in it though it runs once: each example of vmap has its own */
   grad_drawn drawn[GRAD_MOST_DRAWN];
   int ndrawn;
   const char *staged_by; /* "jit", "vmap", ...: numbers cannot be read; NULL: they can */

@@ -271,6 +271,101 @@ describe("gl.jit", function()
     end
   end)
 
+  it("guards the classes of the tables among its arguments", function()
+    local class = { scale = 2 }
+    class.__index = class
+    local f = gl.jit(function(m, a)
+      return m.w * a * m.scale
+    end)
+    local model, ones = setmetatable({ w = gl.tensor({ 1, 2 }) }, class), gl.ones(2)
+    near({ 2, 4 }, f(model, ones))
+    class.scale = 3
+    near({ 3, 6 }, f(model, ones))
+    assert.matches("scale has changed", f:stats().reasons[1])
+  end)
+
+  it("records what coroutines inside of it compute and draw", function()
+    local w, zeros = gl.tensor({ 1, 2 }), gl.zeros(2)
+    local f = gl.jit(function(a)
+      return a + coroutine.wrap(function()
+        return w * 2
+      end)(), coroutine.wrap(function()
+        return gl.randn(2)
+      end)()
+    end)
+    local first, drawn = f(zeros)
+    near({ 2, 4 }, first)
+    w:fill_(7)
+    local second, other = f(zeros)
+    near({ 14, 14 }, second)
+    assert.is_true((drawn - other):abs():max():item() > 0)
+    assert.equal(1, f:stats().traces)
+  end)
+
+  it("does not keep a program with what a tensor was before it changed while the recording had yielded", function()
+    local w = gl.tensor({ 1, 2 })
+    local f = gl.jit(function(a)
+      local before = a * w
+      coroutine.yield()
+      return before + w
+    end)
+    local function started()
+      local thread = coroutine.create(function()
+        return f(gl.ones(2))
+      end)
+      coroutine.resume(thread)
+      return thread
+    end
+    local thread = started()
+    near({ 2, 4 }, w * 2) -- of the thread that has yielded, not of this one
+    w:fill_(7)
+    near({ 8, 9 }, select(2, coroutine.resume(thread)))
+    near({ 14, 14 }, select(2, coroutine.resume(started())))
+  end)
+
+  it("gives its own results when finalizers call it meanwhile, and is no more once it is finalized", function()
+    local f = gl.jit(function(a)
+      return { a = a * 2, {}, {}, { {}, {} }, { c = a * 3 } }
+    end)
+    local calls = 0
+    local function arm()
+      setmetatable({}, {
+        __gc = function()
+          calls = calls + 1
+          f(1e6)
+          if calls < 200 then arm() end
+        end,
+      })
+    end
+    f(1)
+    arm()
+    for i = 1, 1e5 do
+      local r = f(i)
+      assert(r.a == 2 * i and r[4].c == 3 * i)
+      if calls >= 200 then break end
+    end
+    assert.is_true(calls > 0)
+
+    local given
+    do
+      local g, recorded = nil, 0
+      g = gl.jit(function(a)
+        recorded = recorded + 1
+        local finalized = recorded == 1
+          and setmetatable({}, {
+            __gc = function()
+              given = g(gl.ones(2))
+            end,
+          })
+        return a * 2.5, finalized
+      end)
+      g(gl.ones(2))
+    end
+    collectgarbage()
+    collectgarbage()
+    near({ 2.5, 2.5 }, given)
+  end)
+
   it("calls itself, and is called in staged bodies", function()
     local f
     f = gl.jit(function(v) return #v > 1 and f(v[{ { 1, -2 } }]) or v * 2 end)
