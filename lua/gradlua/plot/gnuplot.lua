@@ -108,6 +108,10 @@ end
 --- Draws the figure into its file; gives the path.
 ---@return string
 function M.draw(figure)
+  if not (io and io.popen and os) then
+    check.fail("plot", "a picture in a file needs gnuplot, which scripts of this host cannot run; without {file = ..} the "
+      .. "plot is text")
+  end
   local path, text = figure.options.file, script(figure)
   local writable, message = io.open(path, "w")
   if not writable then check.fail("plot", "cannot write %s", message) end
