@@ -222,27 +222,27 @@ static int filled(lua_State *L, double value) {
 static int zeros(lua_State *L) { return filled(L, 0); }
 static int ones(lua_State *L) { return filled(L, 1); }
 
-static int repeated(lua_State *L, const grad_array *value, int ndim, const int64_t *shape) {
+/* The value at 2, everywhere in an array of this shape; options at 3. One that a trace records is broadcast there. */
+static int repeated(lua_State *L, int ndim, const int64_t *shape, grad_dtype otherwise) {
+  const grad_dtype dtype = grad__option_dtype(L, grad__options_at(L, 3), otherwise);
+  const grad_tensor *t = grad__tensor_to(L, 2);
+  if (t && grad__trace_for(L, t)) {
+    grad_call *c = grad__call_begin(L);
+    const grad_id every = grad__broadcast(c->p, grad__call_capture(c, 2), ndim, shape);
+    grad__call_return(c, grad__convert(c->p, every, dtype));
+    return grad__call_finish(c);
+  }
   grad_array every;
-  grad__view_broadcast(value, ndim, shape, &every);
-  grad__array_copy(grad__tensor_new(L, (grad_dtype)value->dtype, ndim, shape), &every);
+  grad__view_broadcast(grad__arg_element(L, 2, "the value", dtype), ndim, shape, &every);
+  grad__array_copy(grad__tensor_new(L, dtype, ndim, shape), &every);
   return 1;
 }
 
 static int full(lua_State *L) {
-  int options = grad__options_at(L, 3);
   grad_shape shape;
   grad__arg_shape(L, 1, 1, false, &shape);
   const grad_tensor *t = grad__tensor_to(L, 2);
-  bool truth = lua_isboolean(L, 2);
-  if (t && grad__trace_for(L, t)) { /* a traced value: its broadcast */
-    grad_call *c = grad__call_begin(L);
-    grad__call_return(c, grad__broadcast(c->p, grad__call_capture(c, 2), shape.ndim, shape.at));
-    return grad__call_finish(c);
-  }
-  grad_dtype otherwise = truth ? GRAD_BOOL : t ? (grad_dtype)t->array.dtype : GRAD_F64;
-  const grad_array *value = grad__arg_element(L, 2, "the value", grad__option_dtype(L, options, otherwise));
-  return repeated(L, value, shape.ndim, shape.at);
+  return repeated(L, shape.ndim, shape.at, lua_isboolean(L, 2) ? GRAD_BOOL : t ? (grad_dtype)t->array.dtype : GRAD_F64);
 }
 
 static int filled_like(lua_State *L, double value) {
@@ -257,9 +257,8 @@ static int zeros_like(lua_State *L) { return filled_like(L, 0); }
 static int ones_like(lua_State *L) { return filled_like(L, 1); }
 
 static int full_like(lua_State *L) {
-  const grad_tensor *t = grad__tensor_check(L, 1, "x");
-  grad_dtype dtype = grad__option_dtype(L, grad__options_at(L, 3), (grad_dtype)t->array.dtype);
-  return repeated(L, grad__arg_element(L, 2, "the value", dtype), t->array.ndim, t->array.shape);
+  const grad_array *x = &grad__tensor_check(L, 1, "x")->array;
+  return repeated(L, x->ndim, x->shape, (grad_dtype)x->dtype);
 }
 
 static int eye(lua_State *L) {
