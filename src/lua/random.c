@@ -216,19 +216,31 @@ static int make_generator(lua_State *L) {
   return 1;
 }
 
-static int manual_seed(lua_State *L) {
-  *grad__generator_default(L) = (grad_generator){.key = (uint64_t)grad__arg_integer(L, 1, "the seed")};
-  return 0;
-}
-
 static grad_generator *self(lua_State *L) {
   grad_generator *g = to_generator(L, 1);
   if (!g) grad__arg_error(L, 1, "the first argument", "a generator");
   return g;
 }
 
+/* Raises where a function that draws from the generator is recorded: what is done would happen only once. */
+static grad_generator *unrecorded(lua_State *L, grad_generator *g) {
+  const grad_trace *t = grad__trace_drawing(L, g);
+  if (t)
+    grad__lua_error(L,
+                    "a generator from outside can only be drawn from inside gl.%s: this would happen once, while the "
+                    "function is recorded",
+                    t->staged_by);
+  return g;
+}
+
+static int manual_seed(lua_State *L) {
+  grad_generator *g = unrecorded(L, grad__generator_default(L));
+  *g = (grad_generator){.key = (uint64_t)grad__arg_integer(L, 1, "the seed")};
+  return 0;
+}
+
 static int reseed(lua_State *L) {
-  grad_generator *g = self(L);
+  grad_generator *g = unrecorded(L, self(L));
   g->key = (uint64_t)grad__arg_integer(L, 2, "the seed"), g->counter = 0;
   lua_settop(L, 1);
   return 1;
@@ -236,7 +248,7 @@ static int reseed(lua_State *L) {
 
 /* A generator whose stream has nothing to do with this one's, which moves on by a block. */
 static int split(lua_State *L) {
-  grad_generator *from = self(L), *g = lua_newuserdatauv(L, sizeof *g, 0);
+  grad_generator *from = unrecorded(L, self(L)), *g = lua_newuserdatauv(L, sizeof *g, 0);
   uint32_t words[4];
   grad__rng_block(from->key, from->counter++, words);
   *g = (grad_generator){.key = (uint64_t)words[0] << 32 | words[1], .born = from->born};
@@ -245,7 +257,7 @@ static int split(lua_State *L) {
 }
 
 static int get_state(lua_State *L) {
-  const grad_generator *g = self(L);
+  const grad_generator *g = unrecorded(L, self(L));
   lua_createtable(L, 0, 2);
   lua_pushinteger(L, (lua_Integer)g->key);
   lua_setfield(L, -2, "key");
@@ -255,7 +267,7 @@ static int get_state(lua_State *L) {
 }
 
 static int set_state(lua_State *L) {
-  grad_generator *g = self(L);
+  grad_generator *g = unrecorded(L, self(L));
   if (!lua_istable(L, 2)) grad__arg_error(L, 2, "the state", "a table that generator:state() gave");
   lua_getfield(L, 2, "key");
   lua_getfield(L, 2, "counter");

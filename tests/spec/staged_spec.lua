@@ -422,6 +422,37 @@ describe("gl.jit", function()
     near(3 * once, sum(rows))
   end)
 
+  it("refuses what would be done to a generator once only", function()
+    local generator = gl.generator(3)
+    for _, method in ipairs({ "split", "state", "manual_seed" }) do
+      local ok, why = pcall(gl.jit(function(a)
+        generator[method](generator, 1)
+        return a
+      end), gl.ones(1))
+      assert.is_false(ok)
+      assert.matches("would happen once", why)
+    end
+    assert.matches("would happen once", select(2, pcall(gl.jit(gl.manual_seed), 1)))
+    local own = gl.jit(function(a)
+      return a * gl.generator(3):split():randn(1)
+    end)
+    near(gl.generator(3):split():randn(1), own(gl.ones(1)))
+  end)
+
+  it("repeats values that are known only when it runs, in the dtype that is asked for", function()
+    local f = gl.jit(function(n, a)
+      return gl.full({ 2 }, n, { dtype = "i64" }), gl.full_like(a, n)
+    end)
+    for n = 3, 4 do
+      local full, like = f(n, gl.ones(2, { dtype = "f32" }))
+      near({ n, n }, full) near({ n, n }, like)
+      assert.equal("i64 f32", full:dtype() .. " " .. like:dtype())
+    end
+    near(2, gl.grad(function(n)
+      return gl.full_like(gl.ones(2), n):sum()
+    end)(3))
+  end)
+
   it("draws fresh numbers at every call, as the plain function would", function()
     local function f() return gl.rand(2), gl.randn(1) end
     local staged = gl.jit(f)
