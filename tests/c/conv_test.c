@@ -134,6 +134,19 @@ static void test_refusals(grad_ctx *ctx) {
   grad__program_release(p);
 }
 
+/* Operands that fit do not make a failed program good again. */
+static void test_stays_failed(grad_ctx *ctx) {
+  const int64_t x[] = {1, 2, 5}, fits[] = {3, 2, 2}, channels[] = {3, 3, 2};
+  const grad_conv plain = {{1, 1}, {0, 0}, {1, 1}, 1};
+  grad_program *p = NULL;
+  if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return;
+  const grad_id signal = grad__program_input(p, GRAD_F64, 3, x), weight = grad__program_input(p, GRAD_F64, 3, fits);
+  const grad_id other = grad__program_input(p, GRAD_F64, 3, channels);
+  check(grad__conv1d(p, signal, other, &plain) == GRAD_NONE && p->status == GRAD_ESHAPE);
+  check(grad__conv1d(p, signal, weight, &plain) == GRAD_NONE && p->status == GRAD_ESHAPE);
+  grad__program_release(p);
+}
+
 /* Padding never wins, however small the values; ties share. */
 static void test_max_pool(grad_ctx *ctx) {
   grad_program *p = NULL, *g = NULL;
@@ -162,6 +175,7 @@ int main(void) {
   if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
   test_reference(ctx);
   test_refusals(ctx);
+  test_stays_failed(ctx);
   test_max_pool(ctx);
   check(ctx->used == 0);
   grad_ctx_free(ctx);
