@@ -52,7 +52,7 @@ static void test_shapes(void) {
   check(!grad__shape_broadcast(1, (int64_t[]){2}, 1, (int64_t[]){3}, &ndim, out));
   check(grad__shape_broadcast(0, NULL, 0, NULL, &ndim, out) && ndim == 0);
   check_text(grad__shape_text(2, (int64_t[]){2, 3}, text, sizeof text), "2 x 3");
-  check_text(grad__shape_text(0, NULL, text, sizeof text), "number");
+  check_text(grad__shape_text(0, NULL, text, sizeof text), "0-d");
   check(strlen(grad__shape_text(3, (int64_t[]){1000, 1000, 1000}, text, 8)) == 7);
 }
 
