@@ -84,6 +84,9 @@ void grad__lua_metatable(lua_State *L, const char *name, const grad_fn *rows);
 /* Pushes a zeroed userdata that owns C memory which a Lua error could lose: `gc` gives it back. `name` is that of its
  * metatable in the registry; all calls for a name give the same `gc`. */
 void *grad__lua_owner_push(lua_State *L, const char *name, size_t bytes, int nuservalues, lua_CFunction gc);
+/* The growing array `block`, whose room is *cap elements of `size` bytes, with room for at least `needed`; raises when
+ * there is no memory, and leaves it as it was. */
+void *grad__lua_grow(lua_State *L, grad_ctx *ctx, void *block, int32_t needed, int32_t *cap, size_t size);
 /* Tells Lua's collector of `bytes` of C memory that garbage may hold; may run a step of the collector. */
 void grad__lua_charge(lua_State *L, size_t bytes);
 

@@ -105,20 +105,10 @@ static grad_call *begin(lua_State *L, grad_trace *trace) {
 grad_call *grad__call_begin(lua_State *L) { return begin(L, NULL); }
 grad_call *grad__call_begin_in(lua_State *L, grad_trace *trace) { return begin(L, trace); }
 
-/* Makes room for one more element of a growing array. */
-static void *grow(grad_call *c, void *block, int32_t count, int32_t *cap, size_t size) {
-  if (count < *cap) return block;
-  int32_t wider = *cap ? 2 * *cap : 8;
-  void *grown = grad__realloc(c->g->ctx, block, (size_t)*cap * size, (size_t)wider * size);
-  if (!grown) grad__lua_check(c->L, c->g->ctx->status);
-  *cap = wider;
-  return grown;
-}
-
 /* --- arguments */
 
 static grad_id add_input(grad_call *c, const grad_array *array, int owner) {
-  c->in = grow(c, c->in, c->nin, &c->in_cap, sizeof *c->in);
+  c->in = grad__lua_grow(c->L, c->g->ctx, c->in, c->nin + 1, &c->in_cap, sizeof *c->in);
   c->in[c->nin++] = (grad_call_input){array, owner};
   return grad__program_input(c->p, (grad_dtype)array->dtype, array->ndim, array->shape);
 }
@@ -140,7 +130,7 @@ grad_id grad__call_number(grad_call *c, double value, grad_dtype dtype) {
   if (c->trace) return sound(c, grad__trace_number(c->L, c->trace, value, dtype));
   if (dtype == GRAD_BOOL) return sound(c, grad__full(c->p, value, dtype, 0, NULL));
   int32_t k = c->p->nscalars;
-  c->scalars = grow(c, c->scalars, k, &c->scalars_cap, sizeof *c->scalars);
+  c->scalars = grad__lua_grow(c->L, c->g->ctx, c->scalars, k + 1, &c->scalars_cap, sizeof *c->scalars);
   c->scalars[k] = value;
   return sound(c, grad__scalar(c->p, dtype, k));
 }
@@ -222,7 +212,7 @@ int grad__call_list(grad_call *c, int arg, const char *what, grad_id **ids) {
 }
 
 void grad__call_return(grad_call *c, grad_id id) {
-  c->out = grow(c, c->out, c->nout, &c->out_cap, sizeof *c->out);
+  c->out = grad__lua_grow(c->L, c->g->ctx, c->out, c->nout + 1, &c->out_cap, sizeof *c->out);
   c->out[c->nout++] = id;
 }
 

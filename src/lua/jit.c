@@ -42,17 +42,12 @@ bool grad__jit_push_function(lua_State *L, int index) {
 
 /* --- the plain function */
 
-static int return_all(lua_State *L, int status, lua_KContext base) {
-  (void)status;
-  return lua_gettop(L) - (int)base;
-}
-
 static int call_plain(lua_State *L, int n) {
   lua_getiuservalue(L, 1, UV_FUNCTION);
   lua_replace(L, 1);
   lua_settop(L, 1 + n);
-  lua_callk(L, n, LUA_MULTRET, 0, return_all);
-  return return_all(L, LUA_OK, 0);
+  lua_callk(L, n, LUA_MULTRET, 0, grad__transform_return_all);
+  return grad__transform_return_all(L, LUA_OK, 0);
 }
 
 static int compare(lua_State *L, int status, lua_KContext context) {

@@ -58,15 +58,6 @@ typedef struct maker {
   int references, queue, library;
 } maker;
 
-static void *grow(const maker *m, void *block, int32_t count, int32_t *cap, size_t size) {
-  if (count < *cap) return block;
-  const int32_t wider = 2 * count + 16;
-  void *grown = grad__realloc(m->g->ctx, block, (size_t)*cap * size, (size_t)wider * size);
-  if (!grown) grad__lua_check(m->L, m->g->ctx->status);
-  *cap = wider;
-  return grown;
-}
-
 static int32_t refer(const maker *m, int index) {
   lua_pushvalue(m->L, index);
   return grad__reference_add(m->L, m->references);
@@ -74,7 +65,7 @@ static int32_t refer(const maker *m, int index) {
 
 static grad_owner *add_owner(const maker *m, grad_owner_kind kind, int index, const char *owner_name) {
   grad_guards *g = m->g;
-  g->owners = grow(m, g->owners, g->nowners, &g->owners_cap, sizeof *g->owners);
+  g->owners = grad__lua_grow(m->L, g->ctx, g->owners, g->nowners + 1, &g->owners_cap, sizeof *g->owners);
   lua_pushstring(m->L, owner_name);
   const int32_t name_at = grad__reference_add(m->L, m->references), at = refer(m, index);
   grad_owner *owner = &g->owners[g->nowners++];
@@ -86,7 +77,7 @@ static grad_owner *add_owner(const maker *m, grad_owner_kind kind, int index, co
 static void add_guard(const maker *m, grad_identity key) {
   lua_State *L = m->L;
   grad_guards *g = m->g;
-  g->guards = grow(m, g->guards, g->nguards, &g->guards_cap, sizeof *g->guards);
+  g->guards = grad__lua_grow(m->L, g->ctx, g->guards, g->nguards + 1, &g->guards_cap, sizeof *g->guards);
   const int32_t key_at = refer(m, -2), value_at = refer(m, -1);
   g->guards[g->nguards++] = (grad_guard){.key = key,
                                          .value = identity_of(L, -1),

@@ -37,19 +37,9 @@ typedef struct maker {
   void *ud;
 } maker;
 
-/* Room for n more elements. */
-static void *grow(const maker *m, void *block, int32_t count, int32_t n, int32_t *cap, size_t size) {
-  if (count + n <= *cap) return block;
-  const int32_t wider = 2 * (count + n) + 8;
-  void *grown = grad__realloc(m->p->ctx, block, (size_t)*cap * size, (size_t)wider * size);
-  if (!grown) grad__lua_check(m->L, m->p->ctx->status);
-  *cap = wider;
-  return grown;
-}
-
 static grad_node *add_node(const maker *m, grad_node_kind kind) {
   grad_template *p = m->p;
-  p->nodes = grow(m, p->nodes, p->nnodes, 1, &p->nodes_cap, sizeof *p->nodes);
+  p->nodes = grad__lua_grow(m->L, p->ctx, p->nodes, p->nnodes + 1, &p->nodes_cap, sizeof *p->nodes);
   grad_node *node = &p->nodes[p->nnodes++];
   *node = (grad_node){.kind = (uint8_t)kind};
   if (kind == GRAD_NODE_TENSOR || kind == GRAD_NODE_NUMBER) node->leaf = p->nleaves++;
@@ -59,7 +49,7 @@ static grad_node *add_node(const maker *m, grad_node_kind kind) {
 static void add_tensor(const maker *m, const grad_tensor *x) {
   grad_template *p = m->p;
   const grad_array *a = &x->array;
-  p->extents = grow(m, p->extents, p->nextents, a->ndim, &p->extents_cap, sizeof *p->extents);
+  p->extents = grad__lua_grow(m->L, p->ctx, p->extents, p->nextents + a->ndim, &p->extents_cap, sizeof *p->extents);
   grad_node *node = add_node(m, m->is_leaf && x->weak && a->ndim == 0 ? GRAD_NODE_NUMBER : GRAD_NODE_TENSOR);
   node->dtype = (uint8_t)a->dtype, node->ndim = (uint8_t)a->ndim, node->at = p->nextents;
   node->count = m->is_leaf && x->argument;

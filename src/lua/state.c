@@ -80,6 +80,15 @@ void *grad__lua_owner_push(lua_State *L, const char *name, size_t bytes, int nus
   return owner;
 }
 
+void *grad__lua_grow(lua_State *L, grad_ctx *ctx, void *block, int32_t needed, int32_t *cap, size_t size) {
+  if (needed <= *cap) return block;
+  const int32_t wider = 2 * needed + 8;
+  void *grown = grad__realloc(ctx, block, (size_t)*cap * size, (size_t)wider * size);
+  if (!grown) grad__lua_check(L, ctx->status);
+  *cap = wider;
+  return grown;
+}
+
 /* The core allocates through Lua's own allocator, so a host that limits or counts Lua's memory sees all of it. */
 static void make_state(lua_State *L) {
   grad_lua *g = grad__lua_owner_push(L, "gradlua.state", sizeof *g, 0, state_gc);

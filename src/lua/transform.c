@@ -287,3 +287,8 @@ void grad__transform_push_closure(lua_State *L, lua_CFunction f, bool several) {
     grad__argnum_push(L, 2);
   grad__lua_push_function(L, f, grad__lua_fn(L), 2);
 }
+
+int grad__transform_return_all(lua_State *L, int status, lua_KContext base) {
+  (void)status;
+  return lua_gettop(L) - (int)base;
+}

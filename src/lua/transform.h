@@ -55,6 +55,9 @@ int grad__transform_push_like_arguments(lua_State *L, int n, int outputs, lua_In
  * made of numbers: a number, or a traced value that takes the dtype of what it meets. */
 void grad__transform_match_leaf(lua_State *L, int leaf);
 
+/* A continuation that returns all values above the `base` ones. */
+int grad__transform_return_all(lua_State *L, int status, lua_KContext base);
+
 /* Pushes a transform's closure: function at stack 1, argnums (or argnum) at stack 2. */
 void grad__transform_push_closure(lua_State *L, lua_CFunction f, bool several);
 void grad__transform_check_function(lua_State *L, int arg);

@@ -141,11 +141,6 @@ static int check_finish(lua_State *L, int status, lua_KContext context) {
 
 static int check_call(lua_State *L) { return grad__transform_call(L, lua_gettop(L), NULL, check_finish); }
 
-static int return_all(lua_State *L, int status, lua_KContext base) {
-  (void)status;
-  return lua_gettop(L) - (int)base;
-}
-
 /* f, x, options (with args: f is called with x, then these) or f, {args = {...}} */
 static int gradcheck(lua_State *L) {
   grad__transform_check_function(L, 1);
@@ -170,8 +165,8 @@ static int gradcheck(lua_State *L) {
   } else if (options) {
     lua_pop(L, 1);
   }
-  lua_callk(L, lua_gettop(L) - base - 1, LUA_MULTRET, base, return_all);
-  return return_all(L, LUA_OK, base);
+  lua_callk(L, lua_gettop(L) - base - 1, LUA_MULTRET, base, grad__transform_return_all);
+  return grad__transform_return_all(L, LUA_OK, base);
 }
 
 /* Pushes the leaf at `index` as a constant for every derivative. */

@@ -98,11 +98,6 @@ static int finish(lua_State *L, int status, lua_KContext context) {
 
 static int call(lua_State *L) { return grad__transform_call(L, lua_gettop(L), NULL, finish); }
 
-static int return_all(lua_State *L, int status, lua_KContext base) {
-  (void)status;
-  return lua_gettop(L) - (int)base;
-}
-
 /* f, arguments... */
 static int explain(lua_State *L) {
   grad__transform_check_function(L, 1);
@@ -111,7 +106,7 @@ static int explain(lua_State *L) {
   lua_pushliteral(L, "any");
   grad__lua_push_function(L, call, grad__lua_fn(L), 2);
   lua_replace(L, 1);
-  lua_callk(L, n, 1, 0, return_all);
+  lua_callk(L, n, 1, 0, grad__transform_return_all);
   return 1;
 }
 

@@ -80,11 +80,6 @@ static int formula_call(lua_State *L) {
   return grad__transform_call(L, lua_gettop(L), any ? "formula" : NULL, formula_finish);
 }
 
-static int return_all(lua_State *L, int status, lua_KContext base) {
-  (void)status;
-  return lua_gettop(L) - (int)base;
-}
-
 /* Leaves at stack 2 a list of names; returns their number. */
 static int read_names(lua_State *L) {
   if (lua_type(L, 2) == LUA_TSTRING) {
@@ -129,8 +124,8 @@ static int formula(lua_State *L) {
     else
       lua_rawgeti(L, at, i);
   }
-  lua_callk(L, n, LUA_MULTRET, base, return_all);
-  return return_all(L, LUA_OK, base);
+  lua_callk(L, n, LUA_MULTRET, base, grad__transform_return_all);
+  return grad__transform_return_all(L, LUA_OK, base);
 }
 
 static const grad_fn rows[] = {

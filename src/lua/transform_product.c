@@ -141,11 +141,6 @@ static int jvp_finish(lua_State *L, int status, lua_KContext context) {
 
 static int jvp_call(lua_State *L) { return grad__transform_call(L, lua_gettop(L), NULL, jvp_finish); }
 
-static int return_all(lua_State *L, int status, lua_KContext base) {
-  (void)status;
-  return lua_gettop(L) - (int)base;
-}
-
 /* Pushes the entries of the list at `index`; returns how many. */
 static int push_list(lua_State *L, int index, const char *what) {
   if (!lua_istable(L, index) || grad__tensor_to(L, index))
@@ -165,8 +160,8 @@ static int jvp(lua_State *L) {
   lua_pushvalue(L, 3);
   grad__lua_push_function(L, jvp_call, grad__lua_fn(L), 3);
   int n = push_list(L, 2, "the arguments");
-  lua_callk(L, n, LUA_MULTRET, 3, return_all);
-  return return_all(L, LUA_OK, 3);
+  lua_callk(L, n, LUA_MULTRET, 3, grad__transform_return_all);
+  return grad__transform_return_all(L, LUA_OK, 3);
 }
 
 /* --- functions that are left behind */
@@ -278,8 +273,8 @@ static int call_at(lua_State *L, lua_CFunction f) {
   lua_pushliteral(L, "all");
   grad__lua_push_function(L, f, grad__lua_fn(L), 2);
   lua_replace(L, 1);
-  lua_callk(L, n, LUA_MULTRET, 0, return_all);
-  return return_all(L, LUA_OK, 0);
+  lua_callk(L, n, LUA_MULTRET, 0, grad__transform_return_all);
+  return grad__transform_return_all(L, LUA_OK, 0);
 }
 
 static int vjp(lua_State *L) { return call_at(L, vjp_call); }
@@ -315,8 +310,8 @@ static int hvp_call(lua_State *L) {
   grad__lua_push_function(L, hvp_inner, grad__lua_fn(L), 3);
   lua_remove(L, 2);
   lua_insert(L, 1);
-  lua_callk(L, n - 1, LUA_MULTRET, 0, return_all);
-  return return_all(L, LUA_OK, 0);
+  lua_callk(L, n - 1, LUA_MULTRET, 0, grad__transform_return_all);
+  return grad__transform_return_all(L, LUA_OK, 0);
 }
 
 static int make_hvp(lua_State *L) {

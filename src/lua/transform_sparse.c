@@ -136,11 +136,6 @@ static void push_object(lua_State *L, int function, bool hessian, grad_jacobian_
   lua_setiuservalue(L, -2, UV_FUNCTION);
 }
 
-static int return_all(lua_State *L, int status, lua_KContext context) {
-  (void)status, (void)context;
-  return lua_gettop(L);
-}
-
 /* f of one argument alone; upvalues 3 and 4 say which, and hold the list of all. */
 static int call_bound(lua_State *L) {
   lua_settop(L, 1);
@@ -155,7 +150,7 @@ static int call_bound(lua_State *L) {
       lua_rawgeti(L, all, i);
   }
   lua_remove(L, 1);
-  lua_callk(L, n, LUA_MULTRET, 0, return_all);
+  lua_callk(L, n, LUA_MULTRET, 0, grad__transform_return_all);
   return lua_gettop(L);
 }
 
