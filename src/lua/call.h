@@ -32,9 +32,6 @@ struct grad_call {
   bool list; /* the results come back as one Lua list */
 };
 
-/* elementwise.c: registers rows of elementwise functions, each with its variant that works in place. */
-void grad__lua_register_elementwise(lua_State *L, const grad_fn *rows);
-
 /* The C function of every row that has a builder. */
 int grad__call_row(lua_State *L);
 

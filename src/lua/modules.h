@@ -21,8 +21,8 @@ void gradlua__modules_preload(lua_State *L);
  * nothing and returns 0 when no such module is compiled in. Raises what the module raises. */
 int gradlua__modules_require(lua_State *L, const char *name);
 
-/* gradlua__modules_publish: pops a value, a table as a rule, and puts it into the module "gradlua.internal" as field `name`: what the Lua
- * modules are given and users are not. */
+/* gradlua__modules_publish: pops a value, a table as a rule, and puts it into the module "gradlua.internal" as field
+ * `name`: what the Lua modules are given and users are not. */
 void gradlua__modules_publish(lua_State *L, const char *name);
 
 #endif

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lua/random.h"
 #include "ops/ops.h"
 
 static const char meta_key; /* registry key of the metatable */

@@ -118,4 +118,15 @@ const grad_array *grad__trace_read(lua_State *L, const grad_tensor *t, const cha
 /* Called before the memory of `array` is changed: live traces that captured any of it get their own copy first. */
 void grad__trace_preserve(lua_State *L, const grad_array *array);
 
+/* The newest live trace of this thread that records draws from the generator, or NULL: they run at once, as they do for
+ * a generator that the traced function makes anew at every call. Raises inside a staged loop body begun since then,
+ * which cannot draw. */
+grad_trace *grad__trace_drawing(lua_State *L, const grad_generator *generator);
+
+/* The input of the trace's program that stands for the generator's state, made on first use; `index`: the generator's
+ * stack index (0: the default one). *offset: the blocks drawn from it in the trace so far. */
+grad_id grad__trace_generator(lua_State *L, grad_trace *t, grad_generator *generator, int index, int64_t *offset);
+/* The trace has drawn further blocks from it. */
+void grad__trace_draw(grad_trace *t, const grad_generator *generator, int64_t blocks);
+
 #endif

@@ -1,5 +1,5 @@
 --- Losses: f(prediction, target, {reduction = "mean" / "sum" / "none"}) -> 0-d tensor, or its entries for "none".
---- See src/lua/bind_loss.c, where each is one function, so that a training step records little.
+--- See src/lua/toolkits/bind_loss.c, where each is one function, so that a training step records little.
 
 local internal = require "gradlua.internal"
 

@@ -1,0 +1,50 @@
+/* jit.h: the parts of gl.jit. A jitted function has entries; an entry is a recorded program together with what a call
+ * must be like for it, and what its results are made of. */
+#ifndef GRAD_LUA_JIT_H
+#define GRAD_LUA_JIT_H
+
+#include "lua/apply.h"
+#include "lua/jit/jit_guard.h"
+#include "lua/jit/jit_template.h"
+#include "lua/ops/random.h"
+#include "lua/trace.h"
+
+/* Is the value at `index` a jitted function? Then push_function pushes the function that it is of. */
+bool grad__jit_is(lua_State *L, int index);
+bool grad__jit_push_function(lua_State *L, int index);
+
+/* A userdata. Its user value is the list of references: Lua values that keep alive what is pointed to, and those that
+ * the templates and the guards name. */
+typedef struct grad_jit_entry {
+  grad_lua *g;
+  grad_template arguments, results;
+  grad_guards guards;
+  const grad_derived *derived;
+  int32_t ninputs, noutputs; /* inputs: the leaves of the arguments, then captured tensors and generators' states */
+  const grad_array **in;
+  grad_array *wrapped; /* inputs that are numbers or states */
+  double *numbers;     /* those numbers */
+  grad_array *out;
+  double *values;  /* outputs that go back as plain numbers */
+  bool *plain;     /* which outputs do */
+  int32_t *passed; /* by output: 1 + the node of the argument that it is, which is handed back itself; 0: it is none */
+  int ndrawn;
+  grad_drawn drawn[GRAD_MOST_DRAWN];
+  int64_t states[GRAD_MOST_DRAWN][2];
+  bool running;
+} grad_jit_entry;
+
+/* Pushes a new entry, then its references. */
+grad_jit_entry *grad__jit_entry_push(lua_State *L);
+/* Ends the trace, whose outputs are named in the order of the results' leaves, and takes from it what a run needs. */
+void grad__jit_entry_take(lua_State *L, grad_jit_entry *e, int references, grad_trace *t);
+/* Runs the entry with the values of the arguments' nodes from stack index `nodes` on; pushes the results and returns
+ * how many. */
+int grad__jit_entry_run(lua_State *L, grad_jit_entry *e, int references, int nodes);
+/* The same for an entry with inputs from older traces: t is its trace, and what they are. */
+int grad__jit_entry_run_once(lua_State *L, grad_jit_entry *e, int references, int nodes, const grad_trace *t);
+
+/* jit_check.c: raises unless the n values from stack index `a` on are those from `b` on, up to rounding. */
+void grad__jit_compare(lua_State *L, int a, int b, int n);
+
+#endif
