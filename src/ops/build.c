@@ -34,10 +34,18 @@ static grad_id product_identity(grad_program *p, const grad_op *op, grad_id a, g
   return mulz_choice(p, a, b);
 }
 
-/* Adding 0 gives 0 for -0; nothing that is computed here tells the two apart except 1 / x. */
+/* Is v the zero of that sign? Integers have one. */
+static bool is_zero(const grad_program *p, grad_id v, bool negative) {
+  double value;
+  if (!grad__is_const(p, v, &value) || value != 0) return false;
+  return !grad__dtype_is_float((grad_dtype)grad__type(p, v)->dtype) || (signbit(value) != 0) == negative;
+}
+
+/* x + -0 and x - 0 are x, and -0 - x is -x; with the other zero they are not: x may be a zero, and 1 / x tells which.
+ */
 static grad_id identity2(grad_program *p, const grad_op *op, grad_id a, grad_id b) {
-  if (op == &grad__op_add) return is_number(p, b, 0) ? a : is_number(p, a, 0) ? b : GRAD_NONE;
-  if (op == &grad__op_sub) return is_number(p, b, 0) ? a : is_number(p, a, 0) ? grad__neg(p, b) : GRAD_NONE;
+  if (op == &grad__op_add) return is_zero(p, b, true) ? a : is_zero(p, a, true) ? b : GRAD_NONE;
+  if (op == &grad__op_sub) return is_zero(p, b, false) ? a : is_zero(p, a, true) ? grad__neg(p, b) : GRAD_NONE;
   if (op == &grad__op_mul || op == &grad__op_mulz) {
     const grad_id right = product_identity(p, op, a, b);
     if (right != GRAD_NONE) return right;
@@ -196,6 +204,6 @@ grad_id grad__where(grad_program *p, grad_id mask, grad_id a, grad_id b) {
 }
 
 grad_id grad__add_tangents(grad_program *p, grad_id a, grad_id b) {
-  if (a == GRAD_NONE) return b;
-  return b == GRAD_NONE ? a : grad__add(p, a, b);
+  if (a == GRAD_NONE || is_number(p, a, 0)) return b;
+  return b == GRAD_NONE || is_number(p, b, 0) ? a : grad__add(p, a, b);
 }

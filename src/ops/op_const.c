@@ -89,7 +89,11 @@ static grad_id emit_filled(grad_program *p, const grad_op *op, grad_dtype dtype,
   return grad__emit(p, op, 0, NULL, 2 + ndim, params);
 }
 
+/* The constant is kept as the dtype has it: rules that look at its value must not see another than what is computed
+ * with. */
 grad_id grad__full(grad_program *p, double value, grad_dtype dtype, int ndim, const int64_t *shape) {
+  if (dtype == GRAD_F32) value = (double)(float)value;
+  if (dtype == GRAD_BOOL) value = value != 0;
   return emit_filled(p, &grad__op_full, dtype, grad__bits(value), ndim, shape);
 }
 

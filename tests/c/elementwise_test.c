@@ -460,7 +460,9 @@ static void check_identities(grad_ctx *ctx) {
   const grad_id x = grad__program_input(p, GRAD_F64, 1, (const int64_t[]){3});
   const grad_id m = grad__program_input(p, GRAD_BOOL, 1, (const int64_t[]){3});
   const grad_id zero = grad__lit(p, 0, x), one = grad__lit(p, 1, x), two = grad__full(p, 2, GRAD_F64, 0, NULL);
-  check(grad__add(p, x, zero) == x && grad__add(p, zero, x) == x && grad__sub(p, x, zero) == x);
+  const grad_id minus_zero = grad__lit(p, -0.0, x);
+  check(grad__add(p, x, minus_zero) == x && grad__add(p, minus_zero, x) == x && grad__sub(p, x, zero) == x);
+  check(grad__add(p, x, zero) != x && grad__sub(p, x, minus_zero) != x); /* x may be -0 */
   check(grad__mul(p, x, one) == x && grad__mul(p, one, x) == x && grad__div(p, x, one) == x);
   check(grad__neg(p, grad__neg(p, x)) == x);
   check(grad__mulz(p, x, zero) == zero);

@@ -473,6 +473,28 @@ describe("gl.jit", function()
     assert.are.equal("f32", gl.jit(function(a, s) return a * s + s * 2 end)(gl.ones(2, { dtype = "f32" }), 3):dtype())
   end)
 
+  it("computes what the plain function does for zeros of both signs, NaN, infinities and the smallest numbers", function()
+    local functions = {
+      function(a) return 1 / (a + 0) end, function(a) return 1 / (0 + a) end, function(a) return 1 / (0 - a) end,
+      function(a) return 1 / (a - 0) end, function(a) return 1 / (a * -1) end, function(a) return 1 / -(-a) end,
+      function(a) return a * 0 end, function(a) return a - a end, function(a) return a / a end, function(a) return a ^ 0 end,
+      function(a) return a ^ 1 + a ^ 2 end, function(a) return a ^ -1 end, function(a) return a ^ 0.5 end,
+      function(a) return gl.maximum(a, 0) + gl.minimum(a, 0) end, function(a) return gl.clamp(a, -1, 1) end,
+      function(a) return 1 / gl.relu(a) end, function(a) return gl.where(gl.gt(a, 0), a, 0) end,
+      function(a) return a % 1 + a // 1 end,
+    }
+    for _, dtype in ipairs { "f64", "f32" } do
+      local special = gl.tensor({ 0.0, -0.0, 1 / 0, -1 / 0, 0 / 0, 1e-40, -1e-40, 5e-324, 1.5, -3, 1e38 }, { dtype = dtype })
+      for _, f in ipairs(functions) do
+        local want, staged = f(special), gl.jit(f)
+        for _, got in ipairs { staged(special), staged(special), staged(special), gl.vmap(f)(special) } do
+          near(want, got, 0)
+          near(1 / want, 1 / got, 0)
+        end
+      end
+    end
+  end)
+
   it("says what cannot be", function()
     raises(function() gl.jit(function(a) if a > 3 then return a end return a end)(3) end, "jit", "gl.cond")
     raises(function() gl.jit(function(a) return a:item() end)(3) end, "item()", "jit")
