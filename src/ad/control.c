@@ -27,7 +27,7 @@ void grad__mark_active(const grad_program *p, bool *active) {
     for (int32_t k = 0; k < ins->nin && !reached; k++) reached = active[ins->in[k]];
     reached = reached && !(ins->op->flags & GRAD_OP_NONDIFF);
     for (int32_t k = 0; k < ins->nout; k++) {
-      active[ins->out + k] = reached && grad__dtype_is_float((grad_dtype)p->types[ins->out + k].dtype);
+      active[ins->out + k] = reached && grad__dtype_is_float(p->types[ins->out + k].dtype);
     }
   }
 }
@@ -44,7 +44,7 @@ grad_status grad__close_scalars(const grad_program *p, int32_t *numbers, grad_dt
     const grad_instr *ins = &p->instrs[i];
     if (!(ins->op->flags & GRAD_OP_SCALAR)) continue;
     numbers[n] = (int32_t)ins->params[0];
-    dtypes[n] = (grad_dtype)p->types[ins->out].dtype;
+    dtypes[n] = p->types[ins->out].dtype;
     inputs[p->ninputs + n++] = ins->out;
   }
   if (!status) status = grad__extract(p, p->ninputs + n, inputs, p->noutputs, p->outputs, true, out);
@@ -81,7 +81,7 @@ grad_status grad__infer_like_outputs(grad_infer *a, const grad_program *sub, int
     }
     grad_infer_out *out = &a->out[k];
     out->dtype = t->dtype;
-    out->ndim = (uint8_t)(t->ndim + (rows != NULL));
+    out->ndim = t->ndim + (rows != NULL);
     if (rows) out->shape[0] = *rows;
     for (int i = 0; i < t->ndim; i++) out->shape[i + (rows != NULL)] = t->shape[i];
   }
@@ -216,7 +216,7 @@ static grad_status inputs_as_residuals(const grad_program *body, const bool *wrt
   }
   int32_t ntangents = 0;
   for (int32_t i = 0; i < nlin && !status; i++) {
-    ntangents += grad__dtype_is_float((grad_dtype)grad__type(body, body->outputs[i])->dtype);
+    ntangents += grad__dtype_is_float(grad__type(body, body->outputs[i])->dtype);
   }
   if (!status) {
     status = grad__extract(pushed, pushed->ninputs, pushed->inputs, ntangents, pushed->outputs + body->noutputs, false,

@@ -146,7 +146,7 @@ static grad_status block_program(const grad_loop *loop, int64_t every, grad_prog
     const bool is_row = i >= loop->nconsts + loop->ncarry;
     int64_t shape[GRAD_MAX_AXES + 1] = {every};
     for (int k = 0; k < t->ndim; k++) shape[k + is_row] = t->shape[k];
-    grad__program_input(q, (grad_dtype)t->dtype, t->ndim + is_row, shape);
+    grad__program_input(q, t->dtype, t->ndim + is_row, shape);
   }
   if (made && !q->status) {
     grad_loop inner = *loop;

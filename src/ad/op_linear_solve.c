@@ -129,8 +129,8 @@ static grad_status solve_eval(const grad_eval *a) {
   int pivots[MOST_DENSE];
   grad_status status = a->ctx->status;
   if (m.args && work && v && av) {
-    grad__array_wrap(&m.v, v, (grad_dtype)b->dtype, b->ndim, b->shape);
-    grad__array_wrap(&m.av, av, (grad_dtype)b->dtype, b->ndim, b->shape);
+    grad__array_wrap(&m.v, v, b->dtype, b->ndim, b->shape);
+    grad__array_wrap(&m.av, av, b->dtype, b->ndim, b->shape);
     grad__array_wrap(&m.wide, work, GRAD_F64, b->ndim, b->shape);
     memcpy((void *)m.args, (const void *)a->in, (size_t)a->ins->nin * sizeof *m.args);
     m.args[a->ins->nin - 1] = &m.v;

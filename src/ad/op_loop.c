@@ -81,7 +81,7 @@ static grad_status scan_infer(grad_infer *a) {
       return grad__fail(a->ctx, GRAD_ESHAPE, "scan: rows %d are %s, expected a first axis of %lld", k + 1,
                         grad__type_text(xs, text, sizeof text), (long long)v.length);
     }
-    const grad_type row = {xs->shape + 1, xs->dtype, (uint8_t)(xs->ndim - 1)};
+    const grad_type row = {xs->shape + 1, xs->dtype, xs->ndim - 1};
     status = expect_type(a, "row of xs", k, grad__type(v.body, v.body->inputs[v.nconsts + v.ncarry + k]), &row);
   }
   return status;
@@ -326,7 +326,7 @@ static void add_stacks_transpose(grad_transpose *a) {
 static grad_id spread_stack(grad_batch *a, int i) {
   if (a->batched[i]) return a->x[i];
   const grad_type *t = &a->xt[i];
-  const grad_type row = {t->shape + 1, t->dtype, (uint8_t)(t->ndim - 1)};
+  const grad_type row = {t->shape + 1, t->dtype, t->ndim - 1};
   int64_t shape[GRAD_MAX_AXES] = {a->size};
   for (int k = 0; k < row.ndim; k++) shape[k + 1] = row.shape[k];
   grad_program *body = NULL;

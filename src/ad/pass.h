@@ -42,6 +42,6 @@ void grad__pull(grad_program *p, int32_t ninstrs, const bool *linear, grad_id *c
 /* grad__pass_failed: the status of a pass that failed; the message gets the user's line at which p stood. */
 grad_status grad__pass_failed(grad_program *p);
 
-static inline bool grad__type_is_float(const grad_type *t) { return grad__dtype_is_float((grad_dtype)t->dtype); }
+static inline bool grad__type_is_float(const grad_type *t) { return grad__dtype_is_float(t->dtype); }
 
 #endif

@@ -31,7 +31,7 @@ static bool search_room(search *s, grad_arena *arena) {
 
 static int64_t bytes_of(const grad_program *p, grad_id v) {
   const grad_type *t = grad__type(p, v);
-  return grad__type_numel(t) * (int64_t)grad__dtype_size((grad_dtype)t->dtype);
+  return grad__type_numel(t) * (int64_t)grad__dtype_size(t->dtype);
 }
 
 /* Needs no stack. */

@@ -219,7 +219,7 @@ static grad_status position_args(pass *s, const grad_instr *ins, grad_array *own
     const grad_type *t = &s->p->types[ins->in[k]];
     grad_status status = GRAD_OK;
     in[k] = &own[k];
-    if (grad__dtype_is_float((grad_dtype)t->dtype)) {
+    if (grad__dtype_is_float(t->dtype)) {
       status = positions_of(s, t, base, &own[k]);
       base += grad__type_numel(t);
     } else {
@@ -249,7 +249,7 @@ static grad_status run_on_positions(pass *s, const grad_instr *ins, int64_t **co
 /* The input, and the element in it, that a code stands for. */
 static const index_sets *decode(const pass *s, const grad_instr *ins, int64_t code, int64_t *element) {
   for (int32_t k = 0; k < ins->nin; k++) {
-    if (!grad__dtype_is_float((grad_dtype)s->p->types[ins->in[k]].dtype)) continue;
+    if (!grad__dtype_is_float(s->p->types[ins->in[k]].dtype)) continue;
     const int64_t n = numel(s, ins->in[k]);
     *element = code - 1;
     if (code <= n) return s->sets[ins->in[k]];
@@ -260,7 +260,7 @@ static const index_sets *decode(const pass *s, const grad_instr *ins, int64_t co
 
 static bool reads_positions(const pass *s, const grad_instr *ins) {
   for (int32_t k = 0; k < ins->nin; k++) {
-    if (!grad__dtype_is_float((grad_dtype)s->p->types[ins->in[k]].dtype)) return true;
+    if (!grad__dtype_is_float(s->p->types[ins->in[k]].dtype)) return true;
   }
   return false;
 }
@@ -362,7 +362,7 @@ static grad_status run_instr(pass *s, const grad_instr *ins) {
   const index_sets *out = NULL;
   grad_status status = sets_of(s, ins, &out);
   for (int32_t k = 0; k < ins->nout && !status; k++) {
-    const bool is_float = grad__dtype_is_float((grad_dtype)s->p->types[ins->out + k].dtype);
+    const bool is_float = grad__dtype_is_float(s->p->types[ins->out + k].dtype);
     s->sets[ins->out + k] = is_float ? out : NULL;
   }
   return status;

@@ -128,7 +128,7 @@ static grad_status transposition_run(transposition *t, grad_program **out) {
   for (int32_t i = 0; i < t->src->noutputs; i++) {
     const grad_id v = t->primal[t->src->outputs[i]];
     const grad_type type = p->types[v];
-    const grad_id c = t->inputs[nin++] = grad__program_input(p, (grad_dtype)type.dtype, type.ndim, type.shape);
+    const grad_id c = t->inputs[nin++] = grad__program_input(p, type.dtype, type.ndim, type.shape);
     if (t->linear[v]) t->ct[v] = grad__add_tangents(p, t->ct[v], c);
   }
   grad__pull(p, ninstrs, t->linear, t->ct);

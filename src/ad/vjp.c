@@ -101,7 +101,7 @@ grad_status grad__ad_grad(const grad_program *p, const bool *wrt, grad_program *
   status = reverse_start(&r, p, wrt, 0);
   if (!status) {
     const grad_type *t = grad__type(p, p->outputs[0]);
-    seed(&r, 0, grad__full(r.s.p, 1, (grad_dtype)t->dtype, 0, t->shape));
+    seed(&r, 0, grad__full(r.s.p, 1, t->dtype, 0, t->shape));
     status = reverse_finish(&r, out);
   }
   grad__push_end(&r.s);

@@ -50,7 +50,7 @@ static void check_outputs(batching *b, const grad_instr *ins, const grad_batch *
     grad_type want = a->yt[k];
     if (a->out_batched[k]) {
       batched_shape(&a->yt[k], b->size, shape);
-      want = (grad_type){shape, want.dtype, (uint8_t)(want.ndim + 1)};
+      want = (grad_type){shape, want.dtype, want.ndim + 1};
     }
     if (a->y[k] != GRAD_NONE && grad__type_equal(grad__type(p, a->y[k]), &want)) continue;
     char text[256];
@@ -147,8 +147,7 @@ static grad_status start(batching *b, const grad_program *src, int64_t size, con
     if (batched[i] && !axes_fit(b->s.p, t)) return b->s.p->status;
     if (batched[i]) batched_shape(t, size, shape);
     b->batched[v] = batched[i];
-    b->s.primal[v] =
-        grad__program_input(b->s.p, (grad_dtype)t->dtype, t->ndim + batched[i], batched[i] ? shape : t->shape);
+    b->s.primal[v] = grad__program_input(b->s.p, t->dtype, t->ndim + batched[i], batched[i] ? shape : t->shape);
   }
   return b->s.p->status;
 }

@@ -56,7 +56,7 @@ void grad_array_free(grad_array *array) {
 }
 
 void *grad_array_data(const grad_array *array) { return array->data; }
-grad_dtype grad_array_dtype(const grad_array *array) { return (grad_dtype)array->dtype; }
+grad_dtype grad_array_dtype(const grad_array *array) { return array->dtype; }
 int grad_array_ndim(const grad_array *array) { return array->ndim; }
 const int64_t *grad_array_shape(const grad_array *array) { return array->shape; }
 const int64_t *grad_array_strides(const grad_array *array) { return array->strides; }

@@ -53,11 +53,11 @@ static grad_status bind_inputs(grad_function *f, const grad_array *bound) {
     const grad_type *t = grad__type(p, p->inputs[i]);
     f->in[i] = &f->wrapped[i];
     if (!bound || !bound[i].data) {
-      grad__array_wrap(&f->wrapped[i], NULL, (grad_dtype)t->dtype, t->ndim, t->shape);
+      grad__array_wrap(&f->wrapped[i], NULL, t->dtype, t->ndim, t->shape);
       f->open[f->nopen++] = i;
       continue;
     }
-    grad_status status = grad__array_new(p->ctx, (grad_dtype)t->dtype, t->ndim, t->shape, &f->wrapped[i]);
+    grad_status status = grad__array_new(p->ctx, t->dtype, t->ndim, t->shape, &f->wrapped[i]);
     if (status) return status;
     grad__array_copy(&f->wrapped[i], &bound[i]);
   }
@@ -139,7 +139,7 @@ grad_status grad_run_raw(grad_function *f, const void *const *in, void *const *o
   }
   for (int32_t i = 0; i < p->noutputs; i++) {
     const grad_type *t = grad__type(p, p->outputs[i]);
-    grad__array_wrap(&f->out[i], out[i], (grad_dtype)t->dtype, t->ndim, t->shape);
+    grad__array_wrap(&f->out[i], out[i], t->dtype, t->ndim, t->shape);
   }
   return grad__plan_run(f->plan, f->in, f->scalars, f->out);
 }

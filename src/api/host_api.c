@@ -11,7 +11,7 @@ static int add_float_inputs(grad_program *q, const grad_program *p, int n, const
   int count = 0;
   for (int i = 0; i < n; i++) {
     const grad_type *t = grad__type(p, like[i]);
-    if (grad__dtype_is_float((grad_dtype)t->dtype)) in[count++] = grad__program_input_like(q, t);
+    if (grad__dtype_is_float(t->dtype)) in[count++] = grad__program_input_like(q, t);
   }
   return count;
 }

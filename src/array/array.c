@@ -18,7 +18,7 @@ bool grad__array_is_contiguous(const grad_array *a) {
 }
 
 void grad__array_wrap(grad_array *out, void *data, grad_dtype dtype, int ndim, const int64_t *shape) {
-  *out = (grad_array){.data = data, .dtype = (uint8_t)dtype, .ndim = (uint8_t)ndim};
+  *out = (grad_array){.data = data, .dtype = dtype, .ndim = ndim};
   if (ndim > 0) memcpy(out->shape, shape, (size_t)ndim * sizeof *shape);
   grad__strides_contiguous(ndim, out->shape, out->strides);
 }
@@ -85,7 +85,7 @@ void grad__array_release(grad_array *a) {
 double grad__array_get(const grad_array *a, const int64_t *index) {
   int64_t at = 0;
   for (int i = 0; i < a->ndim; i++) at += index[i] * a->strides[i];
-  switch ((grad_dtype)a->dtype) {
+  switch (a->dtype) {
   case GRAD_BOOL:
     return (double)((const uint8_t *)a->data)[at];
   case GRAD_I64:

@@ -19,7 +19,8 @@ typedef struct grad_storage {
 typedef struct grad_array {
   void *data;            /* address of element (0, ..., 0); may be NULL when empty */
   grad_storage *storage; /* NULL: the memory belongs to somebody who outlives this header */
-  uint8_t dtype, ndim;
+  grad_dtype dtype;
+  int ndim;
   int64_t shape[GRAD_MAX_AXES];
   int64_t strides[GRAD_MAX_AXES]; /* may be 0 or negative */
 } grad_array;

@@ -141,7 +141,7 @@ void grad__array_copy(const grad_array *to, const grad_array *from) {
   const int64_t numel = grad__array_numel(to);
   if (numel == 0 || same_layout(to, from)) return;
   if (to->dtype == from->dtype && grad__array_is_contiguous(to) && grad__array_is_contiguous(from)) {
-    memcpy(to->data, from->data, (size_t)numel * grad__dtype_size((grad_dtype)to->dtype));
+    memcpy(to->data, from->data, (size_t)numel * grad__dtype_size(to->dtype));
     return;
   }
   grad_array t = *to, f = *from;

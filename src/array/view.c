@@ -11,7 +11,7 @@ static grad_array bare(const grad_array *a) {
 bool grad__view_broadcast(const grad_array *a, int ndim, const int64_t *shape, grad_array *out) {
   if (ndim < a->ndim || ndim > GRAD_MAX_AXES) return false;
   grad_array view = bare(a);
-  view.ndim = (uint8_t)ndim;
+  view.ndim = ndim;
   for (int i = 0; i < ndim; i++) {
     const int from = i - (ndim - a->ndim);
     view.shape[i] = shape[i];
@@ -36,7 +36,7 @@ static int real_axes(const grad_array *a, int64_t *shape, int64_t *strides) {
 
 bool grad__view_reshape(const grad_array *a, int ndim, const int64_t *shape, grad_array *out) {
   grad_array view = bare(a);
-  view.ndim = (uint8_t)ndim;
+  view.ndim = ndim;
   memcpy(view.shape, shape, (size_t)ndim * sizeof *shape);
   grad__strides_contiguous(ndim, view.shape, view.strides);
   if (grad__array_is_contiguous(a)) {
@@ -80,7 +80,7 @@ void grad__view_permute(const grad_array *a, const int *axes, grad_array *out) {
 
 static void *element(const grad_array *a, int axis, int64_t index) {
   if (!a->data) return NULL;
-  return (char *)a->data + index * a->strides[axis] * (int64_t)grad__dtype_size((grad_dtype)a->dtype);
+  return (char *)a->data + index * a->strides[axis] * (int64_t)grad__dtype_size(a->dtype);
 }
 
 void grad__view_slice(const grad_array *a, int axis, int64_t start, int64_t count, int64_t step, grad_array *out) {
@@ -94,7 +94,7 @@ void grad__view_slice(const grad_array *a, int axis, int64_t start, int64_t coun
 void grad__view_drop(const grad_array *a, int axis, int64_t index, grad_array *out) {
   grad_array view = bare(a);
   view.data = element(a, axis, index);
-  view.ndim = (uint8_t)(a->ndim - 1);
+  view.ndim = a->ndim - 1;
   for (int i = 0; i < view.ndim; i++) {
     view.shape[i] = a->shape[i < axis ? i : i + 1];
     view.strides[i] = a->strides[i < axis ? i : i + 1];

@@ -26,7 +26,7 @@ void grad__walk_start(grad_walk *w, int narrays, const grad_array *const *arrays
   for (int axis = 0; axis < arrays[0]->ndim; axis++) w->done |= arrays[0]->shape[axis] == 0;
   for (int k = 0; k < narrays; k++) {
     w->at[k] = arrays[k]->data;
-    w->size[k] = grad__dtype_size((grad_dtype)arrays[k]->dtype);
+    w->size[k] = grad__dtype_size(arrays[k]->dtype);
     w->step[k] = 0;
   }
   w->ndim = w->done ? 0 : merge_axes(w, arrays);

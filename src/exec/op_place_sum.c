@@ -14,7 +14,7 @@ static grad_status place_sum_infer(grad_infer *a) {
     return grad__fail(a->ctx, GRAD_EINTERNAL, "place_sum: %d parameters for %d pieces", a->nparams, pieces);
   }
   a->out[0].dtype = a->in[0].dtype;
-  a->out[0].ndim = (uint8_t)n;
+  a->out[0].ndim = n;
   for (int i = 0; i < n; i++) a->out[0].shape[i] = a->params[2 + i];
   return GRAD_OK;
 }

@@ -195,7 +195,7 @@ static void write_elementwise(writer *w, const grad_instr *ins) {
 static grad_status write_numbers(writer *w, const grad_instr *ins) {
   const grad_type *t = grad__type(w->p, ins->out);
   grad_array y;
-  grad_status status = grad__array_new(w->p->ctx, (grad_dtype)t->dtype, t->ndim, t->shape, &y);
+  grad_status status = grad__array_new(w->p->ctx, t->dtype, t->ndim, t->shape, &y);
   if (status != GRAD_OK) return status;
   status = grad__direct_instr(w->p->ctx, ins, NULL, w->scalars, (grad_array *const[]){&y});
   if (status == GRAD_OK) status = number_elements(w, ins->out, &y);

@@ -49,7 +49,7 @@ static void set(const grad_array *a, int64_t i, double value) {
   }
 }
 
-static bool is_float(const grad_array *a) { return grad__dtype_is_float((grad_dtype)a->dtype); }
+static bool is_float(const grad_array *a) { return grad__dtype_is_float(a->dtype); }
 
 static void release_all(grad_array *arrays, int32_t n) {
   for (int32_t i = 0; arrays && i < n; i++) grad__array_release(&arrays[i]);
@@ -295,7 +295,7 @@ static void set_defaults(check *c, const grad_check_options *options) {
 }
 
 static grad_status zeros_like(check *c, const grad_type *t, grad_array *out) {
-  grad_status status = grad__array_new(c->ctx, (grad_dtype)t->dtype, t->ndim, t->shape, out);
+  grad_status status = grad__array_new(c->ctx, t->dtype, t->ndim, t->shape, out);
   if (!status) grad__array_fill(out, 0);
   return status;
 }
@@ -310,7 +310,7 @@ static grad_status make_arrays(check *c, const grad_array *const *in) {
   }
   for (int32_t o = 0; o < c->value->noutputs; o++) {
     const grad_type *t = grad__type(c->value, c->value->outputs[o]);
-    if (!grad__dtype_is_float((grad_dtype)t->dtype)) continue;
+    if (!grad__dtype_is_float(t->dtype)) continue;
     grad_status status = zeros_like(c, t, &c->cotangent[o]);
     if (status) return status;
   }
@@ -325,7 +325,7 @@ static grad_id weighted_sum(grad_program *p, int32_t n, const grad_id *outputs) 
   for (int32_t o = 0; o < n && !p->status; o++) {
     const grad_type *t = grad__type(p, outputs[o]);
     const int64_t numel = grad__type_numel(t);
-    if (!grad__dtype_is_float((grad_dtype)t->dtype)) continue;
+    if (!grad__dtype_is_float(t->dtype)) continue;
     const grad_id flat = grad__reshape(p, grad__convert(p, outputs[o], GRAD_F64), 1, &numel);
     const grad_id weight = grad__op1(p, &grad__op_cos, grad__iota(p, GRAD_F64, 1, &numel, 0));
     total = grad__add(p, total, grad__sum(p, grad__mul(p, weight, flat), 1, false));

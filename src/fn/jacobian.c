@@ -32,7 +32,7 @@ static grad_status sweep_start(sweep *s, const grad_program *src, const bool *wr
     if (!of[i]) continue;
     const grad_type *t = grad__type(src, src->outputs[i]);
     char text[128];
-    if (!grad__dtype_is_float((grad_dtype)t->dtype)) {
+    if (!grad__dtype_is_float(t->dtype)) {
       return grad__fail(src->ctx, GRAD_EDTYPE, "jacobian: result %d is %s: only f64 and f32 have derivatives", i + 1,
                         grad__type_text(t, text, sizeof text));
     }
@@ -64,7 +64,7 @@ static grad_status run_rows(sweep *s, const grad_program *primal, const grad_pro
   int64_t shape[GRAD_MAX_AXES + 1] = {n};
   for (int i = 0; i < type->ndim; i++) shape[i + 1] = type->shape[i];
   grad_id *inputs = values + (primal->noutputs - nresiduals);
-  inputs[nresiduals] = grad__reshape(s->p, grad__eye(s->p, (grad_dtype)type->dtype, n, n), type->ndim + 1, shape);
+  inputs[nresiduals] = grad__reshape(s->p, grad__eye(s->p, type->dtype, n, n), type->ndim + 1, shape);
   grad__fn_inline(s->p, wide, inputs, *rows);
   grad__program_release(wide);
   return s->p->status;

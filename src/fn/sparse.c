@@ -142,7 +142,7 @@ static grad_status make_seeds(job *j, bool reverse) {
   if (t->ndim == GRAD_MAX_AXES)
     return grad__fail(f->ctx, GRAD_ESHAPE, "sparse derivatives: at most %d axes", GRAD_MAX_AXES - 1);
   grad_array *seeds = &j->s->state->seeds[reverse];
-  grad_status status = grad__array_new(f->ctx, (grad_dtype)t->dtype, t->ndim + 1, shape, seeds);
+  grad_status status = grad__array_new(f->ctx, t->dtype, t->ndim + 1, shape, seeds);
   if (status) return status;
   grad__array_fill(seeds, 0);
   const int64_t n = shape[0] ? grad__type_numel(t) : 0;
@@ -200,7 +200,7 @@ static grad_status assemble(job *j, const direction *directions) {
   grad_id seeds[2], sweeps[2] = {GRAD_NONE, GRAD_NONE}, value = GRAD_NONE;
   for (int k = 0; k < 2; k++) {
     const grad_array *a = &j->s->state->seeds[k];
-    seeds[k] = grad__program_input(q, (grad_dtype)a->dtype, a->ndim, a->shape);
+    seeds[k] = grad__program_input(q, a->dtype, a->ndim, a->shape);
   }
   const grad_id pick = grad__program_input(q, GRAD_I64, 1, &j->s->pattern.nnz);
   int n = 0;
@@ -309,7 +309,7 @@ static grad_status sparse_of(job *j, grad_jacobian_mode mode, const grad_array *
 
 static grad_status check_float(const grad_program *p, grad_id v, const char *what) {
   const grad_type *t = grad__type(p, v);
-  if (grad__dtype_is_float((grad_dtype)t->dtype)) return GRAD_OK;
+  if (grad__dtype_is_float(t->dtype)) return GRAD_OK;
   char text[128];
   return grad__fail(p->ctx, GRAD_EDTYPE, "sparse derivatives: the %s is %s: expected f64 or f32", what,
                     grad__type_text(t, text, sizeof text));
@@ -399,7 +399,7 @@ grad_status grad__sparse_matmul(const grad_sparse *s, const grad_array *x, grad_
   grad_array from = {0}, to = {0}, result = {0};
   grad_status status = grad__array_new(s->ctx, GRAD_F64, x->ndim, x->shape, &from);
   if (!status) status = grad__array_new(s->ctx, GRAD_F64, x->ndim, shape, &to);
-  if (!status) status = grad__array_new(s->ctx, (grad_dtype)s->values.dtype, x->ndim, shape, &result);
+  if (!status) status = grad__array_new(s->ctx, s->values.dtype, x->ndim, shape, &result);
   if (!status) {
     grad__array_copy(&from, x);
     multiply(s, shape[1], from.data, to.data);
@@ -415,10 +415,10 @@ grad_status grad__sparse_matmul(const grad_sparse *s, const grad_array *x, grad_
 
 grad_status grad__sparse_dense(const grad_sparse *s, grad_array *out) {
   const int64_t shape[2] = {s->pattern.rows, s->pattern.cols};
-  grad_status status = grad__array_new(s->ctx, (grad_dtype)s->values.dtype, 2, shape, out);
+  grad_status status = grad__array_new(s->ctx, s->values.dtype, 2, shape, out);
   if (status) return status;
   grad__array_fill(out, 0);
-  const size_t size = grad__dtype_size((grad_dtype)out->dtype);
+  const size_t size = grad__dtype_size(out->dtype);
   for (int64_t r = 0; r < shape[0]; r++) {
     for (int64_t k = s->pattern.indptr[r]; k < s->pattern.indptr[r + 1]; k++) {
       char *to = (char *)out->data + (size_t)(r * shape[1] + s->pattern.col[k]) * size;

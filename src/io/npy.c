@@ -33,7 +33,7 @@ static grad_status parse(grad_ctx *ctx, const char *name, int64_t offset, const 
     status = grad__fail(ctx, GRAD_EDTYPE, "%s: an unsigned number above 2^63 - 1 does not fit i64", name);
   }
   if (!status && header.fortran && header.ndim > 1) {
-    status = grad__array_new(ctx, (grad_dtype)read.dtype, header.ndim, header.shape, &array);
+    status = grad__array_new(ctx, read.dtype, header.ndim, header.shape, &array);
     grad__view_permute(&read, reversed, &turned);
     if (!status) grad__array_copy(&array, &turned);
     grad__array_release(&read);
@@ -99,7 +99,7 @@ static grad_status row_major(grad_ctx *ctx, const grad_array *array, grad_array 
     grad__array_retain(out);
     return GRAD_OK;
   }
-  const grad_status status = grad__array_new(ctx, (grad_dtype)array->dtype, array->ndim, array->shape, out);
+  const grad_status status = grad__array_new(ctx, array->dtype, array->ndim, array->shape, out);
   if (!status) grad__array_copy(out, array);
   return status;
 }
@@ -110,7 +110,7 @@ grad_status grad__npy_write(grad_ctx *ctx, const grad_sink *sink, const grad_arr
   grad_status status = row_major(ctx, array, &packed);
   if (status) return status;
   status = sink->write(sink->ud, ctx, header, grad__npy_header_write(&packed, header));
-  const size_t bytes = (size_t)grad__array_numel(&packed) * grad__dtype_size((grad_dtype)packed.dtype);
+  const size_t bytes = (size_t)grad__array_numel(&packed) * grad__dtype_size(packed.dtype);
   if (!status && bytes > 0) status = sink->write(sink->ud, ctx, packed.data, bytes);
   grad__array_release(&packed);
   return status;
@@ -124,9 +124,8 @@ grad_status grad__npz_write(grad_ctx *ctx, const grad_sink *sink, const grad_nam
     grad_array packed;
     status = row_major(ctx, &list->items[i].array, &packed);
     if (status) break;
-    const grad_zip_part parts[2] = {
-        {header, grad__npy_header_write(&packed, header)},
-        {packed.data, (size_t)grad__array_numel(&packed) * grad__dtype_size((grad_dtype)packed.dtype)}};
+    const grad_zip_part parts[2] = {{header, grad__npy_header_write(&packed, header)},
+                                    {packed.data, (size_t)grad__array_numel(&packed) * grad__dtype_size(packed.dtype)}};
     status = grad__zip_add(&writer, list->items[i].name, ".npy", parts);
     grad__array_release(&packed);
   }

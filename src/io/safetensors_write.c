@@ -8,9 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int64_t byte_size(const grad_array *a) {
-  return grad__array_numel(a) * (int64_t)grad__dtype_size((grad_dtype)a->dtype);
-}
+static int64_t byte_size(const grad_array *a) { return grad__array_numel(a) * (int64_t)grad__dtype_size(a->dtype); }
 
 static grad_status append(grad_bytes *out, const char *text) {
   const size_t size = strlen(text);
@@ -87,7 +85,7 @@ static grad_status write_elements(grad_ctx *ctx, const grad_sink *sink, const gr
   if (byte_size(a) == 0) return GRAD_OK;
   if (grad__array_is_contiguous(a)) return sink->write(sink->ud, ctx, a->data, (size_t)byte_size(a));
   grad_array packed;
-  grad_status status = grad__array_new(ctx, (grad_dtype)a->dtype, a->ndim, a->shape, &packed);
+  grad_status status = grad__array_new(ctx, a->dtype, a->ndim, a->shape, &packed);
   if (status) return status;
   grad__array_copy(&packed, a);
   status = sink->write(sink->ud, ctx, packed.data, (size_t)byte_size(a));

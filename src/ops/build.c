@@ -121,7 +121,7 @@ static bool common_shape(grad_program *p, const grad_op *op, int n, const grad_i
     int64_t joint[GRAD_MAX_AXES];
     int joint_ndim;
     if (!grad__shape_broadcast(*ndim, shape, t->ndim, t->shape, &joint_ndim, joint)) {
-      const grad_type so_far = {.shape = shape, .ndim = (uint8_t)*ndim};
+      const grad_type so_far = {.shape = shape, .ndim = *ndim};
       refuse_shapes(p, op, &so_far, t);
       return false;
     }
@@ -133,8 +133,8 @@ static bool common_shape(grad_program *p, const grad_op *op, int n, const grad_i
 
 /* Converts x[from], ..., x[n - 1] to the dtype in which op computes; false when op does not take them. */
 static bool common_dtype(grad_program *p, const grad_op *op, int from, int n, grad_id *x) {
-  grad_dtype dtype = (grad_dtype)grad__type(p, x[from])->dtype;
-  for (int i = from + 1; i < n; i++) dtype = grad__dtype_promote(dtype, (grad_dtype)grad__type(p, x[i])->dtype);
+  grad_dtype dtype = grad__type(p, x[from])->dtype;
+  for (int i = from + 1; i < n; i++) dtype = grad__dtype_promote(dtype, grad__type(p, x[i])->dtype);
   const grad_dtype wanted = grad__operand_dtype(op, dtype);
   if (wanted < dtype) {
     refuse_dtype(p, op, dtype);
@@ -155,7 +155,7 @@ static bool prepare(grad_program *p, const grad_op *op, int n, grad_id *x) {
   const int from = grad__op_row(op)->kind == GRAD_KIND_SELECT ? 1 : 0;
   if (from == 1 && grad__type(p, x[0])->dtype != GRAD_BOOL) {
     grad__program_fail(p, GRAD_EDTYPE, "%s: the mask must be bool, got %s; compare it, as in x:ne(0)", op->name,
-                       grad__dtype_name((grad_dtype)grad__type(p, x[0])->dtype));
+                       grad__dtype_name(grad__type(p, x[0])->dtype));
     return false;
   }
   int64_t shape[GRAD_MAX_AXES];

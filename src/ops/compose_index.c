@@ -86,7 +86,7 @@ grad_id grad__scatter_add(grad_program *p, grad_id x, int axis, grad_id index, g
   const grad_type t = *grad__type(p, x);
   const grad_id covered = cut_to_index(p, "scatter_add", x, index, axis);
   if (grad__ndim(p, source) == 0) source = grad__broadcast(p, source, t.ndim, grad__shape(p, index));
-  const grad_id piece = grad__convert(p, source_piece(p, source, index), (grad_dtype)t.dtype);
+  const grad_id piece = grad__convert(p, source_piece(p, source, index), t.dtype);
   if (covered == GRAD_NONE || piece == GRAD_NONE) return GRAD_NONE;
   const int last = t.ndim - 1;
   const grad_id added = grad__emit2(p, &grad__op_scatter_add, axis_to_end(p, piece, axis), axis_to_end(p, index, axis),
@@ -101,7 +101,7 @@ grad_id grad__put_slice(grad_program *p, grad_id x, const int64_t *start, const 
                         grad_id value) {
   if (x == GRAD_NONE || value == GRAD_NONE) return GRAD_NONE;
   const grad_type t = *grad__type(p, x);
-  value = grad__broadcast(p, grad__convert(p, value, (grad_dtype)t.dtype), t.ndim, count);
+  value = grad__broadcast(p, grad__convert(p, value, t.dtype), t.ndim, count);
   const grad_id piece = grad__full(p, 1, GRAD_BOOL, t.ndim, count);
   const grad_id covered = grad__unslice(p, piece, t.ndim, t.shape, start, step);
   return grad__where(p, covered, grad__unslice(p, value, t.ndim, t.shape, start, step), x);
@@ -125,7 +125,7 @@ grad_id grad__put_index(grad_program *p, grad_id x, grad_id index, int axis, gra
     return grad__program_fail(p, GRAD_ESHAPE, "put: more than %d axes", GRAD_MAX_AXES);
   const int64_t count = grad__type_numel(&positions);
   const grad_type one = {.shape = &count, .ndim = 1};
-  value = grad__broadcast(p, grad__convert(p, value, (grad_dtype)t.dtype), ndim, shape);
+  value = grad__broadcast(p, grad__convert(p, value, t.dtype), ndim, shape);
   if (count == 0 || value == GRAD_NONE) return value == GRAD_NONE ? value : x;
   replace_axes(&t, axis, axis + 1, &one, &ndim, shape);
   const grad_id rows = grad__reshape(p, value, ndim, shape);
@@ -152,7 +152,7 @@ grad_id grad__put_mask(grad_program *p, grad_id x, grad_id mask, grad_id value) 
     return grad__program_fail(p, GRAD_ESHAPE, "put: the mask must be bool and cover the first axes of %s, got %s",
                               grad__shape_text(t.ndim, t.shape, data, sizeof data),
                               grad__type_text(&m, other, sizeof other));
-  value = grad__convert(p, value, (grad_dtype)t.dtype);
+  value = grad__convert(p, value, t.dtype);
   const grad_type v = *grad__type(p, value);
   const int rest = t.ndim - m.ndim;
   const bool by_row =

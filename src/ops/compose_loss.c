@@ -5,7 +5,7 @@
 /* Is the target a distribution over the classes, of the predictions' shape? Otherwise it must be one position a row. */
 static bool is_distribution(const grad_program *p, grad_id prediction, grad_id target) {
   const grad_type *x = grad__type(p, prediction), *t = grad__type(p, target);
-  return grad__dtype_is_float((grad_dtype)t->dtype) && grad__shape_equal(x->ndim, x->shape, t->ndim, t->shape);
+  return grad__dtype_is_float(t->dtype) && grad__shape_equal(x->ndim, x->shape, t->ndim, t->shape);
 }
 
 static bool targets_fit(grad_program *p, const char *name, grad_id prediction, grad_id target) {

@@ -90,7 +90,7 @@ grad_id grad__norm(grad_program *p, grad_id x, uint32_t axes, bool keepdim, doub
     return grad__program_fail(p, GRAD_EVALUE, "norm: p must be at least 0 or infinite, got %g", order);
   if (order == 0) {
     const grad_id set = grad__op2(p, &grad__op_ne, x, grad__lit(p, 0, x));
-    return grad__sum(p, grad__convert(p, set, (grad_dtype)grad__type(p, x)->dtype), axes, keepdim);
+    return grad__sum(p, grad__convert(p, set, grad__type(p, x)->dtype), axes, keepdim);
   }
   if (count_of(p, x, axes) == 0 && !isinf(order)) return grad__sum(p, x, axes, keepdim);
   if (order == 1) return grad__sum(p, grad__op1(p, &grad__op_abs, x), axes, keepdim);

@@ -55,22 +55,21 @@ static grad_status elementwise_infer(grad_infer *a) {
   const grad_type *x = &a->in[first];
   if (first == 1 && a->in[0].dtype != GRAD_BOOL)
     return grad__fail(a->ctx, GRAD_EDTYPE, "%s: the mask must be bool, got %s", a->op->name,
-                      grad__dtype_name((grad_dtype)a->in[0].dtype));
-  if (grad__operand_dtype(a->op, (grad_dtype)x->dtype) != x->dtype)
-    return grad__fail(a->ctx, GRAD_EDTYPE, "%s: operands cannot be %s", a->op->name,
-                      grad__dtype_name((grad_dtype)x->dtype));
+                      grad__dtype_name(a->in[0].dtype));
+  if (grad__operand_dtype(a->op, x->dtype) != x->dtype)
+    return grad__fail(a->ctx, GRAD_EDTYPE, "%s: operands cannot be %s", a->op->name, grad__dtype_name(x->dtype));
   for (int i = 0; i < a->nin; i++) {
     const grad_type *t = &a->in[i];
     char left[GRAD_SHAPE_TEXT], right[GRAD_SHAPE_TEXT];
     if (i >= first && t->dtype != x->dtype)
       return grad__fail(a->ctx, GRAD_EDTYPE, "%s: operands have dtypes %s and %s", a->op->name,
-                        grad__dtype_name((grad_dtype)x->dtype), grad__dtype_name((grad_dtype)t->dtype));
+                        grad__dtype_name(x->dtype), grad__dtype_name(t->dtype));
     if (!grad__shape_equal(x->ndim, x->shape, t->ndim, t->shape))
       return grad__fail(a->ctx, GRAD_ESHAPE, "%s: operands have shapes %s and %s", a->op->name,
                         grad__shape_text(x->ndim, x->shape, left, sizeof left),
                         grad__shape_text(t->ndim, t->shape, right, sizeof right));
   }
-  return grad__infer_out(a, 0, grad__result_dtype(a->op, (grad_dtype)x->dtype), x->ndim, x->shape);
+  return grad__infer_out(a, 0, grad__result_dtype(a->op, x->dtype), x->ndim, x->shape);
 }
 
 /* --- eval */
@@ -86,7 +85,7 @@ static grad_status no_zeros(const grad_eval *a, const void *divisor, int64_t n) 
 }
 
 static grad_status eval_chunk(const grad_eval *a, grad_kernel kernel, int64_t n, void *out, const void *const *in) {
-  if (grad__kernel_divides(a->ins->op, (grad_dtype)a->in[0]->dtype)) {
+  if (grad__kernel_divides(a->ins->op, a->in[0]->dtype)) {
     const grad_status status = no_zeros(a, in[1], n);
     if (status != GRAD_OK) return status;
   }
@@ -100,8 +99,8 @@ static grad_status eval_contiguous(const grad_eval *a, grad_kernel kernel, int64
   for (int64_t at = 0; at < numel; at += CHUNK) {
     const int64_t n = numel - at < CHUNK ? numel - at : CHUNK;
     for (int i = 0; i < nin; i++)
-      in[i] = (const char *)a->in[i]->data + at * (int64_t)grad__dtype_size((grad_dtype)a->in[i]->dtype);
-    void *out = (char *)a->out[0]->data + at * (int64_t)grad__dtype_size((grad_dtype)a->out[0]->dtype);
+      in[i] = (const char *)a->in[i]->data + at * (int64_t)grad__dtype_size(a->in[i]->dtype);
+    void *out = (char *)a->out[0]->data + at * (int64_t)grad__dtype_size(a->out[0]->dtype);
     grad_status status = eval_chunk(a, kernel, n, out, in);
     if (status == GRAD_OK && numel > CHUNK) status = grad__interrupted(a->ctx);
     if (status != GRAD_OK) return status;
@@ -114,7 +113,7 @@ static grad_status eval_strided(const grad_eval *a, grad_kernel kernel, int64_t 
   grad_stream streams[3];
   _Alignas(64) char buffers[3][GRAD_BLOCK * sizeof(double)];
   for (int i = 0; i < nin; i++) grad__stream_start(&streams[i], a->in[i], 0);
-  const int64_t size = (int64_t)grad__dtype_size((grad_dtype)a->out[0]->dtype);
+  const int64_t size = (int64_t)grad__dtype_size(a->out[0]->dtype);
   char *out = a->out[0]->data;
   for (int64_t at = 0; at < numel; at += GRAD_BLOCK) {
     const int64_t n = numel - at < GRAD_BLOCK ? numel - at : GRAD_BLOCK;
@@ -129,7 +128,7 @@ static grad_status eval_strided(const grad_eval *a, grad_kernel kernel, int64_t 
 
 static grad_status elementwise_eval(const grad_eval *a) {
   const int nin = a->ins->op->nin;
-  const grad_kernel kernel = grad__kernel(a->ctx, a->ins->op, (grad_dtype)a->in[nin - 1]->dtype);
+  const grad_kernel kernel = grad__kernel(a->ctx, a->ins->op, a->in[nin - 1]->dtype);
   const int64_t numel = grad__array_numel(a->out[0]);
   bool contiguous = true;
   for (int i = 0; i < nin && contiguous; i++) contiguous = numel == 1 || grad__array_is_contiguous(a->in[i]);

@@ -19,7 +19,7 @@ grad_id grad__linalg_matrix(grad_program *p, const char *name, grad_id a, bool s
                               square ? "a square matrix" : "a matrix",
                               grad__shape_text(t->ndim, t->shape, text, sizeof text));
   }
-  return grad__dtype_is_float((grad_dtype)t->dtype) ? a : grad__convert(p, a, GRAD_F64);
+  return grad__dtype_is_float(t->dtype) ? a : grad__convert(p, a, GRAD_F64);
 }
 
 bool grad__linalg_system(grad_program *p, const char *name, bool square, grad_id *a, grad_id *b, bool *vector) {
@@ -53,8 +53,7 @@ void grad__linalg_align(grad_program *p, grad_id *a, grad_id *b) {
     *a = *b = GRAD_NONE;
     return;
   }
-  const grad_dtype dtype =
-      grad__dtype_promote((grad_dtype)grad__type(p, *a)->dtype, (grad_dtype)grad__type(p, *b)->dtype);
+  const grad_dtype dtype = grad__dtype_promote(grad__type(p, *a)->dtype, grad__type(p, *b)->dtype);
   const grad_type x = *grad__type(p, *a), y = *grad__type(p, *b);
   int lead;
   int64_t leading[GRAD_MAX_AXES];
@@ -85,9 +84,8 @@ grad_id grad__linalg_symmetric(grad_program *p, const char *name, grad_id a) {
 
 grad_status grad__infer_matrix(const grad_infer *a, int i, bool square) {
   const grad_type *const t = &a->in[i];
-  if (!grad__dtype_is_float((grad_dtype)t->dtype)) {
-    return grad__fail(a->ctx, GRAD_EDTYPE, "%s: f64 or f32 expected, got %s", a->op->name,
-                      grad__dtype_name((grad_dtype)t->dtype));
+  if (!grad__dtype_is_float(t->dtype)) {
+    return grad__fail(a->ctx, GRAD_EDTYPE, "%s: f64 or f32 expected, got %s", a->op->name, grad__dtype_name(t->dtype));
   }
   if (t->ndim >= 2 && (!square || t->shape[t->ndim - 1] == t->shape[t->ndim - 2])) return GRAD_OK;
   char text[GRAD_SHAPE_TEXT];
@@ -113,13 +111,13 @@ static void copy_packed(const grad_items *w, bool columns, void *memory, bool lo
   const int64_t row = columns ? 1 : cols, col = columns ? rows : 1;
   if (rows * cols > SMALL) {
     grad_array packed;
-    grad__array_wrap(&packed, memory, (grad_dtype)w->item.dtype, 2, w->item.shape);
+    grad__array_wrap(&packed, memory, w->item.dtype, 2, w->item.shape);
     packed.strides[0] = row;
     packed.strides[1] = col;
     grad__array_copy(load ? &packed : &w->item, load ? &w->item : &packed);
     return;
   }
-  const size_t size = grad__dtype_size((grad_dtype)w->item.dtype);
+  const size_t size = grad__dtype_size(w->item.dtype);
   for (int64_t i = 0; i < rows; i++) {
     for (int64_t j = 0; j < cols; j++) {
       char *const in = (char *)memory + (i * row + j * col) * (int64_t)size;

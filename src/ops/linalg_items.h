@@ -16,7 +16,7 @@ typedef struct grad_items {
 
 static inline grad_items grad__items(const grad_array *a, int tail) {
   const int lead = a->ndim - tail;
-  grad_items w = {.item = {.data = a->data, .dtype = a->dtype, .ndim = (uint8_t)tail},
+  grad_items w = {.item = {.data = a->data, .dtype = a->dtype, .ndim = tail},
                   .base = a->data,
                   .axes = grad__axes_of(a, 0, lead),
                   .count = 1};
@@ -31,7 +31,7 @@ static inline grad_items grad__items(const grad_array *a, int tail) {
 static inline void grad__items_next(grad_items *w) {
   grad__axes_next(&w->axes);
   w->at++;
-  w->item.data = w->base + w->axes.offset * (int64_t)grad__dtype_size((grad_dtype)w->item.dtype);
+  w->item.data = w->base + w->axes.offset * (int64_t)grad__dtype_size(w->item.dtype);
 }
 
 /* Copies the present matrix to `to`: rows one after the other, or with `columns` columns one after the other. */

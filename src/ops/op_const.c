@@ -108,11 +108,11 @@ grad_id grad__scalar(grad_program *p, grad_dtype dtype, int32_t k) {
 grad_id grad__lit(grad_program *p, double value, grad_id like) {
   if (like == GRAD_NONE) return GRAD_NONE;
   const grad_type *t = grad__type(p, like);
-  return grad__full(p, value, (grad_dtype)t->dtype, t->ndim, t->shape);
+  return grad__full(p, value, t->dtype, t->ndim, t->shape);
 }
 
 grad_id grad__zeros_of(grad_program *p, const grad_type *type) {
-  return grad__full(p, 0, (grad_dtype)type->dtype, type->ndim, type->shape);
+  return grad__full(p, 0, type->dtype, type->ndim, type->shape);
 }
 
 /* Broadcasts of a constant are constants already when they are built, so looking at the producer is enough. */

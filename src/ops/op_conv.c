@@ -44,7 +44,7 @@ static grad_status infer_operands(grad_infer *a) {
     if (t->ndim != 4)
       return grad__fail(a->ctx, GRAD_ESHAPE, "%s: expected images N C H W and weights O C/groups KH KW, got %s",
                         a->op->name, grad__type_text(t, text, sizeof text));
-    if (!grad__dtype_is_float((grad_dtype)t->dtype) || t->dtype != a->in[0].dtype)
+    if (!grad__dtype_is_float(t->dtype) || t->dtype != a->in[0].dtype)
       return grad__fail(a->ctx, GRAD_EDTYPE, "%s: both operands must be f64, or both f32; got %s", a->op->name,
                         grad__type_text(t, text, sizeof text));
   }
@@ -80,8 +80,7 @@ static grad_status conv_infer(grad_infer *a) {
   if (status != GRAD_OK) return status;
   status = grad__window_fit(a->ctx, "conv", &window, x + 2);
   if (status != GRAD_OK) return status;
-  return grad__infer_out(a, 0, (grad_dtype)a->in[0].dtype, 4,
-                         (const int64_t[]){x[0], w[0], window.out[0], window.out[1]});
+  return grad__infer_out(a, 0, a->in[0].dtype, 4, (const int64_t[]){x[0], w[0], window.out[0], window.out[1]});
 }
 
 /* y, w -> x: the extents of x are given, and must make windows of y's extents. */
@@ -96,7 +95,7 @@ static grad_status conv_input_infer(grad_infer *a) {
     return channel_fail(a, &groups);
   int64_t channels;
   if (!grad__mul_i64(w[1], groups, &channels)) return channel_fail(a, &groups);
-  return grad__infer_out(a, 0, (grad_dtype)a->in[0].dtype, 4,
+  return grad__infer_out(a, 0, a->in[0].dtype, 4,
                          (const int64_t[]){y[0], channels, a->params[EXTENTS], a->params[EXTENTS + 1]});
 }
 
@@ -109,7 +108,7 @@ static grad_status conv_weight_infer(grad_infer *a) {
   if (status != GRAD_OK) return status;
   if (groups < 1 || x[0] != y[0] || x[1] % groups || y[1] % groups || y[2] != window.out[0] || y[3] != window.out[1])
     return channel_fail(a, &groups);
-  return grad__infer_out(a, 0, (grad_dtype)a->in[0].dtype, 4,
+  return grad__infer_out(a, 0, a->in[0].dtype, 4,
                          (const int64_t[]){y[1], x[1] / groups, window.kernel[0], window.kernel[1]});
 }
 
@@ -132,7 +131,7 @@ static layer layer_of(const grad_eval *a) {
   array[r.in[0]] = a->in[0];
   array[r.in[1]] = a->in[1];
   array[r.out] = a->out[0];
-  layer l = {.ctx = a->ctx, .dtype = (grad_dtype)a->in[0]->dtype, .x = array[X], .w = array[W], .y = array[Y]};
+  layer l = {.ctx = a->ctx, .dtype = a->in[0]->dtype, .x = array[X], .w = array[W], .y = array[Y]};
   l.size = grad__dtype_size(l.dtype);
   l.window = grad__window_of(a->ins->params);
   memcpy(l.window.in, l.x->shape + 2, sizeof l.window.in);
@@ -156,8 +155,7 @@ static int64_t conv_scratch(const grad_program *p, const grad_instr *ins) {
   shape[r.out] = grad__type(p, ins->out)->shape;
   const int64_t depth = shape[W][1] * ins->params[0] * ins->params[1], places = shape[Y][2] * shape[Y][3];
   const int64_t outputs = shape[W][0] / ins->params[GROUPS];
-  return (depth * places + outputs * (depth + places)) *
-         (int64_t)grad__dtype_size((grad_dtype)grad__type(p, ins->out)->dtype);
+  return (depth * places + outputs * (depth + places)) * (int64_t)grad__dtype_size(grad__type(p, ins->out)->dtype);
 }
 
 static double conv_flops(const grad_program *p, const grad_instr *ins) {
@@ -185,7 +183,7 @@ static const void *block_of(const grad_array *a, int64_t first, int64_t nfirst, 
   grad__view_slice(&part, 1, second, nsecond, 1, &view);
   if (grad__array_is_contiguous(&view)) return view.data;
   grad_array copy;
-  grad__array_wrap(&copy, room, (grad_dtype)a->dtype, 4, view.shape);
+  grad__array_wrap(&copy, room, a->dtype, 4, view.shape);
   grad__array_copy(&copy, &view);
   return room;
 }
@@ -424,8 +422,8 @@ CONV(conv_weight, "the cotangent of a convolution's weights")
 
 grad_id grad__conv2d(grad_program *p, grad_id x, grad_id w, const grad_conv *c) {
   if (x == GRAD_NONE || w == GRAD_NONE) return GRAD_NONE;
-  const grad_dtype dtype = grad__operand_dtype(
-      &grad__op_div, grad__dtype_promote((grad_dtype)grad__type(p, x)->dtype, (grad_dtype)grad__type(p, w)->dtype));
+  const grad_dtype dtype =
+      grad__operand_dtype(&grad__op_div, grad__dtype_promote(grad__type(p, x)->dtype, grad__type(p, w)->dtype));
   int64_t params[NPARAMS] = {0};
   grad_window window = {.kernel = {1, 1}};
   for (int i = 0; i < 2; i++) {

@@ -22,7 +22,7 @@ static grad_status argument_types(grad_infer *a, const grad_host_op *op, int dep
   if (a->nin < op->nin) return grad__fail(a->ctx, GRAD_EVALUE, "%s takes %d arguments", op->name, op->nin);
   for (int i = 0; i < op->nin; i++) {
     const grad_type *t = &a->in[i];
-    types[i] = (grad_host_type){.dtype = (grad_dtype)t->dtype, .ndim = t->ndim - depth};
+    types[i] = (grad_host_type){.dtype = t->dtype, .ndim = t->ndim - depth};
     if (types[i].ndim > 0) memcpy(types[i].shape, t->shape + depth, (size_t)types[i].ndim * sizeof *t->shape);
   }
   return GRAD_OK;
@@ -71,7 +71,7 @@ static int64_t host_scratch(const grad_program *p, const grad_instr *ins) {
   int64_t bytes = 0;
   for (int32_t i = 0; i < ins->nin; i++) {
     const grad_type *t = grad__type(p, ins->in[i]);
-    bytes += (grad__type_numel(t) * (int64_t)grad__dtype_size((grad_dtype)t->dtype) + 63) & ~(int64_t)63;
+    bytes += (grad__type_numel(t) * (int64_t)grad__dtype_size(t->dtype) + 63) & ~(int64_t)63;
   }
   return bytes;
 }
@@ -80,9 +80,9 @@ static int64_t host_scratch(const grad_program *p, const grad_instr *ins) {
 static grad_array row_major(const grad_array *array, char **scratch) {
   grad_array copy = *array;
   if (grad__array_is_contiguous(array)) return copy;
-  grad__array_wrap(&copy, *scratch, (grad_dtype)array->dtype, array->ndim, array->shape);
+  grad__array_wrap(&copy, *scratch, array->dtype, array->ndim, array->shape);
   grad__array_copy(&copy, array);
-  size_t bytes = (size_t)grad__array_numel(array) * grad__dtype_size((grad_dtype)array->dtype);
+  size_t bytes = (size_t)grad__array_numel(array) * grad__dtype_size(array->dtype);
   *scratch += (bytes + 63) & ~(size_t)63;
   return copy;
 }
@@ -90,8 +90,8 @@ static grad_array row_major(const grad_array *array, char **scratch) {
 /* Example number `at` of a row-major array with `depth` batch axes. */
 static grad_array example(const grad_array *array, int depth, int64_t at) {
   grad_array one;
-  grad__array_wrap(&one, NULL, (grad_dtype)array->dtype, array->ndim - depth, array->shape + depth);
-  size_t bytes = (size_t)grad__array_numel(&one) * grad__dtype_size((grad_dtype)array->dtype);
+  grad__array_wrap(&one, NULL, array->dtype, array->ndim - depth, array->shape + depth);
+  size_t bytes = (size_t)grad__array_numel(&one) * grad__dtype_size(array->dtype);
   one.data = (char *)array->data + (size_t)at * bytes;
   return one;
 }

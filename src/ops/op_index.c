@@ -18,7 +18,7 @@ static grad_status infer_index(grad_infer *a) {
   char data[GRAD_SHAPE_TEXT], positions[GRAD_SHAPE_TEXT];
   if (index->dtype != GRAD_I64)
     return grad__fail(a->ctx, GRAD_EDTYPE, "%s: positions must be i64, got %s", a->op->name,
-                      grad__dtype_name((grad_dtype)index->dtype));
+                      grad__dtype_name(index->dtype));
   if (axis < lead || axis > x->ndim)
     return grad__fail(a->ctx, GRAD_EVALUE, "%s: axis %lld does not exist in shape %s", a->op->name, (long long)axis + 1,
                       grad__shape_text(x->ndim, x->shape, data, sizeof data));
@@ -126,7 +126,7 @@ static grad_status gather_infer(grad_infer *a) {
   for (int i = 0; i < axis; i++) shape[ndim++] = x->shape[i];
   for (int i = lead; i < index->ndim; i++) shape[ndim++] = index->shape[i];
   for (int i = axis + 1; i < x->ndim; i++) shape[ndim++] = x->shape[i];
-  return grad__infer_out(a, 0, (grad_dtype)x->dtype, ndim, shape);
+  return grad__infer_out(a, 0, x->dtype, ndim, shape);
 }
 
 static grad_status gather_eval(const grad_eval *a) {
@@ -136,7 +136,7 @@ static grad_status gather_eval(const grad_eval *a) {
   const grad_status status = read_positions(a, x->shape[axis], &positions);
   if (status != GRAD_OK || grad__array_numel(a->out[0]) == 0) return status;
 
-  const size_t size = grad__dtype_size((grad_dtype)x->dtype);
+  const size_t size = grad__dtype_size(x->dtype);
   const block_fn copy = size == 8 ? copy_8 : size == 4 ? copy_4 : copy_1;
   const line_fn line = size == 8 ? gather_8 : size == 4 ? gather_4 : gather_1;
   const int64_t npositions = extent_between(index->shape, lead, index->ndim);
@@ -224,7 +224,7 @@ static grad_status scatter_infer(grad_infer *a) {
   for (int i = 0; i < axis; i++) shape[ndim++] = y->shape[i];
   shape[ndim++] = a->params[2];
   for (int i = axis + n; i < y->ndim; i++) shape[ndim++] = y->shape[i];
-  return grad__infer_out(a, 0, (grad_dtype)y->dtype, ndim, shape);
+  return grad__infer_out(a, 0, y->dtype, ndim, shape);
 }
 
 /* Adds in the order of the positions: the result is the same on any number of threads. */
@@ -235,7 +235,7 @@ static grad_status scatter_eval(const grad_eval *a) {
   const int64_t *positions;
   const grad_status status = read_positions(a, extent, &positions);
   if (status != GRAD_OK) return status;
-  const size_t size = grad__dtype_size((grad_dtype)y->dtype);
+  const size_t size = grad__dtype_size(y->dtype);
   const size_t bytes = (size_t)grad__array_numel(a->out[0]) * size;
   if (bytes > 0) memset(a->out[0]->data, 0, bytes);
   if (grad__array_numel(y) == 0) return GRAD_OK;

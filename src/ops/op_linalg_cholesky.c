@@ -14,13 +14,13 @@
 
 static grad_status cholesky_infer(grad_infer *a) {
   const grad_status status = grad__infer_matrix(a, 0, true);
-  return status ? status : grad__infer_out(a, 0, (grad_dtype)a->in[0].dtype, a->in[0].ndim, a->in[0].shape);
+  return status ? status : grad__infer_out(a, 0, a->in[0].dtype, a->in[0].ndim, a->in[0].shape);
 }
 
 static grad_status cholesky_eval(const grad_eval *a) {
   if (grad__array_numel(a->out[0]) == 0) return GRAD_OK;
   grad_items from = grad__items(a->in[0], 2);
-  const grad_dtype dtype = (grad_dtype)from.item.dtype;
+  const grad_dtype dtype = from.item.dtype;
   const int64_t n = from.item.shape[0], size = (int64_t)grad__dtype_size(dtype);
   char *to = a->out[0]->data;
   for (; from.at < from.count; grad__items_next(&from), to += n * n * size) {

@@ -68,7 +68,7 @@ static void put(grad_array *to, int64_t i, double x) {
 static grad_status slogdet_infer(grad_infer *a) {
   const grad_status status = grad__infer_matrix(a, 0, true);
   if (status) return status;
-  const grad_dtype dtype = (grad_dtype)a->in[0].dtype;
+  const grad_dtype dtype = a->in[0].dtype;
   const grad_status first = grad__infer_like(a, 0, dtype, 0, NULL);
   return first ? first : grad__infer_like(a, 1, dtype, 0, NULL);
 }
@@ -111,7 +111,7 @@ const grad_op grad__op_slogdet = {
 
 static grad_status det_infer(grad_infer *a) {
   const grad_status status = grad__infer_matrix(a, 0, true);
-  return status ? status : grad__infer_like(a, 0, (grad_dtype)a->in[0].dtype, 0, NULL);
+  return status ? status : grad__infer_like(a, 0, a->in[0].dtype, 0, NULL);
 }
 
 static grad_status det_eval(const grad_eval *a) {
@@ -142,7 +142,7 @@ const grad_op grad__op_det = {
 
 static grad_status cofactor_infer(grad_infer *a) {
   const grad_status status = grad__infer_matrix(a, 0, true);
-  return status ? status : grad__infer_out(a, 0, (grad_dtype)a->in[0].dtype, a->in[0].ndim, a->in[0].shape);
+  return status ? status : grad__infer_out(a, 0, a->in[0].dtype, a->in[0].ndim, a->in[0].shape);
 }
 
 /* f64 throughout: the product of many small singular values must not vanish on the way. */
@@ -168,7 +168,7 @@ static cofactor_parts carve_cofactor(grad_carve *c, int64_t n, size_t size) {
 
 static int64_t cofactor_scratch(const grad_program *p, const grad_instr *ins) {
   grad_carve c = {0};
-  carve_cofactor(&c, order_of(p, ins), grad__dtype_size((grad_dtype)grad__type(p, ins->in[0])->dtype));
+  carve_cofactor(&c, order_of(p, ins), grad__dtype_size(grad__type(p, ins->in[0])->dtype));
   return c.used;
 }
 
@@ -187,7 +187,7 @@ static bool is_regular(const grad_items *lu) {
 static grad_status regular_cofactor(grad_ctx *ctx, const grad_items *lu, const grad_items *pivots,
                                     const cofactor_parts *parts, const grad_items *to) {
   const int64_t n = lu->item.shape[0];
-  const grad_dtype dtype = (grad_dtype)lu->item.dtype;
+  const grad_dtype dtype = lu->item.dtype;
   const double det = plain_det(lu, pivots);
   const void *const factors = grad__lu_load(lu, pivots, parts->factors, parts->pivots);
   memset(parts->identity, 0, (size_t)(n * n) * grad__dtype_size(dtype));
@@ -245,8 +245,7 @@ static grad_status cofactor_eval(const grad_eval *a) {
   grad_items from = grad__items(a->in[0], 2), lu = grad__items(a->in[1], 2), pivots = grad__items(a->in[2], 1),
              to = grad__items(a->out[0], 2);
   grad_carve carve = {.base = a->scratch};
-  const cofactor_parts parts =
-      carve_cofactor(&carve, from.item.shape[0], grad__dtype_size((grad_dtype)from.item.dtype));
+  const cofactor_parts parts = carve_cofactor(&carve, from.item.shape[0], grad__dtype_size(from.item.dtype));
   while (from.at < from.count) {
     grad_status status = GRAD_OK;
     if (!grad__item_is_finite(&from)) {

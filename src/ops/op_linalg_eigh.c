@@ -16,8 +16,8 @@ static grad_status eigh_infer(grad_infer *a) {
   const grad_status status = grad__infer_matrix(a, 0, true);
   if (status) return status;
   const grad_type *const t = &a->in[0];
-  const grad_status first = grad__infer_like(a, 0, (grad_dtype)t->dtype, 1, &t->shape[t->ndim - 1]);
-  return first ? first : grad__infer_out(a, 1, (grad_dtype)t->dtype, t->ndim, t->shape);
+  const grad_status first = grad__infer_like(a, 0, t->dtype, 1, &t->shape[t->ndim - 1]);
+  return first ? first : grad__infer_out(a, 1, t->dtype, t->ndim, t->shape);
 }
 
 typedef struct eigh_parts {
@@ -36,14 +36,14 @@ static eigh_parts carve_parts(grad_carve *c, int64_t n, size_t size) {
 static int64_t eigh_scratch(const grad_program *p, const grad_instr *ins) {
   const grad_type *const t = grad__type(p, ins->in[0]);
   grad_carve c = {0};
-  carve_parts(&c, t->shape[t->ndim - 1], grad__dtype_size((grad_dtype)t->dtype));
+  carve_parts(&c, t->shape[t->ndim - 1], grad__dtype_size(t->dtype));
   return c.used;
 }
 
 static grad_status eigh_eval(const grad_eval *a) {
   if (grad__array_numel(a->in[0]) == 0) return GRAD_OK;
   grad_items from = grad__items(a->in[0], 2), w = grad__items(a->out[0], 1), v = grad__items(a->out[1], 2);
-  const grad_dtype dtype = (grad_dtype)from.item.dtype;
+  const grad_dtype dtype = from.item.dtype;
   const int64_t n = from.item.shape[0];
   grad_carve carve = {.base = a->scratch};
   const eigh_parts parts = carve_parts(&carve, n, grad__dtype_size(dtype));

@@ -31,7 +31,7 @@ static grad_status expm_infer(grad_infer *a) {
                       MAX_DIRECTIONS + 1);
   }
   a->nout = 1;
-  return grad__infer_out(a, 0, (grad_dtype)t->dtype, t->ndim, t->shape);
+  return grad__infer_out(a, 0, t->dtype, t->ndim, t->shape);
 }
 
 enum { NPOWERS = 5 };
@@ -56,7 +56,7 @@ static int64_t block_order(const grad_type *t, int nin) { return t->shape[t->ndi
 static int64_t expm_scratch(const grad_program *p, const grad_instr *ins) {
   const grad_type *const t = grad__type(p, ins->in[0]);
   grad_carve c = {0};
-  carve_parts(&c, block_order(t, ins->nin), grad__dtype_size((grad_dtype)t->dtype));
+  carve_parts(&c, block_order(t, ins->nin), grad__dtype_size(t->dtype));
   return c.used;
 }
 
@@ -243,7 +243,7 @@ static grad_status expm_eval(const grad_eval *a) {
   grad_items items[MAX_DIRECTIONS + 1], to = grad__items(a->out[0], 2);
   const int nin = a->ins->nin;
   for (int i = 0; i < nin; i++) items[i] = grad__items(a->in[i], 2);
-  const grad_dtype dtype = (grad_dtype)a->in[0]->dtype;
+  const grad_dtype dtype = a->in[0]->dtype;
   const expm e = {.ctx = a->ctx, .dtype = dtype, .n = to.item.shape[0] << (nin - 1)};
   grad_carve carve = {.base = a->scratch};
   const expm_parts parts = carve_parts(&carve, e.n, grad__dtype_size(dtype));

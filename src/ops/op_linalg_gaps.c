@@ -89,8 +89,8 @@ static const char higher[] = "second and higher derivatives do not exist for thi
 static grad_status push_infer(grad_infer *a) {
   grad_status status = infer_values(a, 1);
   if (!status) status = grad__infer_matrix(a, 1, true);
-  if (!status) status = grad__infer_out(a, 0, (grad_dtype)a->in[0].dtype, a->in[0].ndim, a->in[0].shape);
-  return status ? status : grad__infer_out(a, 1, (grad_dtype)a->in[1].dtype, a->in[1].ndim, a->in[1].shape);
+  if (!status) status = grad__infer_out(a, 0, a->in[0].dtype, a->in[0].ndim, a->in[0].shape);
+  return status ? status : grad__infer_out(a, 1, a->in[1].dtype, a->in[1].ndim, a->in[1].shape);
 }
 
 static bool is_kink(const grad_instr *ins, const grad_array *w, int64_t i, double gap) {
@@ -181,7 +181,7 @@ const grad_op grad__op_spectrum_push = {
 static grad_status pull_infer(grad_infer *a) {
   grad_status status = infer_values(a, 2);
   if (!status) status = grad__infer_matrix(a, 2, true);
-  return status ? status : grad__infer_out(a, 0, (grad_dtype)a->in[2].dtype, a->in[2].ndim, a->in[2].shape);
+  return status ? status : grad__infer_out(a, 0, a->in[2].dtype, a->in[2].ndim, a->in[2].shape);
 }
 
 /* May the entries of the pair i, j of equal values become 0? */
@@ -255,7 +255,7 @@ const grad_op grad__op_spectrum_pull = {
 static grad_status gap_infer(grad_infer *a) {
   grad_status status = infer_values(a, 1);
   if (!status) status = grad__infer_matrix(a, 1, a->params[0] != GRAD_GAP_COLUMN);
-  return status ? status : grad__infer_out(a, 0, (grad_dtype)a->in[1].dtype, a->in[1].ndim, a->in[1].shape);
+  return status ? status : grad__infer_out(a, 0, a->in[1].dtype, a->in[1].ndim, a->in[1].shape);
 }
 
 static double divisor_of(grad_gap divisor, const grad_array *w, int64_t i, int64_t j) {

@@ -18,8 +18,8 @@ static grad_status qr_infer(grad_infer *a) {
   if (status) return status;
   const grad_type *const t = &a->in[0];
   const int64_t m = t->shape[t->ndim - 2], n = t->shape[t->ndim - 1], k = m < n ? m : n;
-  const grad_status first = grad__infer_like(a, 0, (grad_dtype)t->dtype, 2, (int64_t[]){m, k});
-  return first ? first : grad__infer_like(a, 1, (grad_dtype)t->dtype, 2, (int64_t[]){k, n});
+  const grad_status first = grad__infer_like(a, 0, t->dtype, 2, (int64_t[]){m, k});
+  return first ? first : grad__infer_like(a, 1, t->dtype, 2, (int64_t[]){k, n});
 }
 
 typedef struct qr_parts {
@@ -35,13 +35,13 @@ static qr_parts carve_parts(grad_carve *c, int64_t m, int64_t n, size_t size) {
 static int64_t qr_scratch(const grad_program *p, const grad_instr *ins) {
   const grad_type *const t = grad__type(p, ins->in[0]);
   grad_carve c = {0};
-  carve_parts(&c, t->shape[t->ndim - 2], t->shape[t->ndim - 1], grad__dtype_size((grad_dtype)t->dtype));
+  carve_parts(&c, t->shape[t->ndim - 2], t->shape[t->ndim - 1], grad__dtype_size(t->dtype));
   return c.used;
 }
 
 /* r: the upper triangle of what geqrf leaves in a (column by column). */
 static void store_upper(const grad_items *r, const void *a, int64_t m) {
-  const int64_t k = r->item.shape[0], n = r->item.shape[1], size = (int64_t)grad__dtype_size((grad_dtype)r->item.dtype);
+  const int64_t k = r->item.shape[0], n = r->item.shape[1], size = (int64_t)grad__dtype_size(r->item.dtype);
   char *const to = r->item.data;
   memset(to, 0, (size_t)(k * n * size));
   for (int64_t j = 0; j < n; j++) {
@@ -58,7 +58,7 @@ static grad_status qr_eval(const grad_eval *a) {
     return GRAD_OK;
   }
   grad_items from = grad__items(a->in[0], 2), q = grad__items(a->out[0], 2), r = grad__items(a->out[1], 2);
-  const grad_dtype dtype = (grad_dtype)from.item.dtype;
+  const grad_dtype dtype = from.item.dtype;
   const int64_t m = from.item.shape[0], n = from.item.shape[1], k = q.item.shape[1];
   grad_carve carve = {.base = a->scratch};
   const qr_parts parts = carve_parts(&carve, m, n, grad__dtype_size(dtype));

@@ -21,7 +21,7 @@ static grad_status lu_infer(grad_infer *a) {
   const grad_status status = grad__infer_matrix(a, 0, true);
   if (status) return status;
   const int64_t n = a->in[0].shape[a->in[0].ndim - 1];
-  const grad_status first = grad__infer_like(a, 0, (grad_dtype)a->in[0].dtype, 2, (int64_t[]){n, n});
+  const grad_status first = grad__infer_like(a, 0, a->in[0].dtype, 2, (int64_t[]){n, n});
   return first ? first : grad__infer_like(a, 1, GRAD_I64, 1, &n);
 }
 
@@ -35,7 +35,7 @@ static int64_t lu_scratch(const grad_program *p, const grad_instr *ins) {
 }
 
 static grad_status lu_eval(const grad_eval *a) {
-  const grad_dtype dtype = (grad_dtype)a->in[0]->dtype;
+  const grad_dtype dtype = a->in[0]->dtype;
   grad_items from = grad__items(a->in[0], 2);
   const int64_t n = from.item.shape[0], size = n * n * (int64_t)grad__dtype_size(dtype);
   if (grad__array_numel(a->out[0]) == 0) return GRAD_OK;
@@ -78,7 +78,7 @@ static grad_status lu_solve_infer(grad_infer *a) {
   const grad_type *const m = &a->in[0], *const b = &a->in[3];
   const int n = m->ndim;
   if (b->dtype == m->dtype && b->ndim == n && grad__shape_equal(n - 1, m->shape, n - 1, b->shape)) {
-    return grad__infer_out(a, 0, (grad_dtype)b->dtype, n, b->shape);
+    return grad__infer_out(a, 0, b->dtype, n, b->shape);
   }
   char left[GRAD_SHAPE_TEXT], right[GRAD_SHAPE_TEXT];
   return grad__fail(a->ctx, GRAD_ESHAPE, "solve: a matrix of shape %s and a right-hand side of shape %s do not fit",
@@ -100,7 +100,7 @@ static lu_parts carve_parts(grad_carve *c, int64_t n, int64_t k, size_t size) {
 static int64_t lu_solve_scratch(const grad_program *p, const grad_instr *ins) {
   const grad_type *const b = grad__type(p, ins->in[3]);
   grad_carve c = {0};
-  carve_parts(&c, b->shape[b->ndim - 2], b->shape[b->ndim - 1], grad__dtype_size((grad_dtype)b->dtype));
+  carve_parts(&c, b->shape[b->ndim - 2], b->shape[b->ndim - 1], grad__dtype_size(b->dtype));
   return c.used;
 }
 
@@ -120,7 +120,7 @@ static grad_status check_regular(grad_ctx *ctx, const char *name, const grad_ite
   const int64_t n = lu->item.shape[0];
   char text[GRAD_ITEM_TEXT];
   for (int64_t i = 0; i < n; i++) {
-    if (grad__lu_diagonal((grad_dtype)lu->item.dtype, factors, n, i) == 0) {
+    if (grad__lu_diagonal(lu->item.dtype, factors, n, i) == 0) {
       return grad__fail(ctx, GRAD_ESINGULAR, "%s: the %" PRId64 " x %" PRId64 " matrix is singular%s", name, n, n,
                         grad__item_text(lu, text, sizeof text));
     }
@@ -132,7 +132,7 @@ static grad_status lu_solve_eval(const grad_eval *a) {
   if (grad__array_numel(a->out[0]) == 0) return GRAD_OK;
   grad_items lu = grad__items(a->in[1], 2), pivots = grad__items(a->in[2], 1), b = grad__items(a->in[3], 2),
              x = grad__items(a->out[0], 2);
-  const grad_dtype dtype = (grad_dtype)b.item.dtype;
+  const grad_dtype dtype = b.item.dtype;
   const int64_t n = b.item.shape[0], k = b.item.shape[1];
   grad_carve carve = {.base = a->scratch};
   const lu_parts parts = carve_parts(&carve, n, k, grad__dtype_size(dtype));
@@ -198,7 +198,7 @@ const grad_op grad__op_lu_solve = {
 
 static grad_status lu_inv_infer(grad_infer *a) {
   const grad_status status = grad__infer_matrix(a, 0, true);
-  return status ? status : grad__infer_out(a, 0, (grad_dtype)a->in[0].dtype, a->in[0].ndim, a->in[0].shape);
+  return status ? status : grad__infer_out(a, 0, a->in[0].dtype, a->in[0].ndim, a->in[0].shape);
 }
 
 typedef struct inverse_parts {
@@ -212,7 +212,7 @@ static inverse_parts carve_inverse(grad_carve *c, int64_t n, size_t size) {
 
 static int64_t lu_inv_scratch(const grad_program *p, const grad_instr *ins) {
   grad_carve c = {0};
-  carve_inverse(&c, order_of(p, ins), grad__dtype_size((grad_dtype)grad__type(p, ins->out)->dtype));
+  carve_inverse(&c, order_of(p, ins), grad__dtype_size(grad__type(p, ins->out)->dtype));
   return c.used;
 }
 
@@ -220,7 +220,7 @@ static int64_t lu_inv_scratch(const grad_program *p, const grad_instr *ins) {
 static grad_status lu_inv_eval(const grad_eval *a) {
   if (grad__array_numel(a->out[0]) == 0) return GRAD_OK;
   grad_items lu = grad__items(a->in[1], 2), pivots = grad__items(a->in[2], 1);
-  const grad_dtype dtype = (grad_dtype)lu.item.dtype;
+  const grad_dtype dtype = lu.item.dtype;
   const int64_t n = lu.item.shape[0], size = n * n * (int64_t)grad__dtype_size(dtype);
   grad_carve carve = {.base = a->scratch};
   const inverse_parts parts = carve_inverse(&carve, n, grad__dtype_size(dtype));
@@ -274,7 +274,7 @@ grad_id grad__solve(grad_program *p, grad_id a, grad_id b) {
   grad_id plain = a; /* factored before it is broadcast, so that one matrix is factored once */
   grad__linalg_align(p, &a, &b);
   if (a == GRAD_NONE) return GRAD_NONE;
-  plain = grad__convert(p, plain, (grad_dtype)grad__type(p, a)->dtype);
+  plain = grad__convert(p, plain, grad__type(p, a)->dtype);
   grad_lu lu = grad__lu(p, plain);
   if (plain != a && lu.factors != GRAD_NONE) {
     const grad_type t = *grad__type(p, a);

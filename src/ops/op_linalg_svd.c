@@ -17,7 +17,7 @@ static grad_status svd_infer(grad_infer *a) {
   const grad_status status = grad__infer_matrix(a, 0, false);
   if (status) return status;
   const grad_type *const t = &a->in[0];
-  const grad_dtype dtype = (grad_dtype)t->dtype;
+  const grad_dtype dtype = t->dtype;
   const int64_t m = t->shape[t->ndim - 2], n = t->shape[t->ndim - 1], k = m < n ? m : n;
   const grad_status first = grad__infer_like(a, 0, dtype, 2, (int64_t[]){m, k});
   const grad_status second = grad__infer_like(a, 1, dtype, 1, &k);
@@ -41,7 +41,7 @@ static svd_parts carve_parts(grad_carve *c, int64_t m, int64_t n, size_t size) {
 static int64_t svd_scratch(const grad_program *p, const grad_instr *ins) {
   const grad_type *const t = grad__type(p, ins->in[0]);
   grad_carve c = {0};
-  carve_parts(&c, t->shape[t->ndim - 2], t->shape[t->ndim - 1], grad__dtype_size((grad_dtype)t->dtype));
+  carve_parts(&c, t->shape[t->ndim - 2], t->shape[t->ndim - 1], grad__dtype_size(t->dtype));
   return c.used;
 }
 
@@ -53,7 +53,7 @@ static grad_status svd_eval(const grad_eval *a) {
   }
   grad_items from = grad__items(a->in[0], 2), u = grad__items(a->out[0], 2), s = grad__items(a->out[1], 1),
              vt = grad__items(a->out[2], 2);
-  const grad_dtype dtype = (grad_dtype)from.item.dtype;
+  const grad_dtype dtype = from.item.dtype;
   const int64_t m = from.item.shape[0], n = from.item.shape[1];
   grad_carve carve = {.base = a->scratch};
   const svd_parts parts = carve_parts(&carve, m, n, grad__dtype_size(dtype));

@@ -20,7 +20,7 @@ static grad_status triangular_infer(grad_infer *a) {
   if (status) return status;
   const grad_type *const t = &a->in[0], *const b = &a->in[1];
   if (b->dtype == t->dtype && b->ndim == t->ndim && grad__shape_equal(t->ndim - 1, t->shape, b->ndim - 1, b->shape)) {
-    return grad__infer_out(a, 0, (grad_dtype)b->dtype, b->ndim, b->shape);
+    return grad__infer_out(a, 0, b->dtype, b->ndim, b->shape);
   }
   char left[GRAD_SHAPE_TEXT], right[GRAD_SHAPE_TEXT];
   return grad__fail(
@@ -31,7 +31,7 @@ static grad_status triangular_infer(grad_infer *a) {
 static int64_t triangular_scratch(const grad_program *p, const grad_instr *ins) {
   const grad_type *const t = grad__type(p, ins->in[0]);
   const int64_t n = t->shape[t->ndim - 1];
-  return n * n * (int64_t)grad__dtype_size((grad_dtype)t->dtype);
+  return n * n * (int64_t)grad__dtype_size(t->dtype);
 }
 
 static double diagonal(const grad_array *t, int64_t i) { return grad__array_get(t, (int64_t[]){i, i}); }
@@ -76,7 +76,7 @@ static grad_status triangular_eval(const grad_eval *a) {
   const grad_triangular_purpose purpose = (grad_triangular_purpose)a->ins->params[2];
   grad_items t = grad__items(a->in[0], 2), b = grad__items(a->in[1], 2);
   const int64_t n = b.item.shape[0], k = b.item.shape[1];
-  const grad_dtype dtype = (grad_dtype)b.item.dtype;
+  const grad_dtype dtype = b.item.dtype;
   char *x = a->out[0]->data;
   for (; b.at < b.count; grad__items_next(&t), grad__items_next(&b)) {
     grad_status status = check_regular(a->ctx, &t, purpose);

@@ -23,7 +23,7 @@ static grad_status matmul_infer(grad_infer *a) {
   char left[GRAD_SHAPE_TEXT], right[GRAD_SHAPE_TEXT];
   if (x->dtype != y->dtype || x->dtype == GRAD_BOOL)
     return grad__fail(a->ctx, GRAD_EDTYPE, "matmul: factors must be numbers of one dtype, got %s and %s",
-                      grad__dtype_name((grad_dtype)x->dtype), grad__dtype_name((grad_dtype)y->dtype));
+                      grad__dtype_name(x->dtype), grad__dtype_name(y->dtype));
   const int n = x->ndim;
   if (n < 2 || y->ndim != n || !grad__shape_equal(n - 2, x->shape, n - 2, y->shape))
     return grad__fail(a->ctx, GRAD_ESHAPE,
@@ -39,7 +39,7 @@ static grad_status matmul_infer(grad_infer *a) {
   memcpy(shape, x->shape, sizeof *shape * (size_t)n);
   shape[n - 2] = e.m;
   shape[n - 1] = e.n;
-  return grad__infer_out(a, 0, (grad_dtype)x->dtype, n, shape);
+  return grad__infer_out(a, 0, x->dtype, n, shape);
 }
 
 /* A factor as op() makes it: element (i, j) at data[i * row + j * col]. */
@@ -73,7 +73,7 @@ static bool stored_as(const factor *f, stored *out) {
 
 /* Copies a factor with strides that BLAS cannot read. */
 static void pack(factor *f, grad_dtype dtype, void *to) {
-  grad_array from = {.data = (void *)f->data, .dtype = (uint8_t)dtype, .ndim = 2};
+  grad_array from = {.data = (void *)f->data, .dtype = dtype, .ndim = 2};
   from.shape[0] = f->rows;
   from.shape[1] = f->cols;
   from.strides[0] = f->row;
@@ -116,7 +116,7 @@ static void product_i64(factor a, factor b, int64_t *c) {
 }
 
 static grad_status matmul_eval(const grad_eval *a) {
-  const grad_dtype dtype = (grad_dtype)a->in[0]->dtype;
+  const grad_dtype dtype = a->in[0]->dtype;
   const int64_t size = (int64_t)grad__dtype_size(dtype);
   if (grad__array_numel(a->out[0]) == 0) return GRAD_OK;
   const factor first = factor_of(a->in[0], a->ins->params[0]), second = factor_of(a->in[1], a->ins->params[1]);
@@ -151,7 +151,7 @@ static extents extents_of_instr(const grad_program *p, const grad_instr *ins) {
 /* Room for one matrix of each factor: whether strides call for it is known only when it runs. */
 static int64_t matmul_scratch(const grad_program *p, const grad_instr *ins) {
   const extents e = extents_of_instr(p, ins);
-  const grad_dtype dtype = (grad_dtype)grad__type(p, ins->out)->dtype;
+  const grad_dtype dtype = grad__type(p, ins->out)->dtype;
   return dtype == GRAD_I64 ? 0 : (e.m * e.k + e.k * e.n) * (int64_t)grad__dtype_size(dtype);
 }
 
@@ -234,7 +234,7 @@ const grad_op grad__op_matmul = {
 
 grad_id grad__matmul(grad_program *p, grad_id a, grad_id b, bool ta, bool tb) {
   if (a == GRAD_NONE || b == GRAD_NONE) return GRAD_NONE;
-  grad_dtype dtype = grad__dtype_promote((grad_dtype)grad__type(p, a)->dtype, (grad_dtype)grad__type(p, b)->dtype);
+  grad_dtype dtype = grad__dtype_promote(grad__type(p, a)->dtype, grad__type(p, b)->dtype);
   if (dtype == GRAD_BOOL) dtype = GRAD_I64;
   a = grad__convert(p, a, dtype);
   b = grad__convert(p, b, dtype);

@@ -19,7 +19,7 @@ static grad_status infer_plane(grad_infer *a, int axes) {
   if (x->ndim < axes)
     return grad__fail(a->ctx, GRAD_ESHAPE, "%s: expected at least %d axes, got %s", a->op->name, axes,
                       grad__type_text(x, text, sizeof text));
-  if (!grad__dtype_is_float((grad_dtype)x->dtype))
+  if (!grad__dtype_is_float(x->dtype))
     return grad__fail(a->ctx, GRAD_EDTYPE, "%s: expected f64 or f32, got %s", a->op->name,
                       grad__type_text(x, text, sizeof text));
   return GRAD_OK;
@@ -37,10 +37,10 @@ static void each_plane(const grad_array *a, const grad_window *w, char *out, int
                        void (*run)(const grad_window *w, grad_dtype dtype, const void *plane, const int64_t *step,
                                    void *out)) {
   if (grad__array_numel(a) == 0) return;
-  const size_t size = grad__dtype_size((grad_dtype)a->dtype);
+  const size_t size = grad__dtype_size(a->dtype);
   grad_axes at = grad__axes_of(a, 0, a->ndim - 2);
   do {
-    run(w, (grad_dtype)a->dtype, (const char *)a->data + at.offset * (int64_t)size, a->strides + a->ndim - 2, out);
+    run(w, a->dtype, (const char *)a->data + at.offset * (int64_t)size, a->strides + a->ndim - 2, out);
     out += bytes;
   } while (grad__axes_next(&at));
 }
@@ -59,14 +59,14 @@ static grad_status windows_infer(grad_infer *a) {
   int64_t *const last = shape + x->ndim - 2;
   memcpy(last, w.kernel, sizeof w.kernel);
   memcpy(last + 2, w.out, sizeof w.out);
-  return grad__infer_out(a, 0, (grad_dtype)x->dtype, x->ndim + 2, shape);
+  return grad__infer_out(a, 0, x->dtype, x->ndim + 2, shape);
 }
 
 static grad_status windows_eval(const grad_eval *a) {
   const grad_array *x = a->in[0];
   const grad_window w = window_over(a, x->shape + x->ndim - 2);
   const int64_t cols = w.kernel[0] * w.kernel[1] * w.out[0] * w.out[1];
-  each_plane(x, &w, a->out[0]->data, cols * (int64_t)grad__dtype_size((grad_dtype)x->dtype), grad__window_unfold);
+  each_plane(x, &w, a->out[0]->data, cols * (int64_t)grad__dtype_size(x->dtype), grad__window_unfold);
   return GRAD_OK;
 }
 
@@ -107,12 +107,12 @@ static grad_status fold_infer(grad_infer *a) {
                       grad__shape_text(y->ndim, y->shape, text, sizeof text), (long long)w.in[0], (long long)w.in[1]);
   }
   memcpy(last, w.in, sizeof w.in);
-  return grad__infer_out(a, 0, (grad_dtype)y->dtype, y->ndim - 2, shape);
+  return grad__infer_out(a, 0, y->dtype, y->ndim - 2, shape);
 }
 
 static int64_t fold_scratch(const grad_program *p, const grad_instr *ins) {
   const grad_type *y = grad__type(p, ins->in[0]);
-  int64_t n = (int64_t)grad__dtype_size((grad_dtype)y->dtype);
+  int64_t n = (int64_t)grad__dtype_size(y->dtype);
   for (int i = y->ndim - 4; i < y->ndim; i++) n *= y->shape[i];
   return n;
 }
@@ -120,7 +120,7 @@ static int64_t fold_scratch(const grad_program *p, const grad_instr *ins) {
 static grad_status fold_eval(const grad_eval *a) {
   const grad_array *y = a->in[0];
   const grad_window w = window_over(a, a->ins->params + GRAD_WINDOW_PARAMS);
-  const int64_t size = (int64_t)grad__dtype_size((grad_dtype)y->dtype);
+  const int64_t size = (int64_t)grad__dtype_size(y->dtype);
   const int64_t bytes = grad__array_numel(a->out[0]) * size;
   if (bytes > 0) memset(a->out[0]->data, 0, (size_t)bytes);
   if (bytes == 0 || grad__array_numel(y) == 0) return GRAD_OK;
@@ -128,14 +128,14 @@ static grad_status fold_eval(const grad_eval *a) {
   from.ndim = 4;
   memcpy(from.shape, y->shape + y->ndim - 4, 4 * sizeof *from.shape);
   memcpy(from.strides, y->strides + y->ndim - 4, 4 * sizeof *from.strides);
-  grad__array_wrap(&copy, a->scratch, (grad_dtype)y->dtype, 4, from.shape);
+  grad__array_wrap(&copy, a->scratch, y->dtype, 4, from.shape);
   grad_axes at = grad__axes_of(y, 0, y->ndim - 4);
   char *to = a->out[0]->data;
   do {
     from.data = (char *)y->data + at.offset * size;
     const bool as_is = grad__array_is_contiguous(&from);
     if (!as_is) grad__array_copy(&copy, &from);
-    grad__window_fold(&w, (grad_dtype)y->dtype, as_is ? from.data : copy.data, to);
+    grad__window_fold(&w, y->dtype, as_is ? from.data : copy.data, to);
     to += w.in[0] * w.in[1] * size;
   } while (grad__axes_next(&at));
   return GRAD_OK;
@@ -185,14 +185,13 @@ static grad_status max_pool_infer(grad_infer *a) {
   int64_t shape[GRAD_MAX_AXES];
   memcpy(shape, x->shape, sizeof *shape * x->ndim);
   memcpy(shape + x->ndim - 2, w.out, sizeof w.out);
-  return grad__infer_out(a, 0, (grad_dtype)x->dtype, x->ndim, shape);
+  return grad__infer_out(a, 0, x->dtype, x->ndim, shape);
 }
 
 static grad_status max_pool_eval(const grad_eval *a) {
   const grad_array *x = a->in[0];
   const grad_window w = window_over(a, x->shape + x->ndim - 2);
-  each_plane(x, &w, a->out[0]->data, w.out[0] * w.out[1] * (int64_t)grad__dtype_size((grad_dtype)x->dtype),
-             grad__window_max);
+  each_plane(x, &w, a->out[0]->data, w.out[0] * w.out[1] * (int64_t)grad__dtype_size(x->dtype), grad__window_max);
   return GRAD_OK;
 }
 

@@ -15,7 +15,7 @@
 static grad_status expect_positions(grad_infer *a, int i) {
   if (a->in[i].dtype == GRAD_I64) return GRAD_OK;
   return grad__fail(a->ctx, GRAD_EDTYPE, "positions must be i64, got %s: convert with :to(\"i64\")",
-                    grad__dtype_name((grad_dtype)a->in[i].dtype));
+                    grad__dtype_name(a->in[i].dtype));
 }
 
 static grad_status infer_same_shape(grad_infer *a) {
@@ -77,7 +77,7 @@ grad_id grad__positions(grad_program *p, grad_id index, int64_t extent) {
 /* --- labels */
 
 static grad_status labels_infer(grad_infer *a) {
-  const grad_dtype dtype = (grad_dtype)a->in[0].dtype;
+  const grad_dtype dtype = a->in[0].dtype;
   if (dtype == GRAD_I64 || dtype == GRAD_F64) return infer_same_shape(a);
   return grad__fail(a->ctx, GRAD_EDTYPE, "labels must be i64 or f64, got %s", grad__dtype_name(dtype));
 }
@@ -230,7 +230,7 @@ const grad_op grad__op_last_writer = {.name = "last_writer",
 
 static grad_status rank_infer(grad_infer *a) {
   if (a->in[0].dtype == GRAD_BOOL) return infer_same_shape(a);
-  return grad__fail(a->ctx, GRAD_EDTYPE, "a mask must be bool, got %s", grad__dtype_name((grad_dtype)a->in[0].dtype));
+  return grad__fail(a->ctx, GRAD_EDTYPE, "a mask must be bool, got %s", grad__dtype_name(a->in[0].dtype));
 }
 
 static grad_status rank_eval(const grad_eval *a) {

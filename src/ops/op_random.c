@@ -39,7 +39,7 @@ static grad_status each_stream(const grad_eval *a, int64_t offset,
   grad__view_drop(state, lead, 0, &keys);
   const int64_t groups = grad__array_numel(&keys), numel = grad__array_numel(a->out[0]);
   if (numel == 0) return GRAD_OK;
-  const int64_t n = numel / groups, bytes = n * (int64_t)grad__dtype_size((grad_dtype)a->out[0]->dtype);
+  const int64_t n = numel / groups, bytes = n * (int64_t)grad__dtype_size(a->out[0]->dtype);
   char *out = a->out[0]->data;
   const grad_array *walked[] = {&keys};
   grad_walk w;

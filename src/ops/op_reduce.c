@@ -10,7 +10,7 @@
 static grad_status infer_dtype(grad_infer *a, bool allowed, const char *expected) {
   if (allowed) return GRAD_OK;
   return grad__fail(a->ctx, GRAD_EDTYPE, "%s: expected %s, got %s", a->op->name, expected,
-                    grad__dtype_name((grad_dtype)a->in[0].dtype));
+                    grad__dtype_name(a->in[0].dtype));
 }
 
 static grad_status infer_reduced(grad_infer *a) {
@@ -22,7 +22,7 @@ static grad_status infer_reduced(grad_infer *a) {
   int ndim = 0;
   for (int i = 0; i < x->ndim; i++)
     if (!(axes >> i & 1)) shape[ndim++] = x->shape[i];
-  return grad__infer_out(a, 0, (grad_dtype)x->dtype, ndim, shape);
+  return grad__infer_out(a, 0, x->dtype, ndim, shape);
 }
 
 /* max and min of nothing do not exist */
@@ -67,7 +67,7 @@ static grad_id reduce_permuted(grad_program *p, const grad_op *op, const grad_in
 
 grad_id grad__reduce(grad_program *p, const grad_op *op, grad_id a, uint32_t axes, bool keepdim) {
   if (a == GRAD_NONE) return a;
-  grad_dtype dtype = (grad_dtype)grad__type(p, a)->dtype;
+  grad_dtype dtype = grad__type(p, a)->dtype;
   if (op == &grad__op_any || op == &grad__op_all)
     dtype = GRAD_BOOL;
   else if (dtype == GRAD_BOOL && (op == &grad__op_sum || op == &grad__op_prod))
@@ -222,7 +222,7 @@ grad_id grad__shared_tangent(grad_program *p, grad_id x, grad_id y, grad_id dx, 
   if (x == GRAD_NONE || y == GRAD_NONE || dx == GRAD_NONE) return GRAD_NONE;
   const grad_type t = *grad__type(p, x);
   const grad_id tied = grad__op2(p, &grad__op_eq, x, grad__spread(p, y, &t, axes));
-  const grad_id mask = grad__convert(p, tied, (grad_dtype)t.dtype);
+  const grad_id mask = grad__convert(p, tied, t.dtype);
   const grad_id share = grad__div(p, mask, grad__spread(p, grad__sum(p, mask, axes, false), &t, axes));
   return grad__sum(p, grad__mulz(p, dx, share), axes, false);
 }

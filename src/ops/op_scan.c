@@ -18,11 +18,11 @@ static grad_status infer_scan(grad_infer *a) {
     char other[GRAD_SHAPE_TEXT];
     if (!grad__type_equal(&a->in[i], x))
       return grad__fail(a->ctx, GRAD_ESHAPE, "%s: operands of %s %s and %s %s must be of one type", a->op->name,
-                        grad__dtype_name((grad_dtype)x->dtype), grad__shape_text(x->ndim, x->shape, text, sizeof text),
-                        grad__dtype_name((grad_dtype)a->in[i].dtype),
+                        grad__dtype_name(x->dtype), grad__shape_text(x->ndim, x->shape, text, sizeof text),
+                        grad__dtype_name(a->in[i].dtype),
                         grad__shape_text(a->in[i].ndim, a->in[i].shape, other, sizeof other));
   }
-  return grad__infer_out(a, 0, (grad_dtype)x->dtype, x->ndim, x->shape);
+  return grad__infer_out(a, 0, x->dtype, x->ndim, x->shape);
 }
 
 static void batch_axis(grad_batch *a) {
@@ -66,7 +66,7 @@ static void run_lines(const grad_eval *a, line_fn scan, bool reverse) {
   const int axis = (int)a->ins->params[0], nin = a->ins->nin;
   const grad_array *y = a->out[0];
   if (grad__array_numel(y) == 0) return;
-  const int64_t size = (int64_t)grad__dtype_size((grad_dtype)y->dtype), n = y->shape[axis];
+  const int64_t size = (int64_t)grad__dtype_size(y->dtype), n = y->shape[axis];
   const int64_t sign = reverse ? -1 : 1, first = reverse ? n - 1 : 0;
   const grad_array *arrays[] = {y, a->in[0], a->in[nin - 1]};
   grad_array heads[3];

@@ -24,9 +24,7 @@ static void convert_jvp(grad_jvp *a) {
   if (grad__dtype_is_float(to)) a->dy[0] = grad__convert(a->p, a->dx[0], to);
 }
 
-static void convert_transpose(grad_transpose *a) {
-  a->cx[0] = grad__convert(a->p, a->cy[0], (grad_dtype)a->xt[0].dtype);
-}
+static void convert_transpose(grad_transpose *a) { a->cx[0] = grad__convert(a->p, a->cy[0], a->xt[0].dtype); }
 
 const grad_op grad__op_convert = {
     .name = "convert",
@@ -60,7 +58,7 @@ static grad_status broadcast_infer(grad_infer *a) {
   const grad_type *x = &a->in[0];
   int64_t shape[GRAD_MAX_AXES];
   int ndim = 0;
-  const grad_status status = grad__infer_out(a, 0, (grad_dtype)x->dtype, a->nparams, a->params);
+  const grad_status status = grad__infer_out(a, 0, x->dtype, a->nparams, a->params);
   if (status != GRAD_OK) return status;
   if (grad__shape_broadcast(x->ndim, x->shape, a->nparams, a->params, &ndim, shape) &&
       grad__shape_equal(ndim, shape, a->nparams, a->params))
@@ -124,7 +122,7 @@ grad_id grad__broadcast(grad_program *p, grad_id a, int ndim, const int64_t *sha
   if (ndim <= GRAD_MAX_AXES && grad__is_const(p, a, &value) &&
       grad__shape_broadcast(t->ndim, t->shape, ndim, shape, &njoint, joint) &&
       grad__shape_equal(njoint, joint, ndim, shape))
-    return grad__full(p, value, (grad_dtype)t->dtype, ndim, shape);
+    return grad__full(p, value, t->dtype, ndim, shape);
   return grad__emit1(p, &grad__op_broadcast, a, ndim, shape);
 }
 
@@ -132,7 +130,7 @@ grad_id grad__broadcast(grad_program *p, grad_id a, int ndim, const int64_t *sha
 
 static grad_status reshape_infer(grad_infer *a) {
   const grad_type *x = &a->in[0];
-  const grad_status status = grad__infer_out(a, 0, (grad_dtype)x->dtype, a->nparams, a->params);
+  const grad_status status = grad__infer_out(a, 0, x->dtype, a->nparams, a->params);
   if (status != GRAD_OK) return status;
   int64_t from, to;
   grad__shape_numel(x->ndim, x->shape, &from);
@@ -151,7 +149,7 @@ static bool reshape_view(const grad_instr *ins, const grad_array *in, const grad
 
 static grad_status reshape_eval(const grad_eval *a) {
   grad_array as_input;
-  grad__array_wrap(&as_input, a->out[0]->data, (grad_dtype)a->in[0]->dtype, a->in[0]->ndim, a->in[0]->shape);
+  grad__array_wrap(&as_input, a->out[0]->data, a->in[0]->dtype, a->in[0]->ndim, a->in[0]->shape);
   grad__array_copy(&as_input, a->in[0]);
   return GRAD_OK;
 }
@@ -193,7 +191,7 @@ grad_id grad__reshape(grad_program *p, grad_id a, int ndim, const int64_t *shape
   t = grad__type(p, a);
   if (grad__shape_equal(t->ndim, t->shape, ndim, shape)) return a;
   double value;
-  if (grad__is_const(p, a, &value)) return grad__full(p, value, (grad_dtype)t->dtype, ndim, shape);
+  if (grad__is_const(p, a, &value)) return grad__full(p, value, t->dtype, ndim, shape);
   return grad__emit1(p, &grad__op_reshape, a, ndim, shape);
 }
 
@@ -225,8 +223,7 @@ static grad_status permute_infer(grad_infer *a) {
     seen |= 1u << axis;
     shape[i] = x->shape[axis];
   }
-  if (a->nparams == x->ndim && seen == grad__all_axes(x->ndim))
-    return grad__infer_out(a, 0, (grad_dtype)x->dtype, x->ndim, shape);
+  if (a->nparams == x->ndim && seen == grad__all_axes(x->ndim)) return grad__infer_out(a, 0, x->dtype, x->ndim, shape);
   char text[GRAD_SHAPE_TEXT];
   return grad__fail(a->ctx, GRAD_ESHAPE, "permute: every axis of shape %s must be named exactly once",
                     grad__shape_text(x->ndim, x->shape, text, sizeof text));
@@ -305,7 +302,7 @@ grad_id grad__swap_axes(grad_program *p, grad_id a, int i, int j) {
 /* --- stop_gradient */
 
 static grad_status stop_infer(grad_infer *a) {
-  return grad__infer_out(a, 0, (grad_dtype)a->in[0].dtype, a->in[0].ndim, a->in[0].shape);
+  return grad__infer_out(a, 0, a->in[0].dtype, a->in[0].ndim, a->in[0].shape);
 }
 
 static bool stop_view(const grad_instr *ins, const grad_array *in, const grad_type *out_type, grad_array *out) {

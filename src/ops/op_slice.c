@@ -43,7 +43,7 @@ static grad_status slice_infer(grad_infer *a) {
   for (int i = 0; i < n; i++)
     if (!range_fits(x->shape[i], start[i], count[i], step[i]))
       return range_fail(a, i, x->shape[i], start[i], count[i], step[i]);
-  return grad__infer_out(a, 0, (grad_dtype)x->dtype, n, count);
+  return grad__infer_out(a, 0, x->dtype, n, count);
 }
 
 /* The view of `whole` that a slice reads, or an unslice writes. */
@@ -140,14 +140,14 @@ static grad_status unslice_infer(grad_infer *a) {
   for (int i = 0; i < n; i++)
     if (!range_fits(full[i], start[i], x->shape[i], step[i]))
       return range_fail(a, i, full[i], start[i], x->shape[i], step[i]);
-  return grad__infer_out(a, 0, (grad_dtype)x->dtype, n, full);
+  return grad__infer_out(a, 0, x->dtype, n, full);
 }
 
 static grad_status unslice_eval(const grad_eval *a) {
   const grad_array *x = a->in[0];
   const int n = x->ndim;
   if (grad__array_numel(x) < grad__array_numel(a->out[0]))
-    memset(a->out[0]->data, 0, (size_t)grad__array_numel(a->out[0]) * grad__dtype_size((grad_dtype)x->dtype));
+    memset(a->out[0]->data, 0, (size_t)grad__array_numel(a->out[0]) * grad__dtype_size(x->dtype));
   grad_array place;
   piece_view(a->out[0], a->ins->params + n, x->shape, a->ins->params + 2 * n, &place);
   grad__array_copy(&place, x);
@@ -190,8 +190,7 @@ grad_id grad__unslice(grad_program *p, grad_id a, int ndim, const int64_t *full,
   if (a == GRAD_NONE) return a;
   const grad_type *t = grad__type(p, a);
   double value;
-  if (ndim == t->ndim && grad__is_const(p, a, &value) && value == 0)
-    return grad__full(p, 0, (grad_dtype)t->dtype, ndim, full);
+  if (ndim == t->ndim && grad__is_const(p, a, &value) && value == 0) return grad__full(p, 0, t->dtype, ndim, full);
   int64_t params[3 * (GRAD_MAX_AXES + 1)];
   bool whole = ndim == t->ndim;
   for (int i = 0; i < ndim; i++) {
@@ -223,14 +222,13 @@ static grad_status concat_infer(grad_infer *a) {
     if (!fits)
       return grad__fail(a->ctx, t->dtype == first->dtype ? GRAD_ESHAPE : GRAD_EDTYPE,
                         "concat: part %d (%s %s) must agree with part 1 (%s %s) in dtype and in all but axis %lld",
-                        i + 1, grad__dtype_name((grad_dtype)t->dtype),
-                        grad__shape_text(t->ndim, t->shape, got, sizeof got),
-                        grad__dtype_name((grad_dtype)first->dtype),
-                        grad__shape_text(first->ndim, first->shape, want, sizeof want), (long long)axis + 1);
+                        i + 1, grad__dtype_name(t->dtype), grad__shape_text(t->ndim, t->shape, got, sizeof got),
+                        grad__dtype_name(first->dtype), grad__shape_text(first->ndim, first->shape, want, sizeof want),
+                        (long long)axis + 1);
     if (!grad__add_i64(shape[axis], t->shape[axis], &shape[axis]))
       return grad__fail(a->ctx, GRAD_ESHAPE, "concat: axis %lld gets too long", (long long)axis + 1);
   }
-  return grad__infer_out(a, 0, (grad_dtype)first->dtype, first->ndim, shape);
+  return grad__infer_out(a, 0, first->dtype, first->ndim, shape);
 }
 
 static grad_status concat_eval(const grad_eval *a) {
@@ -281,7 +279,7 @@ grad_id grad__concat(grad_program *p, int n, const grad_id *parts, int axis) {
   grad_dtype dtype = GRAD_BOOL;
   for (int i = 0; i < n; i++) {
     if (parts[i] == GRAD_NONE) return GRAD_NONE;
-    dtype = grad__dtype_promote(dtype, (grad_dtype)grad__type(p, parts[i])->dtype);
+    dtype = grad__dtype_promote(dtype, grad__type(p, parts[i])->dtype);
   }
   for (int i = 0; i < n; i++) in[i] = grad__convert(p, parts[i], dtype);
   if (n == 1 && axis >= 0 && axis < grad__ndim(p, in[0])) return in[0];
@@ -294,7 +292,7 @@ grad_id grad__concat(grad_program *p, int n, const grad_id *parts, int axis) {
 static grad_id pad_axis(grad_program *p, grad_id x, int axis, int64_t before, int64_t after, double value) {
   if (x == GRAD_NONE) return x;
   const grad_type *t = grad__type(p, x);
-  const grad_dtype dtype = (grad_dtype)t->dtype;
+  const grad_dtype dtype = t->dtype;
   const int ndim = t->ndim;
   int64_t shape[GRAD_MAX_AXES];
   memcpy(shape, t->shape, sizeof *shape * (size_t)ndim);

@@ -183,14 +183,14 @@ static grad_status sort_infer(grad_infer *a) {
   int64_t shape[GRAD_MAX_AXES];
   memcpy(shape, x->shape, sizeof *shape * x->ndim);
   shape[axis] = k;
-  status = grad__infer_out(a, 0, (grad_dtype)x->dtype, x->ndim, shape);
+  status = grad__infer_out(a, 0, x->dtype, x->ndim, shape);
   return status == GRAD_OK ? grad__infer_out(a, 1, GRAD_I64, x->ndim, shape) : status;
 }
 
 static grad_status sort_eval(const grad_eval *a) {
   const grad_array *x = a->in[0], *values = a->out[0], *positions = a->out[1];
   const int axis = (int)a->ins->params[0];
-  const grad_dtype dtype = (grad_dtype)x->dtype;
+  const grad_dtype dtype = x->dtype;
   const int64_t size = (int64_t)grad__dtype_size(dtype), n = x->shape[axis], kept = values->shape[axis];
   if (grad__array_numel(values) == 0) return GRAD_OK;
   const int64_t from_step = x->strides[axis] * size, to_step = values->strides[axis];
@@ -268,7 +268,7 @@ static grad_status kth_infer(grad_infer *a) {
   int ndim = 0;
   for (int i = 0; i < x->ndim; i++)
     if (i != axis) shape[ndim++] = x->shape[i];
-  return grad__infer_out(a, 0, (grad_dtype)x->dtype, ndim, shape);
+  return grad__infer_out(a, 0, x->dtype, ndim, shape);
 }
 
 static int64_t position_of_nan(const entry *e, int64_t n) {
@@ -280,7 +280,7 @@ static int64_t position_of_nan(const entry *e, int64_t n) {
 static grad_status kth_eval(const grad_eval *a) {
   const grad_array *x = a->in[0];
   const int axis = (int)a->ins->params[0];
-  const grad_dtype dtype = (grad_dtype)x->dtype;
+  const grad_dtype dtype = x->dtype;
   const int64_t size = (int64_t)grad__dtype_size(dtype), n = x->shape[axis], step = x->strides[axis] * size;
   grad_array heads;
   grad__view_drop(x, axis, 0, &heads);

@@ -36,7 +36,7 @@ typedef struct point {
 
 static node literal(const point *at, double value) {
   const grad_type *t = at->type;
-  return (node){at->y.p, grad__full(at->y.p, value, (grad_dtype)t->dtype, t->ndim, t->shape)};
+  return (node){at->y.p, grad__full(at->y.p, value, t->dtype, t->ndim, t->shape)};
 }
 
 #define g_lit(x) literal(at, x)

@@ -247,7 +247,7 @@ grad_status grad__reduce_run(grad_ctx *ctx, grad_reduction kind, const grad_arra
     grad__array_fill(out, loops->empty);
     return GRAD_OK;
   }
-  reduction r = {.ctx = ctx, .loops = loops, .size = grad__dtype_size((grad_dtype)in->dtype), .data = in->data};
+  reduction r = {.ctx = ctx, .loops = loops, .size = grad__dtype_size(in->dtype), .data = in->data};
   for (int i = 0; i < in->ndim; i++) grad__axes_add(axes >> i & 1 ? &r.reduced : &r.kept, in->shape[i], in->strides[i]);
   tree t;
   if (kept_is_faster(&r))

@@ -16,7 +16,7 @@ static void add_axis(grad_stream *s, int64_t extent, int64_t stride) {
 }
 
 void grad__stream_start(grad_stream *s, const grad_array *a, int64_t first) {
-  s->size = (int64_t)grad__dtype_size((grad_dtype)a->dtype);
+  s->size = (int64_t)grad__dtype_size(a->dtype);
   s->at = a->data;
   s->ndim = 0;
   for (int i = 0; i < a->ndim; i++) add_axis(s, a->shape[i], a->strides[i] * s->size);

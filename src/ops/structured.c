@@ -17,8 +17,8 @@ grad_status grad__infer_out(grad_infer *a, int k, grad_dtype dtype, int ndim, co
     return grad__fail(a->ctx, GRAD_ESHAPE, "%s: shape %s has more elements than memory can hold", a->op->name,
                       grad__shape_text(ndim, shape, text, sizeof text));
   }
-  a->out[k].dtype = (uint8_t)dtype;
-  a->out[k].ndim = (uint8_t)ndim;
+  a->out[k].dtype = dtype;
+  a->out[k].ndim = ndim;
   if (ndim > 0) memmove(a->out[k].shape, shape, (size_t)ndim * sizeof *shape);
   return GRAD_OK;
 }
@@ -77,6 +77,6 @@ bool grad__axis_exists(grad_program *p, const char *name, grad_id x, int axis) {
 }
 
 grad_id grad__as_float(grad_program *p, grad_id x) {
-  if (x == GRAD_NONE || grad__dtype_is_float((grad_dtype)grad__type(p, x)->dtype)) return x;
+  if (x == GRAD_NONE || grad__dtype_is_float(grad__type(p, x)->dtype)) return x;
   return grad__convert(p, x, GRAD_F64);
 }

@@ -30,7 +30,8 @@ typedef enum grad_sparsity_class {
 } grad_sparsity_class;
 
 typedef struct grad_infer_out {
-  uint8_t dtype, ndim;
+  grad_dtype dtype;
+  int ndim;
   int64_t shape[GRAD_MAX_AXES];
 } grad_infer_out;
 

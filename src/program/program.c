@@ -269,11 +269,11 @@ grad_id grad__program_input(grad_program *p, grad_dtype dtype, int ndim, const i
   if (!push_id(p, &p->inputs, &p->ninputs, &p->inputs_cap, p->nvalues)) return GRAD_NONE;
   p->hash = grad__hash_mix(p->hash, (uint64_t)dtype << 8 | (uint64_t)ndim);
   for (int i = 0; i < ndim; i++) p->hash = grad__hash_mix(p->hash, (uint64_t)shape[i]);
-  return add_value(p, (grad_type){kept, (uint8_t)dtype, (uint8_t)ndim}, -p->ninputs);
+  return add_value(p, (grad_type){kept, dtype, ndim}, -p->ninputs);
 }
 
 grad_id grad__program_input_like(grad_program *p, const grad_type *type) {
-  return grad__program_input(p, (grad_dtype)type->dtype, type->ndim, type->shape);
+  return grad__program_input(p, type->dtype, type->ndim, type->shape);
 }
 
 void grad__program_output(grad_program *p, grad_id value) {
@@ -396,7 +396,7 @@ static grad_id infer_and_append(grad_program *p, grad_instr *ins) {
 static const grad_type *uniform_type(const grad_program *p, const grad_instr *ins) {
   if (!(ins->op->flags & GRAD_OP_UNIFORM)) return NULL;
   const grad_type *t = &p->types[ins->in[0]];
-  bool same = grad__dtype_is_float((grad_dtype)t->dtype);
+  bool same = grad__dtype_is_float(t->dtype);
   for (int32_t i = 1; same && i < ins->nin; i++) same = grad__type_equal(t, &p->types[ins->in[i]]);
   return same ? t : NULL;
 }

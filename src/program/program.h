@@ -22,7 +22,8 @@ typedef struct grad_program grad_program;
 
 typedef struct grad_type {
   const int64_t *shape; /* in the program's arena, or wherever the caller of infer keeps it */
-  uint8_t dtype, ndim;
+  grad_dtype dtype;
+  int ndim;
 } grad_type;
 
 typedef struct grad_instr {

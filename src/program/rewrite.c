@@ -175,7 +175,7 @@ static void copy_live(extraction *e) {
   const grad_program *p = e->from;
   for (int32_t i = 0; i < e->ninputs; i++) {
     const grad_type *t = grad__type(p, e->inputs[i]);
-    const grad_id v = grad__program_input(e->to, (grad_dtype)t->dtype, t->ndim, t->shape);
+    const grad_id v = grad__program_input(e->to, t->dtype, t->ndim, t->shape);
     if (e->map[e->inputs[i]] == GRAD_NONE) e->map[e->inputs[i]] = v;
   }
   mark_live(e);

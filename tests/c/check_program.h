@@ -76,11 +76,11 @@ static inline void check_push_random(grad_ctx *ctx, check_arrays *s, const grad_
                                      uint64_t *state) {
   for (int32_t i = from; i < to; i++) {
     const grad_type *t = grad__type(p, p->inputs[i]);
-    grad_array *a = check_push(ctx, s, (grad_dtype)t->dtype, t->ndim, t->shape, NULL);
+    grad_array *a = check_push(ctx, s, t->dtype, t->ndim, t->shape, NULL);
     const int64_t n = a ? grad__array_numel(a) : 0;
     for (int64_t k = 0; k < n; k++) {
       const double u = check_uniform(state);
-      check_set(a, k, grad__dtype_is_float((grad_dtype)t->dtype) ? 2 * u - 1 : u < 0.5);
+      check_set(a, k, grad__dtype_is_float(t->dtype) ? 2 * u - 1 : u < 0.5);
     }
   }
 }

@@ -35,12 +35,12 @@ static inline void rules_fill(grad_array *a, uint64_t *state) {
   const int64_t n = grad__array_numel(a);
   for (int64_t i = 0; i < n; i++) {
     const double u = check_uniform(state);
-    check_set(a, i, grad__dtype_is_float((grad_dtype)a->dtype) ? 2.4 * u - 1.2 : u < 0.5);
+    check_set(a, i, grad__dtype_is_float(a->dtype) ? 2.4 * u - 1.2 : u < 0.5);
   }
 }
 
 static inline bool rules_is_float(const grad_program *p, grad_id v) {
-  return grad__dtype_is_float((grad_dtype)grad__type(p, v)->dtype);
+  return grad__dtype_is_float(grad__type(p, v)->dtype);
 }
 
 static inline grad_program *rules_program(grad_ctx *ctx, const rules_case *c, grad_dtype real) {
@@ -65,7 +65,7 @@ static inline void rules_inputs(grad_ctx *ctx, const grad_program *p, check_arra
   in->n = 0;
   for (int32_t i = 0; i < p->ninputs; i++) {
     const grad_type *t = grad__type(p, p->inputs[i]);
-    rules_fill(check_push(ctx, in, (grad_dtype)t->dtype, t->ndim, t->shape, NULL), state);
+    rules_fill(check_push(ctx, in, t->dtype, t->ndim, t->shape, NULL), state);
   }
 }
 
@@ -85,8 +85,8 @@ static inline void rules_moved(grad_ctx *ctx, const check_arrays *in, int n, dou
   moved->n = 0;
   for (int i = 0, k = n; i < n; i++) {
     const grad_array *from = &in->a[i];
-    grad_array *to = check_push(ctx, moved, (grad_dtype)from->dtype, from->ndim, from->shape, NULL);
-    const bool moves = grad__dtype_is_float((grad_dtype)from->dtype);
+    grad_array *to = check_push(ctx, moved, from->dtype, from->ndim, from->shape, NULL);
+    const bool moves = grad__dtype_is_float(from->dtype);
     for (int64_t e = 0; e < grad__array_numel(to); e++)
       check_set(to, e, check_get(from, e) + (moves ? h * check_get(&in->a[k], e) : 0));
     k += moves;
@@ -198,7 +198,7 @@ static inline void rules_vmap(grad_ctx *ctx, const char *name, grad_program *p, 
       grad_array view;
       check_arrays copy = {0};
       rules_example(&all.a[o], out_batched[o], b, &view);
-      grad__array_copy(check_push(ctx, &copy, (grad_dtype)view.dtype, view.ndim, view.shape, NULL), &view);
+      grad__array_copy(check_push(ctx, &copy, view.dtype, view.ndim, view.shape, NULL), &view);
       good = check(check_same_array(&copy.a[0], &out.a[o], rules_batch * slack)) && good;
       check_release(&copy);
     }
@@ -229,7 +229,7 @@ static inline void rules_strides(grad_ctx *ctx, const char *name, grad_program *
     const grad_array *a = &in.a[i];
     int64_t shape[GRAD_MAX_AXES];
     for (int k = 0; k < a->ndim; k++) shape[a->ndim - 1 - k] = 2 * a->shape[k];
-    grad_array view = *check_push(ctx, &store, (grad_dtype)a->dtype, a->ndim, shape, NULL), part;
+    grad_array view = *check_push(ctx, &store, a->dtype, a->ndim, shape, NULL), part;
     int axes[GRAD_MAX_AXES];
     for (int k = 0; k < a->ndim; k++) axes[k] = a->ndim - 1 - k;
     grad__view_permute(&store.a[i], axes, &view);
@@ -253,7 +253,7 @@ static inline void rules_f32(grad_ctx *ctx, const rules_case *c, grad_program *p
   rules_inputs(ctx, p, &in, state);
   for (int i = 0; i < in.n; i++) {
     const grad_type *t = grad__type(q, q->inputs[i]);
-    grad__array_copy(check_push(ctx, &single, (grad_dtype)t->dtype, t->ndim, t->shape, NULL), &in.a[i]);
+    grad__array_copy(check_push(ctx, &single, t->dtype, t->ndim, t->shape, NULL), &in.a[i]);
   }
   if (rules_run(p, &in, &wide) && rules_run(q, &single, &narrow)) {
     bool good = true;

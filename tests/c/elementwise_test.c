@@ -117,7 +117,7 @@ static bool run(grad_program *p, double (*x)[POINTS], int k, double *y) {
     grad_array from;
     const grad_type *t = grad__type(p, p->inputs[i]);
     grad__array_wrap(&from, x[i], GRAD_F64, 1, t->shape);
-    if (grad__array_new(p->ctx, (grad_dtype)t->dtype, 1, t->shape, &in[i]) != GRAD_OK) return false;
+    if (grad__array_new(p->ctx, t->dtype, 1, t->shape, &in[i]) != GRAD_OK) return false;
     grad__array_copy(&in[i], &from);
     pointers[i] = &in[i];
   }
@@ -409,7 +409,7 @@ static void check_integers(grad_ctx *ctx) {
 static grad_dtype built_dtype(grad_program *p, const grad_op *op, grad_dtype a, grad_dtype b) {
   const grad_id x = grad__program_input(p, a, 1, (const int64_t[]){3}), y = grad__program_input(p, b, 0, NULL);
   const grad_id z = op->nin == 1 ? grad__op1(p, op, x) : grad__op2(p, op, x, y);
-  return z == GRAD_NONE ? (grad_dtype)-1 : (grad_dtype)grad__type(p, z)->dtype;
+  return z == GRAD_NONE ? (grad_dtype)-1 : grad__type(p, z)->dtype;
 }
 
 static void check_dtypes(grad_ctx *ctx) {

@@ -77,7 +77,7 @@ static bool fill(grad_ctx *ctx, const grad_program *p, uint64_t seed, grad_array
   random_source r = {seed};
   for (int i = 0; i < ROOM; i++) {
     const grad_type *t = grad__type(p, p->inputs[i]);
-    if (grad__array_new(ctx, (grad_dtype)t->dtype, t->ndim, t->shape, &in[i]) != GRAD_OK) return false;
+    if (grad__array_new(ctx, t->dtype, t->ndim, t->shape, &in[i]) != GRAD_OK) return false;
     const int64_t n = grad__array_numel(&in[i]);
     for (int64_t k = 0; k < n; k++) {
       const double x = number(&r);

@@ -173,7 +173,7 @@ static grad_id build_logdet(grad_program *p, const grad_id *in) {
 }
 static grad_id eye_like(grad_program *p, grad_id a) {
   const grad_type t = *grad__type(p, a);
-  return grad__eye(p, (grad_dtype)t.dtype, t.shape[t.ndim - 1], t.shape[t.ndim - 1]);
+  return grad__eye(p, t.dtype, t.shape[t.ndim - 1], t.shape[t.ndim - 1]);
 }
 static grad_id symmetric(grad_program *p, grad_id a) { /* positive definite */
   const grad_id square = grad__matmul(p, a, a, false, true);

@@ -57,7 +57,7 @@ static bool same_values(const grad_array *a, const grad_array *b, double toleran
 }
 
 static bool same_bits(const grad_array *a, const grad_array *b) {
-  const size_t bytes = (size_t)grad__array_numel(a) * grad__dtype_size((grad_dtype)a->dtype);
+  const size_t bytes = (size_t)grad__array_numel(a) * grad__dtype_size(a->dtype);
   return grad__array_numel(a) == grad__array_numel(b) && (bytes == 0 || memcmp(a->data, b->data, bytes) == 0);
 }
 

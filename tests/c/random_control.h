@@ -19,7 +19,7 @@ static inline random_builder random_nested(random_builder *b, int n, const grad_
   if (b->p->status || grad__program_new(b->p->ctx, &sub.p)) return sub;
   for (int i = 0; i < n && like[i] != GRAD_NONE; i++) {
     const grad_id v = grad__program_input_like(sub.p, grad__type(b->p, like[i]));
-    if (grad__dtype_is_float((grad_dtype)grad__type(b->p, like[i])->dtype)) random_keep(&sub, v);
+    if (grad__dtype_is_float(grad__type(b->p, like[i])->dtype)) random_keep(&sub, v);
   }
   sub.state = n - 1; /* the last of them */
   return sub;
@@ -133,8 +133,7 @@ static inline grad_program *random_rule(const grad_program *f, bool reverse) {
   bool wrt[MOST];
   int32_t from[MOST], order[MOST], nout = 0;
   grad_program *whole = NULL, *rule = NULL;
-  for (int32_t i = 0; i < f->ninputs; i++)
-    wrt[i] = grad__dtype_is_float((grad_dtype)grad__type(f, f->inputs[i])->dtype);
+  for (int32_t i = 0; i < f->ninputs; i++) wrt[i] = grad__dtype_is_float(grad__type(f, f->inputs[i])->dtype);
   if (reverse ? grad__ad_vjp(f, wrt, f->noutputs, &whole) : grad__ad_jvp(f, wrt, &whole)) return NULL;
   for (int32_t i = 0; i < whole->ninputs; i++) order[i] = i;
   for (int32_t i = f->noutputs; i < whole->noutputs; i++) from[nout++] = i;

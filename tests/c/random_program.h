@@ -179,7 +179,7 @@ static inline grad_id random_add_row(random_builder *b) {
   const grad_id y = op->nin == 1   ? grad__op1(b->p, op, x[0])
                     : op->nin == 2 ? grad__op2(b->p, op, x[0], x[1])
                                    : grad__op3(b->p, op, x[0], x[1], x[2]);
-  if (y == GRAD_NONE || grad__dtype_is_float((grad_dtype)grad__type(b->p, y)->dtype)) return y;
+  if (y == GRAD_NONE || grad__dtype_is_float(grad__type(b->p, y)->dtype)) return y;
   return grad__mul(b->p, first, grad__convert(b->p, y, b->dtype));
 }
 
@@ -264,7 +264,7 @@ static inline bool random_array(grad_ctx *ctx, random_source *r, const grad_type
   int64_t shape[GRAD_MAX_AXES];
   const bool twice = strided && t->ndim == 2 && random_below(r, 2), flip = strided && random_below(r, 2);
   for (int i = 0; i < t->ndim; i++) shape[twice ? t->ndim - 1 - i : i] = t->shape[i];
-  if (grad__array_new(ctx, (grad_dtype)t->dtype, t->ndim, shape, out) != GRAD_OK) return false;
+  if (grad__array_new(ctx, t->dtype, t->ndim, shape, out) != GRAD_OK) return false;
   const int64_t n = grad__array_numel(out);
   for (int64_t i = 0; i < n; i++) {
     double x = 3 * random_unit(r) - 1.5;

@@ -256,7 +256,7 @@ static grad_status differentiate_and_run(grad_ctx *ctx, void *ud) {
   check_arrays in = {0}, out = {0};
   for (int32_t i = 0; !status && i < g->ninputs; i++) {
     const grad_type *t = grad__type(g, g->inputs[i]);
-    if (!check_push(ctx, &in, (grad_dtype)t->dtype, t->ndim, t->shape, NULL)) status = ctx->status;
+    if (!check_push(ctx, &in, t->dtype, t->ndim, t->shape, NULL)) status = ctx->status;
   }
   if (!status) status = check_run(g, &in, NULL, &out);
   check_release(&in);

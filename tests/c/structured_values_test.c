@@ -21,8 +21,7 @@ static grad_status run(grad_ctx *ctx, build_fn build, const check_arrays *in, bo
   if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return GRAD_ENOMEM;
   grad_id x[4];
   bool wrt[4] = {true};
-  for (int i = 0; i < in->n; i++)
-    x[i] = grad__program_input(p, (grad_dtype)in->a[i].dtype, in->a[i].ndim, in->a[i].shape);
+  for (int i = 0; i < in->n; i++) x[i] = grad__program_input(p, in->a[i].dtype, in->a[i].ndim, in->a[i].shape);
   grad_id y = build(p, x);
   grad__program_output(p, y);
   if (slope && y != GRAD_NONE) p->outputs[0] = grad__sum(p, y, grad__all_axes(grad__ndim(p, y)), false);
@@ -91,7 +90,7 @@ static void reduce_once(grad_ctx *ctx, const grad_array *x, int axis) {
   const double precision = x->dtype == GRAD_F32 ? 2e-5 : 1e-13;
   for (int i = 0; i < 4; i++) {
     grad_array y = {0};
-    if (!check(grad__array_new(ctx, (grad_dtype)x->dtype, 1, &x->shape[1 - axis], &y) == GRAD_OK)) return;
+    if (!check(grad__array_new(ctx, x->dtype, 1, &x->shape[1 - axis], &y) == GRAD_OK)) return;
     check(grad__reduce_run(ctx, kinds[i], x, 1u << axis, &y) == GRAD_OK);
     bool good = true;
     for (int64_t k = 0; k < y.shape[0]; k++)

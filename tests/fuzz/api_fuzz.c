@@ -287,7 +287,7 @@ enum { MOST_ARRAYS = 48 };
 static bool make_arrays(host *h, const grad_program *p, int n, const grad_id *values, grad_array **out) {
   for (int i = 0; i < n; i++) {
     const grad_type *t = grad__type(p, values[i]);
-    if (grad_array_new(h->ctx, (grad_dtype)t->dtype, t->ndim, t->shape, &out[i]) != GRAD_OK) return false;
+    if (grad_array_new(h->ctx, t->dtype, t->ndim, t->shape, &out[i]) != GRAD_OK) return false;
   }
   return true;
 }

@@ -81,7 +81,7 @@ static inline void bench_plan_open(bench_plan *b, grad_ctx *ctx, grad_program *p
   uint64_t state = 1;
   for (int k = 0; k < p->ninputs; k++) {
     const grad_type *t = grad__type(p, p->inputs[k]);
-    bench_ok(ctx, grad__array_new(ctx, (grad_dtype)t->dtype, t->ndim, t->shape, &b->in[k]));
+    bench_ok(ctx, grad__array_new(ctx, t->dtype, t->ndim, t->shape, &b->in[k]));
     for (int64_t i = 0; i < grad__array_numel(&b->in[k]); i++) {
       state = state * 6364136223846793005u + 1442695040888963407u;
       double x = (double)(state >> 11) * 0x1p-52 - 1;
