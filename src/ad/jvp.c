@@ -48,10 +48,9 @@ void grad__push_tangents(grad_push *s, const bool *wrt) {
     const grad_id v = s->src->inputs[i];
     const grad_type *t = grad__type(s->src, v);
     if (!grad__type_is_float(t)) {
-      char text[128];
       grad__program_fail(s->p, GRAD_EDTYPE,
                          "derivatives are with respect to f64 or f32 values; argument %d is %s: convert it first",
-                         i + 1, grad__type_text(t, text, sizeof text));
+                         i + 1, grad__type_text(t).chars);
       return;
     }
     s->tangent[v] = grad__program_input_like(s->p, t);
@@ -88,10 +87,8 @@ static void keep_tangents(grad_push *s, const grad_instr *ins, const grad_id *dy
     const grad_type *t = grad__type(s->src, ins->out + k);
     if (dy[k] == GRAD_NONE || !grad__type_is_float(t)) continue;
     if (!grad__type_equal(grad__type(s->p, dy[k]), t)) {
-      char got[128], want[128];
       grad__program_fail(s->p, GRAD_EINTERNAL, "the forward rule of %s gave a tangent %s for a value %s", ins->op->name,
-                         grad__type_text(grad__type(s->p, dy[k]), got, sizeof got),
-                         grad__type_text(t, want, sizeof want));
+                         grad__type_text(grad__type(s->p, dy[k])).chars, grad__type_text(t).chars);
       return;
     }
     s->tangent[ins->out + k] = dy[k];

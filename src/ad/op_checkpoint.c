@@ -16,10 +16,9 @@ static grad_status checkpoint_infer(grad_infer *a) {
   }
   for (int32_t i = 0; i < a->nin; i++) {
     const grad_type *t = grad__type(body, body->inputs[i]);
-    char want[128], got[128];
     if (grad__type_equal(t, &a->in[i])) continue;
     return grad__fail(a->ctx, GRAD_EINTERNAL, "checkpoint: argument %d is %s, expected %s", i + 1,
-                      grad__type_text(&a->in[i], got, sizeof got), grad__type_text(t, want, sizeof want));
+                      grad__type_text(&a->in[i]).chars, grad__type_text(t).chars);
   }
   a->nout = body->noutputs;
   return grad__infer_like_outputs(a, body, 0, a->nout, NULL);

@@ -10,7 +10,6 @@
 /* --- inference and evaluation */
 
 static grad_status infer_signature(grad_infer *a, const grad_program *sub, const grad_program *first) {
-  char want[128], got[128];
   if (sub->status) return sub->status;
   if (sub->ninputs != a->nin - 1 || sub->noutputs != first->noutputs || sub->nscalars) {
     return grad__fail(a->ctx, GRAD_EVALUE, "cond: both functions must give the same number of results: %d and %d",
@@ -20,24 +19,23 @@ static grad_status infer_signature(grad_infer *a, const grad_program *sub, const
     const grad_type *t = grad__type(sub, sub->inputs[i]);
     if (grad__type_equal(t, &a->in[i + 1])) continue;
     return grad__fail(a->ctx, GRAD_EINTERNAL, "cond: argument %d is %s, expected %s", i + 1,
-                      grad__type_text(&a->in[i + 1], got, sizeof got), grad__type_text(t, want, sizeof want));
+                      grad__type_text(&a->in[i + 1]).chars, grad__type_text(t).chars);
   }
   for (int32_t i = 0; i < sub->noutputs; i++) {
     const grad_type *t = grad__type(sub, sub->outputs[i]), *f = grad__type(first, first->outputs[i]);
     if (grad__type_equal(t, f)) continue;
     return grad__fail(a->ctx, GRAD_ESHAPE, "cond: result %d is %s in one function and %s in the other: make them equal",
-                      i + 1, grad__type_text(f, want, sizeof want), grad__type_text(t, got, sizeof got));
+                      i + 1, grad__type_text(f).chars, grad__type_text(t).chars);
   }
   return GRAD_OK;
 }
 
 static grad_status cond_infer(grad_infer *a) {
-  char text[128];
   if (a->nsubs != 2 || a->nin < 1)
     return grad__fail(a->ctx, GRAD_EINTERNAL, "cond takes a predicate and two functions");
   if (a->in[0].dtype != GRAD_BOOL || a->in[0].ndim != 0) {
     return grad__fail(a->ctx, GRAD_EDTYPE, "cond: the predicate must be a 0-d bool, as x:gt(0) gives; it is %s",
-                      grad__type_text(&a->in[0], text, sizeof text));
+                      grad__type_text(&a->in[0]).chars);
   }
   for (int k = 0; k < 2; k++) {
     grad_status status = infer_signature(a, a->subs[k], a->subs[0]);

@@ -287,14 +287,13 @@ typedef struct signature {
 } signature;
 
 static bool expect(signature *s, const grad_program *rule, const grad_id *ids, int32_t n, const grad_type *want) {
-  char text[128], got[128];
   if (s->at < n && grad__type_equal(grad__type(rule, ids[s->at]), want)) {
     s->at++;
     return true;
   }
   grad__program_fail(s->p, GRAD_ESHAPE, "custom: the %s rule %s %s as value %d, expected %s", s->rule, s->what,
-                     s->at < n ? grad__type_text(grad__type(rule, ids[s->at]), got, sizeof got) : "nothing", s->at + 1,
-                     grad__type_text(want, text, sizeof text));
+                     s->at < n ? grad__type_text(grad__type(rule, ids[s->at])).chars : "nothing", s->at + 1,
+                     grad__type_text(want).chars);
   return false;
 }
 

@@ -11,7 +11,6 @@
 static grad_status implicit_infer(grad_infer *a) {
   const grad_program *residual = a->subs[0];
   const grad_type *x = &a->in[0];
-  char want[128], got[128];
   if (residual->status) return residual->status;
   if (residual->ninputs != a->nin || residual->noutputs < 1 || residual->nscalars) {
     return grad__fail(a->ctx, GRAD_EINTERNAL, "implicit: the equation takes %d values, was given %d", residual->ninputs,
@@ -21,7 +20,7 @@ static grad_status implicit_infer(grad_infer *a) {
   if (!grad__type_is_float(x) || !grad__type_equal(x, r)) {
     return grad__fail(a->ctx, GRAD_ESHAPE,
                       "root: the equation gives %s for the unknown's %s: they must be equal floats",
-                      grad__type_text(r, got, sizeof got), grad__type_text(x, want, sizeof want));
+                      grad__type_text(r).chars, grad__type_text(x).chars);
   }
   a->out[0].dtype = x->dtype;
   a->out[0].ndim = x->ndim;

@@ -14,7 +14,6 @@
 enum { MOST_DENSE = 128 };
 
 static grad_status check_product(grad_infer *a, const grad_program *sub, const grad_type *b) {
-  char want[128], got[128];
   if (sub->status) return sub->status;
   if (sub->ninputs != a->nin || sub->noutputs != 1 || sub->nscalars) {
     return grad__fail(a->ctx, GRAD_EINTERNAL, "linear_solve: the product takes %d values, was given %d", sub->ninputs,
@@ -23,7 +22,7 @@ static grad_status check_product(grad_infer *a, const grad_program *sub, const g
   const grad_type *in = grad__type(sub, sub->inputs[a->nin - 1]), *out = grad__type(sub, sub->outputs[0]);
   if (grad__type_equal(in, b) && grad__type_equal(out, b)) return GRAD_OK;
   return grad__fail(a->ctx, GRAD_ESHAPE, "linear_solve: the product gives %s for the unknown's %s: they must be equal",
-                    grad__type_text(out, got, sizeof got), grad__type_text(b, want, sizeof want));
+                    grad__type_text(out).chars, grad__type_text(b).chars);
 }
 
 static grad_status solve_infer(grad_infer *a) {

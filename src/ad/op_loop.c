@@ -11,9 +11,8 @@
 static grad_status expect_type(grad_infer *a, const char *what, int32_t i, const grad_type *want,
                                const grad_type *got) {
   if (grad__type_equal(want, got)) return GRAD_OK;
-  char w[128], g[128];
   return grad__fail(a->ctx, GRAD_ESHAPE, "%s: %s %d is %s, the function takes %s", a->op->name, what, i + 1,
-                    grad__type_text(got, g, sizeof g), grad__type_text(want, w, sizeof w));
+                    grad__type_text(got).chars, grad__type_text(want).chars);
 }
 
 static grad_status infer_carry(grad_infer *a, const grad_loop_view *v) {
@@ -22,10 +21,9 @@ static grad_status infer_carry(grad_infer *a, const grad_loop_view *v) {
     grad_status status = expect_type(a, "state", k, grad__type(v->body, v->body->inputs[v->nconsts + k]), before);
     if (status) return status;
     if (grad__type_equal(before, after)) continue;
-    char b[128], t[128];
     return grad__fail(a->ctx, before->dtype != after->dtype ? GRAD_EDTYPE : GRAD_ESHAPE,
                       "%s: state %d begins as %s and is %s after one step: a loop's state keeps its shape and dtype",
-                      a->op->name, k + 1, grad__type_text(before, b, sizeof b), grad__type_text(after, t, sizeof t));
+                      a->op->name, k + 1, grad__type_text(before).chars, grad__type_text(after).chars);
   }
   return GRAD_OK;
 }
@@ -77,9 +75,8 @@ static grad_status scan_infer(grad_infer *a) {
   for (int32_t k = 0; k < v.nxs && !status; k++) {
     const grad_type *xs = &a->in[v.nconsts + v.ncarry + k];
     if (xs->ndim < 1 || (xs->shape[0] != v.length && xs->shape[0] != GRAD_DYNAMIC)) {
-      char text[128];
       return grad__fail(a->ctx, GRAD_ESHAPE, "scan: rows %d are %s, expected a first axis of %lld", k + 1,
-                        grad__type_text(xs, text, sizeof text), (long long)v.length);
+                        grad__type_text(xs).chars, (long long)v.length);
     }
     const grad_type row = {xs->shape + 1, xs->dtype, xs->ndim - 1};
     status = expect_type(a, "row of xs", k, grad__type(v.body, v.body->inputs[v.nconsts + v.ncarry + k]), &row);
@@ -92,10 +89,9 @@ static grad_status while_infer(grad_infer *a) {
   if (v.test->status) return v.test->status;
   const grad_type *t = v.test->noutputs == 1 ? grad__type(v.test, v.test->outputs[0]) : NULL;
   if (!t || v.test->ninputs != v.nconsts + v.ncarry || t->ndim != 0 || t->dtype != GRAD_BOOL) {
-    char text[128];
     return grad__fail(a->ctx, GRAD_EDTYPE,
                       "while_loop: the condition must give a 0-d bool, as x:lt(1) does; it gives %s",
-                      t ? grad__type_text(t, text, sizeof text) : "nothing");
+                      t ? grad__type_text(t).chars : "nothing");
   }
   return infer_loop(a, &v);
 }

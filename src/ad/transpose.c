@@ -28,10 +28,9 @@ static void accumulate(grad_program *p, const grad_instr *ins, const bool *linea
     const grad_id v = ins->in[i];
     if (!linear[v] || cx[i] == GRAD_NONE) continue;
     if (!grad__type_equal(grad__type(p, cx[i]), grad__type(p, v))) {
-      char got[128], want[128];
       grad__program_fail(p, GRAD_EINTERNAL, "the transpose rule of %s gave a cotangent %s for a value %s",
-                         ins->op->name, grad__type_text(grad__type(p, cx[i]), got, sizeof got),
-                         grad__type_text(grad__type(p, v), want, sizeof want));
+                         ins->op->name, grad__type_text(grad__type(p, cx[i])).chars,
+                         grad__type_text(grad__type(p, v)).chars);
       return;
     }
     const bool stacks = ct[v] != GRAD_NONE && grad__type_numel(grad__type(p, v)) < 0;

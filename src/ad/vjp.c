@@ -81,17 +81,14 @@ static grad_status check_scalar_result(const grad_program *p) {
   if (p->noutputs == 0) return grad__fail(p->ctx, GRAD_EVALUE, "a gradient needs a function that returns a value");
   const grad_type *t = grad__type(p, p->outputs[0]);
   if (t->ndim == 0 && grad__type_is_float(t)) return GRAD_OK;
-  char text[128];
-  grad__type_text(t, text, sizeof text);
   if (t->ndim == 0) {
     return grad__fail(p->ctx, GRAD_EDTYPE, "a gradient needs a function that returns a real number, it returned %s",
-                      text);
+                      grad__type_text(t).chars);
   }
-  return grad__fail(
-      p->ctx, GRAD_ESHAPE,
-      "a gradient needs a function that returns one number, it returned %s: reduce it (sum, mean), or ask "
-      "for the jacobian",
-      text);
+  return grad__fail(p->ctx, GRAD_ESHAPE,
+                    "a gradient needs a function that returns one number, it returned %s: reduce it (sum, mean), or "
+                    "ask for the jacobian",
+                    grad__type_text(t).chars);
 }
 
 grad_status grad__ad_grad(const grad_program *p, const bool *wrt, grad_program **out) {

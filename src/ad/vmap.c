@@ -19,9 +19,8 @@ static void batched_shape(const grad_type *t, int64_t size, int64_t *shape) {
 
 static bool axes_fit(grad_program *p, const grad_type *t) {
   if (t->ndim < GRAD_MAX_AXES) return true;
-  char text[256];
   grad__program_fail(p, GRAD_ESHAPE, "vmap: a value of %s cannot get one more axis: %d is the most",
-                     grad__type_text(t, text, sizeof text), GRAD_MAX_AXES);
+                     grad__type_text(t).chars, GRAD_MAX_AXES);
   return false;
 }
 
@@ -53,9 +52,8 @@ static void check_outputs(batching *b, const grad_instr *ins, const grad_batch *
       want = (grad_type){shape, want.dtype, want.ndim + 1};
     }
     if (a->y[k] != GRAD_NONE && grad__type_equal(grad__type(p, a->y[k]), &want)) continue;
-    char text[256];
     grad__program_fail(p, GRAD_EINTERNAL, "the batch rule of %s did not give output %d as %s", ins->op->name, k + 1,
-                       grad__type_text(&want, text, sizeof text));
+                       grad__type_text(&want).chars);
   }
 }
 

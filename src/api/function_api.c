@@ -100,11 +100,10 @@ int grad_function_outputs(const grad_function *f) { return f->program->noutputs;
 
 static grad_status check_array(const grad_program *p, const char *what, int i, grad_id v, const grad_array *array) {
   const grad_type *t = grad__type(p, v);
-  char expected[200], got[200];
   if (array->dtype == t->dtype && grad__shape_equal(array->ndim, array->shape, t->ndim, t->shape)) return GRAD_OK;
   grad_type given = {.shape = array->shape, .dtype = array->dtype, .ndim = array->ndim};
   return grad__fail(p->ctx, array->dtype == t->dtype ? GRAD_ESHAPE : GRAD_EDTYPE, "run: %s %d is %s, expected %s", what,
-                    i, grad__type_text(&given, got, sizeof got), grad__type_text(t, expected, sizeof expected));
+                    i, grad__type_text(&given).chars, grad__type_text(t).chars);
 }
 
 static grad_status check_output(const grad_program *p, int i, const grad_array *array) {

@@ -25,13 +25,12 @@ void grad__array_wrap(grad_array *out, void *data, grad_dtype dtype, int ndim, c
 
 static grad_status check_shape(grad_ctx *ctx, grad_dtype dtype, int ndim, const int64_t *shape, size_t *bytes) {
   int64_t numel;
-  char text[200];
   if (ndim < 0 || ndim > GRAD_MAX_AXES) {
     return grad__fail(ctx, GRAD_ESHAPE, "an array has at most %d axes, not %d", GRAD_MAX_AXES, ndim);
   }
   if (!grad__shape_numel(ndim, shape, &numel) || numel > INT64_MAX / 8 - DATA_OFFSET) {
     return grad__fail(ctx, GRAD_ESHAPE, "an array of shape %s is too large or has a negative extent",
-                      grad__shape_text(ndim, shape, text, sizeof text));
+                      grad__shape_text(ndim, shape).chars);
   }
   *bytes = (size_t)numel * grad__dtype_size(dtype);
   return GRAD_OK;

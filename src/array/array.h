@@ -38,8 +38,13 @@ bool grad__shape_numel(int ndim, const int64_t *shape, int64_t *out);
 /* NumPy broadcasting of two shapes; false when they do not fit. */
 bool grad__shape_broadcast(int na, const int64_t *a, int nb, const int64_t *b, int *ndim, int64_t *out);
 bool grad__shape_equal(int na, const int64_t *a, int nb, const int64_t *b);
-/* Writes "2 x 3" ("0-d" without axes) for messages; returns text. */
-const char *grad__shape_text(int ndim, const int64_t *shape, char *text, size_t size);
+
+/* Words for a message, by value: in the arguments of a call, `.chars` lives as long as the call. Room for the largest
+ * extents on all axes, and a dtype. */
+typedef struct grad_words {
+  char chars[24 * (GRAD_MAX_AXES + 1)];
+} grad_words;
+grad_words grad__shape_text(int ndim, const int64_t *shape); /* "2 x 3"; "0-d" without axes */
 void grad__strides_contiguous(int ndim, const int64_t *shape, int64_t *strides);
 
 /* --- array.c */

@@ -39,14 +39,11 @@ bool grad__shape_equal(int na, const int64_t *a, int nb, const int64_t *b) {
   return true;
 }
 
-const char *grad__shape_text(int ndim, const int64_t *shape, char *text, size_t size) {
-  if (ndim == 0) {
-    snprintf(text, size, "0-d");
-    return text;
-  }
+grad_words grad__shape_text(int ndim, const int64_t *shape) {
+  grad_words text = {"0-d"};
   size_t at = 0;
-  for (int i = 0; i < ndim && at < size; i++) {
-    at += (size_t)snprintf(text + at, size - at, "%s%" PRId64, i ? " x " : "", shape[i]);
+  for (int i = 0; i < ndim && at < sizeof text.chars; i++) {
+    at += (size_t)snprintf(text.chars + at, sizeof text.chars - at, "%s%" PRId64, i ? " x " : "", shape[i]);
   }
   return text;
 }

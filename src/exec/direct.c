@@ -148,11 +148,9 @@ static bool fits(const grad_type *t, const grad_array *a) {
 grad_status grad__check_inputs(const grad_program *p, const grad_array *const *in) {
   for (int32_t k = 0; k < p->ninputs; k++) {
     const grad_type *t = grad__type(p, p->inputs[k]), got = {in[k]->shape, in[k]->dtype, in[k]->ndim};
-    char want_text[128], got_text[128];
     if (fits(t, in[k])) continue;
     return grad__fail(p->ctx, GRAD_EVALUE, "input %d of the program is %s, but was given %s", k + 1,
-                      grad__type_text(t, want_text, sizeof want_text),
-                      grad__type_text(&got, got_text, sizeof got_text));
+                      grad__type_text(t).chars, grad__type_text(&got).chars);
   }
   return GRAD_OK;
 }

@@ -25,10 +25,9 @@ static grad_status make_room(writer *w, grad_id v) {
   const grad_type *t = grad__type(w->p, v);
   const int64_t n = grad__type_numel(t);
   if (n < 0 || n > MOST_ELEMENTS) {
-    char text[128];
     return grad__fail(w->p->ctx, GRAD_EUNSUPPORTED,
                       "formula: a value of %s is too large to write out (at most %d elements)",
-                      grad__type_text(t, text, sizeof text), MOST_ELEMENTS);
+                      grad__type_text(t).chars, MOST_ELEMENTS);
   }
   void *data = grad__arena_alloc(&w->a.arena, (size_t)(n + 1) * sizeof(int64_t));
   if (!data) return w->p->ctx->status;

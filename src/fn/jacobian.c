@@ -31,10 +31,9 @@ static grad_status sweep_start(sweep *s, const grad_program *src, const bool *wr
   for (int32_t i = 0; i < src->noutputs; i++) {
     if (!of[i]) continue;
     const grad_type *t = grad__type(src, src->outputs[i]);
-    char text[128];
     if (!grad__dtype_is_float(t->dtype)) {
       return grad__fail(src->ctx, GRAD_EDTYPE, "jacobian: result %d is %s: only f64 and f32 have derivatives", i + 1,
-                        grad__type_text(t, text, sizeof text));
+                        grad__type_text(t).chars);
     }
     s->outputs[n++] = i;
   }
@@ -72,9 +71,8 @@ static grad_status run_rows(sweep *s, const grad_program *primal, const grad_pro
 
 static bool block_fits(sweep *s, const grad_type *out, const grad_type *in) {
   if (out->ndim + in->ndim <= GRAD_MAX_AXES) return true;
-  char a[128], b[128];
   grad__program_fail(s->p, GRAD_ESHAPE, "jacobian: a result %s by an argument %s has more than %d axes: flatten one",
-                     grad__type_text(out, a, sizeof a), grad__type_text(in, b, sizeof b), GRAD_MAX_AXES);
+                     grad__type_text(out).chars, grad__type_text(in).chars, GRAD_MAX_AXES);
   return false;
 }
 

@@ -310,9 +310,8 @@ static grad_status sparse_of(job *j, grad_jacobian_mode mode, const grad_array *
 static grad_status check_float(const grad_program *p, grad_id v, const char *what) {
   const grad_type *t = grad__type(p, v);
   if (grad__dtype_is_float(t->dtype)) return GRAD_OK;
-  char text[128];
   return grad__fail(p->ctx, GRAD_EDTYPE, "sparse derivatives: the %s is %s: expected f64 or f32", what,
-                    grad__type_text(t, text, sizeof text));
+                    grad__type_text(t).chars);
 }
 
 grad_status grad__sparse_jacobian(grad_program *p, int32_t input, int32_t output, grad_jacobian_mode mode,
@@ -388,12 +387,11 @@ static void multiply(const grad_sparse *s, int64_t width, const double *x, doubl
 }
 
 grad_status grad__sparse_matmul(const grad_sparse *s, const grad_array *x, grad_array *out) {
-  char text[128];
   if (x->ndim < 1 || x->ndim > 2 || x->shape[0] != s->pattern.cols) {
     return grad__fail(s->ctx, GRAD_ESHAPE,
                       "sparse matmul: a %lld x %lld matrix cannot multiply %s: its first axis must be %lld",
-                      (long long)s->pattern.rows, (long long)s->pattern.cols,
-                      grad__shape_text(x->ndim, x->shape, text, sizeof text), (long long)s->pattern.cols);
+                      (long long)s->pattern.rows, (long long)s->pattern.cols, grad__shape_text(x->ndim, x->shape).chars,
+                      (long long)s->pattern.cols);
   }
   const int64_t shape[2] = {s->pattern.rows, x->ndim == 2 ? x->shape[1] : 1};
   grad_array from = {0}, to = {0}, result = {0};

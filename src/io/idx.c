@@ -60,9 +60,8 @@ static grad_status parse(grad_ctx *ctx, const char *name, const grad_bytes *byte
   }
   const size_t held = bytes->size - header;
   if (!grad__shape_numel(ndim, shape, &numel) || (uint64_t)numel * grad__element_size(element) != held) {
-    char text[128];
     return grad__bad_data(ctx, name, (int64_t)header, "elements of shape %s (%zu bytes each) expected, %zu bytes found",
-                          grad__shape_text(ndim, shape, text, sizeof text), grad__element_size(element), held);
+                          grad__shape_text(ndim, shape).chars, grad__element_size(element), held);
   }
   const grad_dtype wanted = dtype < 0 ? grad__element_dtype(element) : (grad_dtype)dtype;
   grad_status status = grad__array_new(ctx, wanted, ndim, shape, out);

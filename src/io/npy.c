@@ -15,10 +15,9 @@ static grad_status parse(grad_ctx *ctx, const char *name, int64_t offset, const 
   if (status) return status;
   const size_t held = size - header.size, element_size = grad__element_size(header.element);
   if (!grad__shape_numel(header.ndim, header.shape, &numel) || (uint64_t)numel * element_size != held) {
-    char text[200];
     return grad__bad_data(ctx, name, offset + (int64_t)header.size,
                           "elements of shape %s (%zu bytes each) expected, %zu bytes found",
-                          grad__shape_text(header.ndim, header.shape, text, sizeof text), element_size, held);
+                          grad__shape_text(header.ndim, header.shape).chars, element_size, held);
   }
   int64_t shape[GRAD_MAX_AXES]; /* as the elements lie in the file */
   int reversed[GRAD_MAX_AXES];

@@ -97,7 +97,6 @@ static grad_status parse_field(reader *r, entry *e, unsigned *seen) {
 static grad_status parse_tensor(reader *r, entry *e) {
   unsigned seen = 0;
   int64_t numel;
-  char text[128];
   if (!grad__json_take(&r->json, '{')) return grad__json_expected(&r->json, "{");
   for (bool first = true; !grad__json_take(&r->json, '}'); first = false) {
     if (!first && !grad__json_take(&r->json, ',')) return grad__json_expected(&r->json, "a comma or }");
@@ -110,8 +109,7 @@ static grad_status parse_tensor(reader *r, entry *e) {
     return GRAD_OK;
   return grad__bad_data(r->ctx, r->source->name, r->json.offset + (r->json.at - r->json.begin),
                         "tensor %s of shape %s (%s) does not fit its data_offsets %" PRId64 " to %" PRId64, e->name,
-                        grad__shape_text(e->ndim, e->shape, text, sizeof text), grad__element_name(e->element),
-                        e->begin, e->end);
+                        grad__shape_text(e->ndim, e->shape).chars, grad__element_name(e->element), e->begin, e->end);
 }
 
 static grad_status parse_metadata(reader *r) {

@@ -8,9 +8,8 @@
 
 /* Pushes what a value is, for messages: "nil", "a number 2.5", "a tensor f64 2 x 3". */
 static const char *describe(lua_State *L, int arg) {
-  char text[160];
   const grad_tensor *t = grad__tensor_to(L, arg);
-  if (t) return lua_pushfstring(L, "a tensor (%s)", grad__tensor_text(t, text, sizeof text));
+  if (t) return lua_pushfstring(L, "a tensor (%s)", grad__tensor_text(t).chars);
   switch (lua_type(L, arg)) {
   case LUA_TNONE:
     return lua_pushliteral(L, "nothing");

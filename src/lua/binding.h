@@ -203,6 +203,6 @@ bool grad__array_overlap(const grad_array *a, const grad_array *b);
 /* Makes row->call the metamethod `event` of tensors. */
 void grad__tensor_metamethod(lua_State *L, const char *event, const grad_fn *row);
 /* "f64 2 x 3" for messages. */
-const char *grad__tensor_text(const grad_tensor *t, char *text, size_t size);
+grad_words grad__tensor_text(const grad_tensor *t);
 
 #endif

@@ -70,14 +70,12 @@ static bool goes_into_where(const grad_program *p, const grad_instr *culprit) {
 
 static void describe(const grad_program *p, const grad_instr *ins, int64_t position, double value, const char *stage,
                      char *text, size_t size) {
-  char type[160];
   const char *where = grad__program_where(p, ins);
   snprintf(text, size, "%s gave %s at element %lld of a result (%s)%s%s, %s", ins->op->name,
            isnan(value) ? "NaN"
            : value > 0  ? "Inf"
                         : "-Inf",
-           (long long)position + 1, grad__type_text(grad__type(p, ins->out), type, sizeof type), *where ? " at " : "",
-           where, stage);
+           (long long)position + 1, grad__type_text(grad__type(p, ins->out)).chars, *where ? " at " : "", where, stage);
 }
 
 void grad__debug_run(lua_State *L, grad_program *p, const grad_array *const *in, const double *scalars,

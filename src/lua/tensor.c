@@ -107,8 +107,7 @@ static void collect(lua_State *L) {
 grad_array *grad__tensor_new(lua_State *L, grad_dtype dtype, int ndim, const int64_t *shape) {
   int64_t numel;
   if (!grad__shape_numel(ndim, shape, &numel)) {
-    char text[160];
-    grad__lua_error(L, "a tensor of shape %s is too large", grad__shape_text(ndim, shape, text, sizeof text));
+    grad__lua_error(L, "a tensor of shape %s is too large", grad__shape_text(ndim, shape).chars);
   }
   size_t bytes = (size_t)numel * grad__dtype_size(dtype);
   if (bytes <= GRAD_INLINE) return new_inline(L, bytes, dtype, ndim, shape);
@@ -171,9 +170,9 @@ void grad__tensor_push_element(lua_State *L, const grad_array *array, const int6
     lua_pushinteger(L, ((const int64_t *)array->data)[offset]);
 }
 
-const char *grad__tensor_text(const grad_tensor *t, char *text, size_t size) {
+grad_words grad__tensor_text(const grad_tensor *t) {
   const grad_type type = {t->array.shape, t->array.dtype, t->array.ndim};
-  return grad__type_text(&type, text, size);
+  return grad__type_text(&type);
 }
 
 bool grad__array_overlap(const grad_array *a, const grad_array *b) {

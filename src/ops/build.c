@@ -104,11 +104,10 @@ static grad_id refuse_dtype(grad_program *p, const grad_op *op, grad_dtype got) 
 }
 
 static grad_id refuse_shapes(grad_program *p, const grad_op *op, const grad_type *a, const grad_type *b) {
-  char left[64], right[64];
   return grad__program_fail(
       p, GRAD_ESHAPE,
       "%s: shapes %s and %s do not fit together; extents, matched from the last axis, must be equal or 1", op->name,
-      grad__shape_text(a->ndim, a->shape, left, sizeof left), grad__shape_text(b->ndim, b->shape, right, sizeof right));
+      grad__shape_text(a->ndim, a->shape).chars, grad__shape_text(b->ndim, b->shape).chars);
 }
 
 /* The common shape of all operands; false when they do not fit. */

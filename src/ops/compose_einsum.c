@@ -111,9 +111,8 @@ static bool parse_term(einsum *e, const char **at, grad_id operand) {
   t->n = parse_labels(e, at, dots > 0 ? dots : 0, t->label, &has_dots);
   if (t->n < 0) return false;
   if (t->n != ndim) {
-    char text[GRAD_SHAPE_TEXT];
     grad__program_fail(e->p, GRAD_ESHAPE, "einsum: \"%s\": operand %d has shape %s, its term names %d axes", e->spec,
-                       e->nterms + 1, grad__shape_text(ndim, grad__shape(e->p, operand), text, sizeof text), t->n);
+                       e->nterms + 1, grad__shape_text(ndim, grad__shape(e->p, operand)).chars, t->n);
     return false;
   }
   if (has_dots && dots > e->dots) e->dots = dots;

@@ -48,11 +48,9 @@ static grad_id cut_to_index(grad_program *p, const char *name, grad_id x, grad_i
     fits = count[i] <= t.shape[i];
   }
   if (fits) return grad__slice(p, x, start, count, step);
-  char data[GRAD_SHAPE_TEXT], positions[GRAD_SHAPE_TEXT];
   return grad__program_fail(
       p, GRAD_ESHAPE, "%s: positions %s must have as many axes as %s and, except along axis %d, no larger extents",
-      name, grad__shape_text(shape.ndim, shape.shape, positions, sizeof positions),
-      grad__shape_text(t.ndim, t.shape, data, sizeof data), axis + 1);
+      name, grad__shape_text(shape.ndim, shape.shape).chars, grad__shape_text(t.ndim, t.shape).chars, axis + 1);
 }
 
 grad_id grad__gather(grad_program *p, grad_id x, int axis, grad_id index) {
@@ -74,10 +72,8 @@ static grad_id source_piece(grad_program *p, grad_id source, grad_id index) {
     fits = shape.shape[i] <= t.shape[i];
   }
   if (fits) return grad__slice(p, source, start, shape.shape, step);
-  char data[GRAD_SHAPE_TEXT], positions[GRAD_SHAPE_TEXT];
   return grad__program_fail(p, GRAD_ESHAPE, "scatter_add: source %s does not cover the positions %s",
-                            grad__shape_text(t.ndim, t.shape, data, sizeof data),
-                            grad__shape_text(shape.ndim, shape.shape, positions, sizeof positions));
+                            grad__shape_text(t.ndim, t.shape).chars, grad__shape_text(shape.ndim, shape.shape).chars);
 }
 
 grad_id grad__scatter_add(grad_program *p, grad_id x, int axis, grad_id index, grad_id source) {
@@ -147,11 +143,9 @@ static grad_id rows_by_rank(grad_program *p, grad_id mask, grad_id value) {
 grad_id grad__put_mask(grad_program *p, grad_id x, grad_id mask, grad_id value) {
   if (x == GRAD_NONE || mask == GRAD_NONE || value == GRAD_NONE) return GRAD_NONE;
   const grad_type t = *grad__type(p, x), m = *grad__type(p, mask);
-  char data[GRAD_SHAPE_TEXT], other[GRAD_SHAPE_TEXT];
   if (m.dtype != GRAD_BOOL || m.ndim > t.ndim || !grad__shape_equal(m.ndim, m.shape, m.ndim, t.shape))
     return grad__program_fail(p, GRAD_ESHAPE, "put: the mask must be bool and cover the first axes of %s, got %s",
-                              grad__shape_text(t.ndim, t.shape, data, sizeof data),
-                              grad__type_text(&m, other, sizeof other));
+                              grad__shape_text(t.ndim, t.shape).chars, grad__type_text(&m).chars);
   value = grad__convert(p, value, t.dtype);
   const grad_type v = *grad__type(p, value);
   const int rest = t.ndim - m.ndim;
@@ -160,8 +154,7 @@ grad_id grad__put_mask(grad_program *p, grad_id x, grad_id mask, grad_id value) 
   const bool single = v.ndim == rest + 1 && v.shape[0] == 1;
   if (v.ndim > rest && !by_row && !single)
     return grad__program_fail(p, GRAD_ESHAPE, "put: a value of shape %s gives no rows for the true elements of %s",
-                              grad__shape_text(v.ndim, v.shape, other, sizeof other),
-                              grad__shape_text(t.ndim, t.shape, data, sizeof data));
+                              grad__shape_text(v.ndim, v.shape).chars, grad__shape_text(t.ndim, t.shape).chars);
   if (by_row) value = rows_by_rank(p, mask, value);
   if (single) value = grad__drop_axis(p, value, 0);
   int64_t shape[GRAD_MAX_AXES];

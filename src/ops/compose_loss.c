@@ -13,12 +13,11 @@ static bool targets_fit(grad_program *p, const char *name, grad_id prediction, g
   if (x->ndim >= 1 && (is_distribution(p, prediction, target) ||
                        (t->dtype == GRAD_I64 && grad__shape_equal(x->ndim - 1, x->shape, t->ndim, t->shape))))
     return true;
-  char got[128], want[128];
   grad__program_fail(
       p, GRAD_ESHAPE,
       "%s: predictions %s (last axis: classes) need targets of one label a row, or probabilities of the same shape; "
       "the target is %s",
-      name, grad__type_text(x, want, sizeof want), grad__type_text(t, got, sizeof got));
+      name, grad__type_text(x).chars, grad__type_text(t).chars);
   return false;
 }
 

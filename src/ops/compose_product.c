@@ -6,10 +6,8 @@
 
 static grad_id refuse(grad_program *p, const char *name, const char *expected, grad_id a, grad_id b) {
   const grad_type *x = grad__type(p, a), *y = grad__type(p, b);
-  char left[GRAD_SHAPE_TEXT], right[GRAD_SHAPE_TEXT];
   return grad__program_fail(p, GRAD_ESHAPE, "%s: expected %s, got shapes %s and %s", name, expected,
-                            grad__shape_text(x->ndim, x->shape, left, sizeof left),
-                            grad__shape_text(y->ndim, y->shape, right, sizeof right));
+                            grad__shape_text(x->ndim, x->shape).chars, grad__shape_text(y->ndim, y->shape).chars);
 }
 
 /* a (... m k) times one matrix b: all rows of a at once. */

@@ -78,11 +78,10 @@ grad_id grad__stack(grad_program *p, int n, const grad_id *parts, int axis) {
   for (int i = 0; i < n; i++) {
     if (in[i] == GRAD_NONE) return GRAD_NONE;
     const grad_type *t = grad__type(p, parts[i]), *first = grad__type(p, parts[0]);
-    char got[GRAD_SHAPE_TEXT], want[GRAD_SHAPE_TEXT];
     if (!grad__shape_equal(t->ndim, t->shape, first->ndim, first->shape))
       return grad__program_fail(p, GRAD_ESHAPE, "stack: part %d has shape %s, part 1 has %s; all must be equal", i + 1,
-                                grad__shape_text(t->ndim, t->shape, got, sizeof got),
-                                grad__shape_text(first->ndim, first->shape, want, sizeof want));
+                                grad__shape_text(t->ndim, t->shape).chars,
+                                grad__shape_text(first->ndim, first->shape).chars);
     if (axis < 0 || axis > t->ndim)
       return grad__program_fail(p, GRAD_EVALUE, "stack: axis %d is not among 1 to %d", axis + 1, t->ndim + 1);
   }
@@ -126,10 +125,9 @@ void grad__chunk(grad_program *p, grad_id x, int64_t n, int axis, int *count, gr
 
 static bool is_matrix(grad_program *p, const char *name, grad_id x) {
   if (grad__ndim(p, x) >= 2) return true;
-  char text[GRAD_SHAPE_TEXT];
   const grad_type *t = grad__type(p, x);
   grad__program_fail(p, GRAD_ESHAPE, "%s: needs a matrix (at least two axes), got shape %s", name,
-                     grad__shape_text(t->ndim, t->shape, text, sizeof text));
+                     grad__shape_text(t->ndim, t->shape).chars);
   return false;
 }
 

@@ -60,14 +60,12 @@ static grad_status elementwise_infer(grad_infer *a) {
     return grad__fail(a->ctx, GRAD_EDTYPE, "%s: operands cannot be %s", a->op->name, grad__dtype_name(x->dtype));
   for (int i = 0; i < a->nin; i++) {
     const grad_type *t = &a->in[i];
-    char left[GRAD_SHAPE_TEXT], right[GRAD_SHAPE_TEXT];
     if (i >= first && t->dtype != x->dtype)
       return grad__fail(a->ctx, GRAD_EDTYPE, "%s: operands have dtypes %s and %s", a->op->name,
                         grad__dtype_name(x->dtype), grad__dtype_name(t->dtype));
     if (!grad__shape_equal(x->ndim, x->shape, t->ndim, t->shape))
       return grad__fail(a->ctx, GRAD_ESHAPE, "%s: operands have shapes %s and %s", a->op->name,
-                        grad__shape_text(x->ndim, x->shape, left, sizeof left),
-                        grad__shape_text(t->ndim, t->shape, right, sizeof right));
+                        grad__shape_text(x->ndim, x->shape).chars, grad__shape_text(t->ndim, t->shape).chars);
   }
   return grad__infer_out(a, 0, grad__result_dtype(a->op, x->dtype), x->ndim, x->shape);
 }

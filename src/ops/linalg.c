@@ -11,13 +11,11 @@
 
 grad_id grad__linalg_matrix(grad_program *p, const char *name, grad_id a, bool square) {
   if (a == GRAD_NONE) return GRAD_NONE;
-  char text[GRAD_SHAPE_TEXT];
   const grad_type *const t = grad__type(p, a);
   const bool fits = t->ndim >= 2 && (!square || t->shape[t->ndim - 1] == t->shape[t->ndim - 2]);
   if (!fits) {
     return grad__program_fail(p, GRAD_ESHAPE, "%s: %s expected on the last two axes, got shape %s", name,
-                              square ? "a square matrix" : "a matrix",
-                              grad__shape_text(t->ndim, t->shape, text, sizeof text));
+                              square ? "a square matrix" : "a matrix", grad__shape_text(t->ndim, t->shape).chars);
   }
   return grad__dtype_is_float(t->dtype) ? a : grad__convert(p, a, GRAD_F64);
 }
@@ -28,10 +26,8 @@ bool grad__linalg_system(grad_program *p, const char *name, bool square, grad_id
   const grad_type m = *grad__type(p, *a), right = *grad__type(p, *b);
   const int rows = right.ndim < 2 ? 0 : right.ndim - 2; /* the axis of b that goes with the matrix's rows */
   if (right.ndim == 0 || right.shape[rows] != m.shape[m.ndim - 2]) {
-    char first[GRAD_SHAPE_TEXT], second[GRAD_SHAPE_TEXT];
     grad__program_fail(p, GRAD_ESHAPE, "%s: a matrix of shape %s and a right-hand side of shape %s do not fit", name,
-                       grad__shape_text(m.ndim, m.shape, first, sizeof first),
-                       grad__shape_text(right.ndim, right.shape, second, sizeof second));
+                       grad__shape_text(m.ndim, m.shape).chars, grad__shape_text(right.ndim, right.shape).chars);
     return false;
   }
   *vector = right.ndim == 1;
@@ -58,10 +54,8 @@ void grad__linalg_align(grad_program *p, grad_id *a, grad_id *b) {
   int lead;
   int64_t leading[GRAD_MAX_AXES];
   if (!grad__shape_broadcast(x.ndim - 2, x.shape, y.ndim - 2, y.shape, &lead, leading)) {
-    char left[GRAD_SHAPE_TEXT], right[GRAD_SHAPE_TEXT];
     *a = *b = grad__program_fail(p, GRAD_ESHAPE, "the leading axes of the matrices do not fit: shapes %s and %s",
-                                 grad__shape_text(x.ndim, x.shape, left, sizeof left),
-                                 grad__shape_text(y.ndim, y.shape, right, sizeof right));
+                                 grad__shape_text(x.ndim, x.shape).chars, grad__shape_text(y.ndim, y.shape).chars);
     return;
   }
   *a = with_leading(p, grad__convert(p, *a, dtype), lead, leading);
@@ -88,9 +82,8 @@ grad_status grad__infer_matrix(const grad_infer *a, int i, bool square) {
     return grad__fail(a->ctx, GRAD_EDTYPE, "%s: f64 or f32 expected, got %s", a->op->name, grad__dtype_name(t->dtype));
   }
   if (t->ndim >= 2 && (!square || t->shape[t->ndim - 1] == t->shape[t->ndim - 2])) return GRAD_OK;
-  char text[GRAD_SHAPE_TEXT];
   return grad__fail(a->ctx, GRAD_ESHAPE, "%s: %s expected on the last two axes, got shape %s", a->op->name,
-                    square ? "a square matrix" : "a matrix", grad__shape_text(t->ndim, t->shape, text, sizeof text));
+                    square ? "a square matrix" : "a matrix", grad__shape_text(t->ndim, t->shape).chars);
 }
 
 grad_status grad__infer_like(grad_infer *a, int k, grad_dtype dtype, int tail, const int64_t *extents) {

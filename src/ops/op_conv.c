@@ -40,35 +40,31 @@ enum { GROUPS = GRAD_WINDOW_PARAMS, EXTENTS, NPARAMS = EXTENTS + 2 };
 static grad_status infer_operands(grad_infer *a) {
   for (int i = 0; i < 2; i++) {
     const grad_type *t = &a->in[i];
-    char text[128];
     if (t->ndim != 4)
       return grad__fail(a->ctx, GRAD_ESHAPE, "%s: expected images N C H W and weights O C/groups KH KW, got %s",
-                        a->op->name, grad__type_text(t, text, sizeof text));
+                        a->op->name, grad__type_text(t).chars);
     if (!grad__dtype_is_float(t->dtype) || t->dtype != a->in[0].dtype)
       return grad__fail(a->ctx, GRAD_EDTYPE, "%s: both operands must be f64, or both f32; got %s", a->op->name,
-                        grad__type_text(t, text, sizeof text));
+                        grad__type_text(t).chars);
   }
   return GRAD_OK;
 }
 
 static grad_status channel_fail(grad_infer *a, const int64_t *groups) {
-  char first[GRAD_SHAPE_TEXT], second[GRAD_SHAPE_TEXT];
   return grad__fail(a->ctx, GRAD_ESHAPE, "%s: shapes %s and %s do not fit with %lld groups", a->op->name,
-                    grad__shape_text(4, a->in[0].shape, first, sizeof first),
-                    grad__shape_text(4, a->in[1].shape, second, sizeof second), (long long)*groups);
+                    grad__shape_text(4, a->in[0].shape).chars, grad__shape_text(4, a->in[1].shape).chars,
+                    (long long)*groups);
 }
 
 /* Are channels on axis 1 of x, and outputs on axis 0 of w, the groups' share of each? Both have `ndim` axes. */
 static grad_status check_channels(grad_ctx *ctx, int ndim, const int64_t *x, const int64_t *w, int64_t groups) {
   if (groups < 1) return grad__fail(ctx, GRAD_EVALUE, "conv: groups must be at least 1, got %lld", (long long)groups);
   if (x[1] % groups == 0 && x[1] / groups == w[1] && w[0] % groups == 0) return GRAD_OK;
-  char input[GRAD_SHAPE_TEXT], weight[GRAD_SHAPE_TEXT];
   return grad__fail(ctx, GRAD_ESHAPE,
                     "conv: an input of shape %s has %lld channels, but a weight of shape %s takes %lld in each of its "
                     "groups (%lld, which must divide its %lld outputs)",
-                    grad__shape_text(ndim, x, input, sizeof input), (long long)x[1],
-                    grad__shape_text(ndim, w, weight, sizeof weight), (long long)w[1], (long long)groups,
-                    (long long)w[0]);
+                    grad__shape_text(ndim, x).chars, (long long)x[1], grad__shape_text(ndim, w).chars, (long long)w[1],
+                    (long long)groups, (long long)w[0]);
 }
 
 static grad_status conv_infer(grad_infer *a) {
@@ -441,11 +437,10 @@ grad_id grad__conv2d(grad_program *p, grad_id x, grad_id w, const grad_conv *c) 
 grad_id grad__conv1d(grad_program *p, grad_id x, grad_id w, const grad_conv *c) {
   if (x == GRAD_NONE || w == GRAD_NONE) return GRAD_NONE;
   const grad_type *image = grad__type(p, x), *weight = grad__type(p, w);
-  char first[GRAD_SHAPE_TEXT], second[GRAD_SHAPE_TEXT];
   if (image->ndim != 3 || weight->ndim != 3)
     return grad__program_fail(p, GRAD_ESHAPE, "conv1d: expected signals N C L and weights O C/groups K, got %s and %s",
-                              grad__shape_text(image->ndim, image->shape, first, sizeof first),
-                              grad__shape_text(weight->ndim, weight->shape, second, sizeof second));
+                              grad__shape_text(image->ndim, image->shape).chars,
+                              grad__shape_text(weight->ndim, weight->shape).chars);
   if (!grad__program_try(p, check_channels(p->ctx, 3, image->shape, weight->shape, c->groups))) return GRAD_NONE;
   const grad_conv flat = {
       .stride = {1, c->stride[0]}, .padding = {0, c->padding[0]}, .dilation = {1, c->dilation[0]}, .groups = c->groups};

@@ -15,17 +15,16 @@
 static grad_status infer_index(grad_infer *a) {
   const grad_type *x = &a->in[0], *index = &a->in[1];
   const int64_t axis = a->params[0], lead = a->params[1];
-  char data[GRAD_SHAPE_TEXT], positions[GRAD_SHAPE_TEXT];
   if (index->dtype != GRAD_I64)
     return grad__fail(a->ctx, GRAD_EDTYPE, "%s: positions must be i64, got %s", a->op->name,
                       grad__dtype_name(index->dtype));
   if (axis < lead || axis > x->ndim)
     return grad__fail(a->ctx, GRAD_EVALUE, "%s: axis %lld does not exist in shape %s", a->op->name, (long long)axis + 1,
-                      grad__shape_text(x->ndim, x->shape, data, sizeof data));
+                      grad__shape_text(x->ndim, x->shape).chars);
   if (lead < 0 || lead > index->ndim || !grad__shape_equal((int)lead, x->shape, (int)lead, index->shape))
     return grad__fail(a->ctx, GRAD_ESHAPE, "%s: the first %lld axes of %s and of the positions %s must be equal",
-                      a->op->name, (long long)lead, grad__shape_text(x->ndim, x->shape, data, sizeof data),
-                      grad__shape_text(index->ndim, index->shape, positions, sizeof positions));
+                      a->op->name, (long long)lead, grad__shape_text(x->ndim, x->shape).chars,
+                      grad__shape_text(index->ndim, index->shape).chars);
   return GRAD_OK;
 }
 
@@ -213,11 +212,9 @@ static grad_status scatter_infer(grad_infer *a) {
   const int axis = (int)a->params[0], lead = (int)a->params[1], n = index->ndim - lead;
   if (y->dtype == GRAD_BOOL) return grad__fail(a->ctx, GRAD_EDTYPE, "scatter_add: bool values cannot be added");
   if (axis + n > y->ndim || !grad__shape_equal(n, y->shape + axis, n, index->shape + lead)) {
-    char data[GRAD_SHAPE_TEXT], positions[GRAD_SHAPE_TEXT];
-    return grad__fail(a->ctx, GRAD_ESHAPE,
-                      "scatter_add: source %s does not have the positions' shape %s from axis %d on",
-                      grad__shape_text(y->ndim, y->shape, data, sizeof data),
-                      grad__shape_text(index->ndim, index->shape, positions, sizeof positions), axis + 1);
+    return grad__fail(
+        a->ctx, GRAD_ESHAPE, "scatter_add: source %s does not have the positions' shape %s from axis %d on",
+        grad__shape_text(y->ndim, y->shape).chars, grad__shape_text(index->ndim, index->shape).chars, axis + 1);
   }
   int64_t shape[GRAD_MAX_AXES + 1];
   int ndim = 0;

@@ -80,10 +80,8 @@ static grad_status lu_solve_infer(grad_infer *a) {
   if (b->dtype == m->dtype && b->ndim == n && grad__shape_equal(n - 1, m->shape, n - 1, b->shape)) {
     return grad__infer_out(a, 0, b->dtype, n, b->shape);
   }
-  char left[GRAD_SHAPE_TEXT], right[GRAD_SHAPE_TEXT];
   return grad__fail(a->ctx, GRAD_ESHAPE, "solve: a matrix of shape %s and a right-hand side of shape %s do not fit",
-                    grad__shape_text(n, m->shape, left, sizeof left),
-                    grad__shape_text(b->ndim, b->shape, right, sizeof right));
+                    grad__shape_text(n, m->shape).chars, grad__shape_text(b->ndim, b->shape).chars);
 }
 
 typedef struct lu_parts {

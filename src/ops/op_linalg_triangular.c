@@ -22,10 +22,9 @@ static grad_status triangular_infer(grad_infer *a) {
   if (b->dtype == t->dtype && b->ndim == t->ndim && grad__shape_equal(t->ndim - 1, t->shape, b->ndim - 1, b->shape)) {
     return grad__infer_out(a, 0, b->dtype, b->ndim, b->shape);
   }
-  char left[GRAD_SHAPE_TEXT], right[GRAD_SHAPE_TEXT];
-  return grad__fail(
-      a->ctx, GRAD_ESHAPE, "triangular_solve: a matrix of shape %s and a right-hand side of shape %s do not fit",
-      grad__shape_text(t->ndim, t->shape, left, sizeof left), grad__shape_text(b->ndim, b->shape, right, sizeof right));
+  return grad__fail(a->ctx, GRAD_ESHAPE,
+                    "triangular_solve: a matrix of shape %s and a right-hand side of shape %s do not fit",
+                    grad__shape_text(t->ndim, t->shape).chars, grad__shape_text(b->ndim, b->shape).chars);
 }
 
 static int64_t triangular_scratch(const grad_program *p, const grad_instr *ins) {

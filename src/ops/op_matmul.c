@@ -20,7 +20,6 @@ static extents extents_of(const int64_t *params, int ndim, const int64_t *a, con
 
 static grad_status matmul_infer(grad_infer *a) {
   const grad_type *x = &a->in[0], *y = &a->in[1];
-  char left[GRAD_SHAPE_TEXT], right[GRAD_SHAPE_TEXT];
   if (x->dtype != y->dtype || x->dtype == GRAD_BOOL)
     return grad__fail(a->ctx, GRAD_EDTYPE, "matmul: factors must be numbers of one dtype, got %s and %s",
                       grad__dtype_name(x->dtype), grad__dtype_name(y->dtype));
@@ -28,13 +27,12 @@ static grad_status matmul_infer(grad_infer *a) {
   if (n < 2 || y->ndim != n || !grad__shape_equal(n - 2, x->shape, n - 2, y->shape))
     return grad__fail(a->ctx, GRAD_ESHAPE,
                       "matmul: shapes %s and %s need the same number of axes, at least two, and equal leading ones",
-                      grad__shape_text(x->ndim, x->shape, left, sizeof left),
-                      grad__shape_text(y->ndim, y->shape, right, sizeof right));
+                      grad__shape_text(x->ndim, x->shape).chars, grad__shape_text(y->ndim, y->shape).chars);
   const extents e = extents_of(a->params, n, x->shape, y->shape);
   if (e.k != y->shape[n - (a->params[1] ? 1 : 2)])
     return grad__fail(a->ctx, GRAD_ESHAPE, "matmul: inner extents differ: %s%s times %s%s",
-                      grad__shape_text(x->ndim, x->shape, left, sizeof left), a->params[0] ? " (transposed)" : "",
-                      grad__shape_text(y->ndim, y->shape, right, sizeof right), a->params[1] ? " (transposed)" : "");
+                      grad__shape_text(x->ndim, x->shape).chars, a->params[0] ? " (transposed)" : "",
+                      grad__shape_text(y->ndim, y->shape).chars, a->params[1] ? " (transposed)" : "");
   int64_t shape[GRAD_MAX_AXES];
   memcpy(shape, x->shape, sizeof *shape * (size_t)n);
   shape[n - 2] = e.m;

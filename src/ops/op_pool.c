@@ -15,13 +15,11 @@
 
 static grad_status infer_plane(grad_infer *a, int axes) {
   const grad_type *x = &a->in[0];
-  char text[128];
   if (x->ndim < axes)
     return grad__fail(a->ctx, GRAD_ESHAPE, "%s: expected at least %d axes, got %s", a->op->name, axes,
-                      grad__type_text(x, text, sizeof text));
+                      grad__type_text(x).chars);
   if (!grad__dtype_is_float(x->dtype))
-    return grad__fail(a->ctx, GRAD_EDTYPE, "%s: expected f64 or f32, got %s", a->op->name,
-                      grad__type_text(x, text, sizeof text));
+    return grad__fail(a->ctx, GRAD_EDTYPE, "%s: expected f64 or f32, got %s", a->op->name, grad__type_text(x).chars);
   return GRAD_OK;
 }
 
@@ -102,9 +100,8 @@ static grad_status fold_infer(grad_infer *a) {
   memcpy(shape, y->shape, sizeof *shape * y->ndim);
   int64_t *const last = shape + y->ndim - 4;
   if (memcmp(last, w.kernel, sizeof w.kernel) != 0 || memcmp(last + 2, w.out, sizeof w.out) != 0) {
-    char text[GRAD_SHAPE_TEXT];
     return grad__fail(a->ctx, GRAD_ESHAPE, "fold_windows: shape %s is not that of windows over %lld x %lld",
-                      grad__shape_text(y->ndim, y->shape, text, sizeof text), (long long)w.in[0], (long long)w.in[1]);
+                      grad__shape_text(y->ndim, y->shape).chars, (long long)w.in[0], (long long)w.in[1]);
   }
   memcpy(last, w.in, sizeof w.in);
   return grad__infer_out(a, 0, y->dtype, y->ndim - 2, shape);
@@ -243,10 +240,9 @@ const grad_op grad__op_max_pool = {.name = "max_pool",
 static bool pool_params(grad_program *p, const char *name, grad_id x, const grad_pool2d *pool, bool pads,
                         int64_t *params) {
   if (grad__ndim(p, x) < 2) {
-    char text[GRAD_SHAPE_TEXT];
     const grad_type *t = grad__type(p, x);
     grad__program_fail(p, GRAD_ESHAPE, "%s: expected images ... H W, got shape %s", name,
-                       grad__shape_text(t->ndim, t->shape, text, sizeof text));
+                       grad__shape_text(t->ndim, t->shape).chars);
     return false;
   }
   grad_window w = {.dilation = {1, 1}};

@@ -19,9 +19,8 @@ static grad_status infer_draw(grad_infer *a, grad_dtype dtype, int ndim, const i
   const grad_type *state = &a->in[0];
   const int lead = state->ndim - 1;
   if (state->dtype != GRAD_I64 || lead < 0 || state->shape[lead] != 2) {
-    char text[128];
     return grad__fail(a->ctx, GRAD_ESHAPE, "%s: a generator's state is i64 with 2 elements, got %s", a->op->name,
-                      grad__type_text(state, text, sizeof text));
+                      grad__type_text(state).chars);
   }
   int64_t shape[2 * GRAD_MAX_AXES];
   if (ndim > GRAD_MAX_AXES) return grad__infer_out(a, 0, dtype, ndim, extents);

@@ -30,9 +30,8 @@ static grad_status infer_nonempty(grad_infer *a) {
   const grad_type *x = &a->in[0];
   for (int i = 0; i < x->ndim; i++)
     if (a->params[0] >> i & 1 && x->shape[i] == 0) {
-      char text[GRAD_SHAPE_TEXT];
       return grad__fail(a->ctx, GRAD_ESHAPE, "%s: axis %d of shape %s has no elements", a->op->name, i + 1,
-                        grad__shape_text(x->ndim, x->shape, text, sizeof text));
+                        grad__shape_text(x->ndim, x->shape).chars);
     }
   return GRAD_OK;
 }
@@ -311,13 +310,12 @@ const grad_op grad__op_all = {
 static grad_status arg_infer(grad_infer *a) {
   const grad_type *x = &a->in[0];
   const int64_t axis = a->params[0];
-  char text[GRAD_SHAPE_TEXT];
   if (axis < 0 || axis >= x->ndim)
     return grad__fail(a->ctx, GRAD_EVALUE, "%s: axis %lld does not exist in shape %s", a->op->name, (long long)axis + 1,
-                      grad__shape_text(x->ndim, x->shape, text, sizeof text));
+                      grad__shape_text(x->ndim, x->shape).chars);
   if (x->shape[axis] == 0)
     return grad__fail(a->ctx, GRAD_ESHAPE, "%s: axis %lld of shape %s has no elements", a->op->name,
-                      (long long)axis + 1, grad__shape_text(x->ndim, x->shape, text, sizeof text));
+                      (long long)axis + 1, grad__shape_text(x->ndim, x->shape).chars);
   int64_t shape[GRAD_MAX_AXES];
   int ndim = 0;
   for (int i = 0; i < x->ndim; i++)

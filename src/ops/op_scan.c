@@ -9,18 +9,15 @@
 
 static grad_status infer_scan(grad_infer *a) {
   const grad_type *x = &a->in[0];
-  char text[GRAD_SHAPE_TEXT];
   if (a->params[0] < 0 || a->params[0] >= x->ndim)
     return grad__fail(a->ctx, GRAD_EVALUE, "%s: axis %lld does not exist in shape %s", a->op->name,
-                      (long long)a->params[0] + 1, grad__shape_text(x->ndim, x->shape, text, sizeof text));
+                      (long long)a->params[0] + 1, grad__shape_text(x->ndim, x->shape).chars);
   if (x->dtype == GRAD_BOOL) return grad__fail(a->ctx, GRAD_EDTYPE, "%s: expected numbers, got bool", a->op->name);
   for (int i = 1; i < a->nin; i++) {
-    char other[GRAD_SHAPE_TEXT];
     if (!grad__type_equal(&a->in[i], x))
       return grad__fail(a->ctx, GRAD_ESHAPE, "%s: operands of %s %s and %s %s must be of one type", a->op->name,
-                        grad__dtype_name(x->dtype), grad__shape_text(x->ndim, x->shape, text, sizeof text),
-                        grad__dtype_name(a->in[i].dtype),
-                        grad__shape_text(a->in[i].ndim, a->in[i].shape, other, sizeof other));
+                        grad__dtype_name(x->dtype), grad__shape_text(x->ndim, x->shape).chars,
+                        grad__dtype_name(a->in[i].dtype), grad__shape_text(a->in[i].ndim, a->in[i].shape).chars);
   }
   return grad__infer_out(a, 0, x->dtype, x->ndim, x->shape);
 }

@@ -63,11 +63,10 @@ static grad_status broadcast_infer(grad_infer *a) {
   if (grad__shape_broadcast(x->ndim, x->shape, a->nparams, a->params, &ndim, shape) &&
       grad__shape_equal(ndim, shape, a->nparams, a->params))
     return GRAD_OK;
-  char from[GRAD_SHAPE_TEXT], to[GRAD_SHAPE_TEXT];
   return grad__fail(
       a->ctx, GRAD_ESHAPE,
       "broadcast: shape %s does not broadcast to %s; extents, matched from the last axis, must be equal or 1",
-      grad__shape_text(x->ndim, x->shape, from, sizeof from), grad__shape_text(a->nparams, a->params, to, sizeof to));
+      grad__shape_text(x->ndim, x->shape).chars, grad__shape_text(a->nparams, a->params).chars);
 }
 
 static bool broadcast_view(const grad_instr *ins, const grad_array *in, const grad_type *out_type, grad_array *out) {
@@ -136,10 +135,9 @@ static grad_status reshape_infer(grad_infer *a) {
   grad__shape_numel(x->ndim, x->shape, &from);
   grad__shape_numel(a->nparams, a->params, &to);
   if (from == to) return GRAD_OK;
-  char old[GRAD_SHAPE_TEXT], new[GRAD_SHAPE_TEXT];
   return grad__fail(a->ctx, GRAD_ESHAPE, "reshape: shape %s (%lld elements) does not fit into %s (%lld elements)",
-                    grad__shape_text(x->ndim, x->shape, old, sizeof old), (long long)from,
-                    grad__shape_text(a->nparams, a->params, new, sizeof new), (long long)to);
+                    grad__shape_text(x->ndim, x->shape).chars, (long long)from,
+                    grad__shape_text(a->nparams, a->params).chars, (long long)to);
 }
 
 static bool reshape_view(const grad_instr *ins, const grad_array *in, const grad_type *out_type, grad_array *out) {
@@ -224,9 +222,8 @@ static grad_status permute_infer(grad_infer *a) {
     shape[i] = x->shape[axis];
   }
   if (a->nparams == x->ndim && seen == grad__all_axes(x->ndim)) return grad__infer_out(a, 0, x->dtype, x->ndim, shape);
-  char text[GRAD_SHAPE_TEXT];
   return grad__fail(a->ctx, GRAD_ESHAPE, "permute: every axis of shape %s must be named exactly once",
-                    grad__shape_text(x->ndim, x->shape, text, sizeof text));
+                    grad__shape_text(x->ndim, x->shape).chars);
 }
 
 static void permute_axes(const grad_instr *ins, int *axes) {

@@ -209,10 +209,9 @@ static grad_status concat_infer(grad_infer *a) {
   if (a->nin < 1) return grad__fail(a->ctx, GRAD_EVALUE, "concat: needs at least one array");
   const grad_type *first = &a->in[0];
   const int64_t axis = a->params[0];
-  char want[GRAD_SHAPE_TEXT], got[GRAD_SHAPE_TEXT];
   if (axis < 0 || axis >= first->ndim)
     return grad__fail(a->ctx, GRAD_EVALUE, "concat: axis %lld does not exist in shape %s", (long long)axis + 1,
-                      grad__shape_text(first->ndim, first->shape, want, sizeof want));
+                      grad__shape_text(first->ndim, first->shape).chars);
   int64_t shape[GRAD_MAX_AXES];
   memcpy(shape, first->shape, sizeof *shape * first->ndim);
   for (int i = 1; i < a->nin; i++) {
@@ -222,8 +221,8 @@ static grad_status concat_infer(grad_infer *a) {
     if (!fits)
       return grad__fail(a->ctx, t->dtype == first->dtype ? GRAD_ESHAPE : GRAD_EDTYPE,
                         "concat: part %d (%s %s) must agree with part 1 (%s %s) in dtype and in all but axis %lld",
-                        i + 1, grad__dtype_name(t->dtype), grad__shape_text(t->ndim, t->shape, got, sizeof got),
-                        grad__dtype_name(first->dtype), grad__shape_text(first->ndim, first->shape, want, sizeof want),
+                        i + 1, grad__dtype_name(t->dtype), grad__shape_text(t->ndim, t->shape).chars,
+                        grad__dtype_name(first->dtype), grad__shape_text(first->ndim, first->shape).chars,
                         (long long)axis + 1);
     if (!grad__add_i64(shape[axis], t->shape[axis], &shape[axis]))
       return grad__fail(a->ctx, GRAD_ESHAPE, "concat: axis %lld gets too long", (long long)axis + 1);

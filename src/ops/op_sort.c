@@ -14,9 +14,8 @@
 static grad_status infer_axis(grad_infer *a) {
   const grad_type *x = &a->in[0];
   if (a->params[0] >= 0 && a->params[0] < x->ndim) return GRAD_OK;
-  char text[GRAD_SHAPE_TEXT];
   return grad__fail(a->ctx, GRAD_EVALUE, "%s: axis %lld does not exist in shape %s", a->op->name,
-                    (long long)a->params[0] + 1, grad__shape_text(x->ndim, x->shape, text, sizeof text));
+                    (long long)a->params[0] + 1, grad__shape_text(x->ndim, x->shape).chars);
 }
 
 /* An element that is being sorted. Every dtype is mapped to integers that have its order, so that one comparison serves

@@ -13,9 +13,8 @@ grad_status grad__infer_out(grad_infer *a, int k, grad_dtype dtype, int ndim, co
                         i + 1);
   int64_t numel;
   if (!grad__shape_numel(ndim, shape, &numel)) {
-    char text[GRAD_SHAPE_TEXT];
     return grad__fail(a->ctx, GRAD_ESHAPE, "%s: shape %s has more elements than memory can hold", a->op->name,
-                      grad__shape_text(ndim, shape, text, sizeof text));
+                      grad__shape_text(ndim, shape).chars);
   }
   a->out[k].dtype = dtype;
   a->out[k].ndim = ndim;

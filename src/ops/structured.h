@@ -5,10 +5,6 @@
 
 #include "ops/ops.h"
 
-enum {
-  GRAD_SHAPE_TEXT = 128
-}; /* room for grad__shape_text of any shape that occurs in practice; longer ones are cut */
-
 /* Sets output k. Fails when the shape has too many axes, a negative extent, or more elements than memory addresses. */
 grad_status grad__infer_out(grad_infer *a, int k, grad_dtype dtype, int ndim, const int64_t *shape);
 

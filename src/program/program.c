@@ -131,18 +131,14 @@ bool grad__type_equal(const grad_type *a, const grad_type *b) {
   return a->dtype == b->dtype && a->ndim == b->ndim && same_shape(a->ndim, a->shape, b->shape);
 }
 
-const char *grad__type_text(const grad_type *t, char *text, size_t size) {
-  char shape[24 * GRAD_MAX_AXES];
-  size_t used = 0;
-  shape[0] = '\0';
+grad_words grad__type_text(const grad_type *t) {
+  grad_words text;
+  size_t at = (size_t)snprintf(text.chars, sizeof text.chars, t->ndim ? "%s" : "%s 0-d", grad__dtype_name(t->dtype));
   for (int i = 0; i < t->ndim; i++) {
-    const char *gap = i ? " x " : "";
-    bool known = t->shape[i] != GRAD_DYNAMIC;
-    int n = known ? snprintf(shape + used, sizeof shape - used, "%s%lld", gap, (long long)t->shape[i])
-                  : snprintf(shape + used, sizeof shape - used, "%s?", gap);
-    used += (size_t)n;
+    const bool known = t->shape[i] != GRAD_DYNAMIC;
+    at += (size_t)snprintf(text.chars + at, sizeof text.chars - at, known ? "%s%lld" : "%s?", i ? " x " : " ",
+                           (long long)t->shape[i]);
   }
-  snprintf(text, size, "%s %s", grad__dtype_name(t->dtype), t->ndim ? shape : "0-d");
   return text;
 }
 

@@ -96,7 +96,7 @@ bool grad__program_try(grad_program *p, grad_status status);
 int64_t grad__type_numel(const grad_type *t); /* 0-d: 1; with a dynamic extent: -1 */
 static inline bool grad__type_is_dynamic(const grad_type *t) { return grad__type_numel(t) < 0; }
 bool grad__type_equal(const grad_type *a, const grad_type *b);
-const char *grad__type_text(const grad_type *t, char *text, size_t size); /* "f64 2 x 3" */
+grad_words grad__type_text(const grad_type *t); /* "f64 2 x 3"; a dynamic extent is "?" */
 
 /* "train.lua:12"; equal texts are shared, found by search: a caller with many instructions a line keeps the index */
 int32_t grad__program_add_where(grad_program *p, const char *where);

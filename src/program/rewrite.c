@@ -73,9 +73,8 @@ static bool input_types_fit(grad_program *dst, const grad_program *src, const gr
     if (inputs[i] == GRAD_NONE) return false;
     const grad_type *got = grad__type(dst, inputs[i]), *want = grad__type(src, src->inputs[i]);
     if (grad__type_equal(got, want)) continue;
-    char a[256], b[256];
     grad__program_fail(dst, GRAD_EINTERNAL, "a nested program's input %d is %s, was given %s", i + 1,
-                       grad__type_text(want, a, sizeof a), grad__type_text(got, b, sizeof b));
+                       grad__type_text(want).chars, grad__type_text(got).chars);
     return false;
   }
   return true;

@@ -120,8 +120,7 @@ static void test_print(grad_ctx *ctx) {
   check(strstr(text.data, "in %0:f64[3]") && strstr(text.data, "= sin %0  # a.lua:1"));
   check(strstr(text.data, ":f64[3] = exp %") && strstr(text.data, "# a.lua:2\nout %"));
   grad__text_clear(&text);
-  char name[64];
-  check_text(grad__type_text(grad__type(p, p->inputs[0]), name, sizeof name), "f64 3");
+  check_text(grad__type_text(grad__type(p, p->inputs[0])).chars, "f64 3");
   grad__program_release(p);
 }
 

@@ -78,7 +78,6 @@ grad_status gradlua_lend(gradlua *g, const char *name, const grad_array *array) 
 /* --- calling */
 
 static void copy_result(lua_State *L, int index, int k, const grad_array *to) {
-  char got[160], expected[160];
   if (lua_type(L, index) == LUA_TNUMBER && to->ndim == 0) {
     grad__array_fill(to, lua_tonumber(L, index));
     return;
@@ -88,8 +87,8 @@ static void copy_result(lua_State *L, int index, int k, const grad_array *to) {
     grad__lua_error(L, "result %d is a %s, expected a tensor", k + 1, luaL_typename(L, index));
   const grad_type type = {to->shape, to->dtype, to->ndim};
   if (x->array.dtype != to->dtype || !grad__shape_equal(x->array.ndim, x->array.shape, to->ndim, to->shape))
-    grad__lua_error(L, "result %d is %s, the host expects %s", k + 1, grad__tensor_text(x, got, sizeof got),
-                    grad__type_text(&type, expected, sizeof expected));
+    grad__lua_error(L, "result %d is %s, the host expects %s", k + 1, grad__tensor_text(x).chars,
+                    grad__type_text(&type).chars);
   if (to->storage->readonly) grad__lua_error(L, "the host's array for result %d is read-only", k + 1);
   grad__array_copy(to, &x->array);
 }

@@ -29,7 +29,6 @@ static void compare_arrays(lua_State *L, const char *where, const grad_array *a,
 }
 
 static void compare_leaves(lua_State *L, const char *where, int i, int j) {
-  char jitted[160], plain[160];
   const grad_tensor *a = grad__tensor_to(L, i), *b = grad__tensor_to(L, j);
   if (a && b && !grad__tensor_is_traced(a) && !grad__tensor_is_traced(b) && a->array.dtype == b->array.dtype &&
       grad__shape_equal(a->array.ndim, a->array.shape, b->array.ndim, b->array.shape)) {
@@ -40,8 +39,7 @@ static void compare_leaves(lua_State *L, const char *where, int i, int j) {
       grad__lua_error(L, "check: %s differs: the jitted function gives %.17g, the plain one %.17g", where, x, y);
   } else if (!(a && grad__tensor_is_traced(a))) {
     grad__lua_error(L, "check: %s differs: the jitted function gives %s, the plain one %s", where,
-                    a ? grad__tensor_text(a, jitted, sizeof jitted) : "a number",
-                    b ? grad__tensor_text(b, plain, sizeof plain) : "a number");
+                    a ? grad__tensor_text(a).chars : "a number", b ? grad__tensor_text(b).chars : "a number");
   }
 }
 

@@ -159,22 +159,24 @@ static bool has_frame(const matcher *m, const grad_node *node) {
   return n == node->count;
 }
 
+static grad_words describe(const matcher *m, const grad_node *node) {
+  switch (node->kind) {
+  case GRAD_NODE_TENSOR:
+    return grad__type_text(&(grad_type){m->p->extents + node->at, node->dtype, node->ndim});
+  case GRAD_NODE_NUMBER:
+    return (grad_words){"a number"};
+  case GRAD_NODE_TABLE:
+    return (grad_words){"a table of another structure"};
+  default:
+    return (grad_words){"another value"};
+  }
+}
+
 /* Writes what the value on top is, and what was expected. */
 static void explain(const matcher *m, const grad_node *node) {
-  lua_State *L = m->L;
-  char now[100], before[100];
-  const grad_tensor *x = grad__tensor_to(L, -1);
-  if (node->kind == GRAD_NODE_TENSOR) {
-    const grad_type type = {m->p->extents + node->at, node->dtype, node->ndim};
-    grad__type_text(&type, before, sizeof before);
-  } else {
-    const char *what = node->kind == GRAD_NODE_NUMBER  ? "a number"
-                       : node->kind == GRAD_NODE_TABLE ? "a table of another structure"
-                                                       : "another value";
-    snprintf(before, sizeof before, "%s", what);
-  }
-  snprintf(m->why, GRAD_WHY, ": it was %s, now it is %s", before,
-           x ? grad__tensor_text(x, now, sizeof now) : luaL_typename(L, -1));
+  const grad_tensor *x = grad__tensor_to(m->L, -1);
+  snprintf(m->why, GRAD_WHY, ": it was %s, now it is %s", describe(m, node).chars,
+           x ? grad__tensor_text(x).chars : luaL_typename(m->L, -1));
 }
 
 /* `what`, which is short, goes before what `why` says, as far as there is room. */

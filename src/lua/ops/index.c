@@ -9,11 +9,10 @@
 /* --- reading */
 
 static int64_t position(lua_State *L, int64_t i, int64_t extent, const grad_array *x) {
-  char text[160];
   if (i == 0) grad__lua_error(L, "index 0: Lua counts from 1 (and -1 is the last)");
   if (i < -extent || i > extent)
     grad__lua_error(L, "index %lld is out of range: the extent is %lld (shape %s)", (long long)i, (long long)extent,
-                    grad__shape_text(x->ndim, x->shape, text, sizeof text));
+                    grad__shape_text(x->ndim, x->shape).chars);
   return i > 0 ? i - 1 : i + extent;
 }
 
@@ -54,13 +53,12 @@ static void push_positions(lua_State *L, int item, const char *doing) {
 /* The mask's shape must be that of the axes it covers, from `axis` on. */
 static void read_mask(lua_State *L, int item, const grad_array *x, int axis, grad_pick *pick) {
   const grad_array *mask = &grad__tensor_to(L, item)->array;
-  char a[160], b[160];
   bool fits = mask->ndim > 0 && axis + mask->ndim <= x->ndim;
   for (int i = 0; fits && i < mask->ndim; i++) fits = mask->shape[i] == x->shape[axis + i];
   if (!fits)
     grad__lua_error(L, "a mask of shape %s does not fit a tensor of shape %s from axis %d on",
-                    grad__shape_text(mask->ndim, mask->shape, a, sizeof a),
-                    grad__shape_text(x->ndim, x->shape, b, sizeof b), axis + 1);
+                    grad__shape_text(mask->ndim, mask->shape).chars, grad__shape_text(x->ndim, x->shape).chars,
+                    axis + 1);
   *pick = (grad_pick){.kind = GRAD_PICK_POSITIONS, .axes = mask->ndim};
   push_positions(L, item, "x[mask], which has as many rows as the mask has true elements,");
   pick->tensor = lua_gettop(L);
@@ -91,10 +89,8 @@ static void read_item(lua_State *L, int item, const grad_array *x, int axis, gra
 static void read_list(lua_State *L, const grad_array *x, int key, grad_index *out, int *axis) {
   lua_Integer n = (lua_Integer)lua_rawlen(L, key);
   for (lua_Integer k = 1; k <= n; k++) {
-    char text[160];
     if (*axis >= x->ndim)
-      grad__lua_error(L, "%d indices for a tensor of shape %s", (int)n,
-                      grad__shape_text(x->ndim, x->shape, text, sizeof text));
+      grad__lua_error(L, "%d indices for a tensor of shape %s", (int)n, grad__shape_text(x->ndim, x->shape).chars);
     lua_rawgeti(L, key, k);
     grad_pick *pick = &out->pick[out->count++];
     read_item(L, lua_gettop(L), x, *axis, pick);

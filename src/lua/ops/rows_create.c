@@ -42,8 +42,8 @@ typedef struct filler {
 } filler;
 
 static void raise_entry(const filler *f, int depth, const char *expected) {
+  char text[24];
   luaL_Buffer b;
-  char text[160];
   const char *got = lua_type(f->L, -1) == LUA_TNUMBER ? lua_tostring(f->L, -1) : luaL_typename(f->L, -1);
   luaL_buffinit(f->L, &b);
   for (int i = 0; i < depth; i++) {
@@ -52,7 +52,7 @@ static void raise_entry(const filler *f, int depth, const char *expected) {
   }
   luaL_pushresult(&b);
   grad__lua_error(f->L, "entry %s must be %s, got %s; the shape of the first entries is %s", lua_tostring(f->L, -1),
-                  expected, got, grad__shape_text(f->shape->ndim, f->shape->at, text, sizeof text));
+                  expected, got, grad__shape_text(f->shape->ndim, f->shape->at).chars);
 }
 
 static void put_number(filler *f, int depth) {
@@ -120,10 +120,9 @@ static int dtype_inside(lua_State *L, int so_far, int depth) {
 
 static void check_alike(const grad_call *c, int position, grad_id first, grad_id entry) {
   const grad_type *x = grad__call_type(c, first), *y = grad__call_type(c, entry);
-  char a[160], b[160];
   if (!grad__shape_equal(x->ndim, x->shape, y->ndim, y->shape))
     grad__lua_error(c->L, "entry %d of a list has the shape %s, the first one has %s: all must be equal", position,
-                    grad__shape_text(y->ndim, y->shape, b, sizeof b), grad__shape_text(x->ndim, x->shape, a, sizeof a));
+                    grad__shape_text(y->ndim, y->shape).chars, grad__shape_text(x->ndim, x->shape).chars);
 }
 
 /* The value on top of the stack, no deeper than an array has axes. The tables keep their tensors alive. */

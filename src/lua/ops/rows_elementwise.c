@@ -274,11 +274,10 @@ static int in_place_call(lua_State *L) {
   if (grad__tensor_is_traced(result))
     grad__lua_error(
         L, "a concrete tensor cannot take a value of a transform in place: use the method without the underscore");
-  char a[160], b[160];
   const grad_array *from = &result->array;
   if (!grad__shape_equal(from->ndim, from->shape, x->array.ndim, x->array.shape) || !holds(&x->array, from))
-    grad__lua_error(L, "the result (%s) does not fit in place into the tensor (%s)",
-                    grad__tensor_text(result, a, sizeof a), grad__tensor_text(x, b, sizeof b));
+    grad__lua_error(L, "the result (%s) does not fit in place into the tensor (%s)", grad__tensor_text(result).chars,
+                    grad__tensor_text(x).chars);
   grad__array_copy(&x->array, from);
   lua_settop(L, 1);
   return 1;
@@ -291,11 +290,11 @@ static void ordered(lua_State *L, int arg, const char *sign, const char *method)
   if (lua_type(L, arg) == LUA_TNUMBER) return;
   const grad_tensor *t = grad__tensor_to(L, arg);
   if (!t) grad__arg_error(L, arg, "an operand", "a tensor or a number");
-  char text[160], doing[32];
+  char doing[32];
   if (t->array.ndim != 0)
     grad__lua_error(
         L, "a %s b needs numbers or 0-d tensors, got a tensor (%s): use a:%s(b), which compares element by element",
-        sign, grad__tensor_text(t, text, sizeof text), method);
+        sign, grad__tensor_text(t).chars, method);
   snprintf(doing, sizeof doing, "a %s b", sign);
   grad__tensor_push_element(L, grad__trace_read(L, t, doing), NULL);
   if (lua_isboolean(L, -1)) lua_pushinteger(L, lua_toboolean(L, -1));

@@ -60,13 +60,11 @@ static const grad_array *source_of(lua_State *L, const grad_tensor *x, int arg) 
 
 static void assign_view(lua_State *L, const grad_tensor *x, const grad_index *index) {
   grad_array view, source;
-  char a[160], b[160];
   const grad_array *value = source_of(L, x, 3);
   grad__index_view(&x->array, index, &view);
   if (!grad__view_broadcast(value, view.ndim, view.shape, &source))
     grad__lua_error(L, "a value of shape %s does not fit a piece of shape %s",
-                    grad__shape_text(value->ndim, value->shape, a, sizeof a),
-                    grad__shape_text(view.ndim, view.shape, b, sizeof b));
+                    grad__shape_text(value->ndim, value->shape).chars, grad__shape_text(view.ndim, view.shape).chars);
   grad__array_copy(&view, &source);
 }
 

@@ -57,8 +57,7 @@ static int item(lua_State *L) {
   const grad_tensor *t = subject(L, 1);
   static const int64_t zero[GRAD_MAX_AXES];
   if (grad__array_numel(&t->array) != 1) {
-    char text[160];
-    grad__lua_error(L, "needs a tensor with one element, got %s", grad__tensor_text(t, text, sizeof text));
+    grad__lua_error(L, "needs a tensor with one element, got %s", grad__tensor_text(t).chars);
   }
   grad__tensor_push_element(L, grad__trace_read(L, t, "x:item()"), zero);
   return 1;
@@ -119,10 +118,9 @@ static int copy_in_place(lua_State *L) {
   const grad_tensor *to = grad__tensor_check_writable(L, 1, "x");
   const grad_tensor *from = grad__tensor_check_concrete(L, 2, "the source");
   grad_array source;
-  char a[160], b[160];
   if (!grad__view_broadcast(&from->array, to->array.ndim, to->array.shape, &source))
-    grad__lua_error(L, "the source (%s) does not fit into the tensor (%s)", grad__tensor_text(from, a, sizeof a),
-                    grad__tensor_text(to, b, sizeof b));
+    grad__lua_error(L, "the source (%s) does not fit into the tensor (%s)", grad__tensor_text(from).chars,
+                    grad__tensor_text(to).chars);
   if (from != to) {
     const grad_array *copy = grad__tensor_push_copy(L, &from->array, (grad_dtype)from->array.dtype);
     grad__view_broadcast(copy, to->array.ndim, to->array.shape, &source);

@@ -132,14 +132,13 @@ static void add_axis(const printer *p, int axis, int64_t *index) {
 static int to_text(lua_State *L) {
   const grad_tensor *t = grad__tensor_check(L, 1, "x");
   const grad_array *a = grad__tensor_is_traced(t) ? grad__trace_evaluate(L, t, "print(x)") : &t->array;
-  char type[160];
   luaL_Buffer b;
   printer p = {.b = &b, .a = a, .summary = grad__array_numel(a) > SHOWN};
   int64_t index[GRAD_MAX_AXES] = {0};
   if (a->ndim == 0) {
     char text[CELL];
     cell_text(a, a->dtype == GRAD_F32 ? "%.7g" : "%.14g", NULL, text);
-    lua_pushfstring(L, "%s  (%s)", text, grad__tensor_text(t, type, sizeof type));
+    lua_pushfstring(L, "%s  (%s)", text, grad__tensor_text(t).chars);
     return 1;
   }
   luaL_buffinit(L, &b);
@@ -149,7 +148,7 @@ static int to_text(lua_State *L) {
   else
     luaL_addstring(&b, "[]");
   luaL_addstring(&b, a->ndim > 1 ? "\n(" : "  (");
-  luaL_addstring(&b, grad__tensor_text(t, type, sizeof type));
+  luaL_addstring(&b, grad__tensor_text(t).chars);
   luaL_addchar(&b, ')');
   luaL_pushresult(&b);
   return 1;

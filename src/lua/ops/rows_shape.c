@@ -9,7 +9,6 @@ static int ndim_of(const grad_call *c, grad_id x) { return grad__call_type(c, x)
 static void infer_extent(grad_call *c, const grad_type *from, grad_shape *to) {
   int64_t known = 1, numel = grad__type_numel(from);
   int unknown = -1;
-  char a[160], b[160];
   for (int i = 0; i < to->ndim; i++) {
     if (to->at[i] >= 0)
       known *= to->at[i];
@@ -24,8 +23,8 @@ static void infer_extent(grad_call *c, const grad_type *from, grad_shape *to) {
   }
   if (unknown < 0 && known == numel) return;
   grad__lua_error(c->L, "a tensor of shape %s (%lld elements) cannot take the shape %s",
-                  grad__shape_text(from->ndim, from->shape, a, sizeof a), (long long)numel,
-                  grad__shape_text(to->ndim, to->at, b, sizeof b));
+                  grad__shape_text(from->ndim, from->shape).chars, (long long)numel,
+                  grad__shape_text(to->ndim, to->at).chars);
 }
 
 static void build_reshape(grad_call *c) {

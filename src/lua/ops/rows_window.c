@@ -29,9 +29,8 @@ static grad_id add_bias(grad_call *c, grad_id y, int axes) {
   const grad_type *type = grad__call_type(c, bias);
   const int64_t channels = grad__call_type(c, y)->shape[1];
   if (type->ndim != 1 || type->shape[0] != channels) {
-    char text[160];
     grad__lua_error(c->L, "bias must be a vector, one entry for each of the %lld output channels, got shape %s",
-                    (long long)channels, grad__shape_text(type->ndim, type->shape, text, sizeof text));
+                    (long long)channels, grad__shape_text(type->ndim, type->shape).chars);
   }
   shape[0] = type->shape[0];
   return grad__add(c->p, y, grad__reshape(c->p, bias, 1 + axes, shape));

@@ -33,10 +33,9 @@ static grad_id target_of(grad_call *c, grad_id prediction) {
   if (prediction == GRAD_NONE || t == GRAD_NONE || lua_type(c->L, 2) == LUA_TNUMBER) return t;
   const grad_type *x = grad__call_type(c, prediction), *y = grad__call_type(c, t);
   if (!grad__shape_equal(x->ndim, x->shape, y->ndim, y->shape)) {
-    char got[128], want[128];
     return grad__program_fail(c->p, GRAD_ESHAPE,
                               "the prediction is %s and the target %s: their shapes must be the same",
-                              grad__type_text(x, want, sizeof want), grad__type_text(y, got, sizeof got));
+                              grad__type_text(x).chars, grad__type_text(y).chars);
   }
   return grad__convert(c->p, t, (grad_dtype)x->dtype);
 }

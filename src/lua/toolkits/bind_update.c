@@ -140,11 +140,9 @@ static int rule_update(lua_State *L) {
   const grad_tensor *gradient = grad__tensor_check_concrete(L, 5, "the gradient");
   luaL_checktype(L, 6, LUA_TTABLE);
   if (!same_shape(&param->array, &gradient->array)) {
-    char want[160], got[160];
     grad__lua_error(L, "optim.%s:step: the gradient's shape %s is not that of its parameter, %s",
-                    grad_rule_name(r->rule),
-                    grad__shape_text(gradient->array.ndim, gradient->array.shape, got, sizeof got),
-                    grad__shape_text(param->array.ndim, param->array.shape, want, sizeof want));
+                    grad_rule_name(r->rule), grad__shape_text(gradient->array.ndim, gradient->array.shape).chars,
+                    grad__shape_text(param->array.ndim, param->array.shape).chars);
   }
   const grad_dtype dtype = param->array.dtype;
   if (!grad__dtype_is_float(dtype))

@@ -49,8 +49,7 @@ static void take_array(lua_State *L, const grad_request *r) {
   const int ndim = r->columns > 0 ? 2 : 1;
   const grad_tensor *t = grad__tensor_to(L, -1);
   if (!t || grad__tensor_is_traced(t) || !grad__shape_equal(t->array.ndim, t->array.shape, ndim, shape)) {
-    char text[160];
-    grad__lua_error(L, "%s must give a tensor of shape %s", r->name, grad__shape_text(ndim, shape, text, sizeof text));
+    grad__lua_error(L, "%s must give a tensor of shape %s", r->name, grad__shape_text(ndim, shape).chars);
   }
   grad_array to;
   grad__array_wrap(&to, r->array, GRAD_F64, ndim, shape);

@@ -284,12 +284,11 @@ static int counts(lua_State *L) {
 static int mismatch(lua_State *L) {
   const grad_body *b = grad__body_check(L, 1);
   const lua_Integer n = luaL_checkinteger(L, 2);
-  char from[160], to[160];
   for (int32_t i = 0; i < n && i < b->p->noutputs; i++) {
     const grad_type *in = grad__type(b->p, b->p->inputs[i]), *out = grad__type(b->p, b->p->outputs[i]);
     if (grad__type_equal(in, out)) continue;
-    lua_pushfstring(L, "part %d goes in as %s and comes out as %s", (int)i + 1, grad__type_text(in, from, sizeof from),
-                    grad__type_text(out, to, sizeof to));
+    lua_pushfstring(L, "part %d goes in as %s and comes out as %s", (int)i + 1, grad__type_text(in).chars,
+                    grad__type_text(out).chars);
     return 1;
   }
   return 0;

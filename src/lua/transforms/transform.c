@@ -130,7 +130,6 @@ static grad_id output(lua_State *L, grad_trace *t, int index) {
 
 void grad__transform_scalar_output(lua_State *L, int n) {
   int result = n + GRAD_AT_RESULTS;
-  char text[160];
   if (lua_isnoneornil(L, result))
     grad__lua_error(L, "the function returned nothing: it must return a number or a 0-d tensor");
   const grad_tensor *x = grad__tensor_to(L, result);
@@ -140,7 +139,7 @@ void grad__transform_scalar_output(lua_State *L, int n) {
     grad__lua_error(L,
                     "the function must return a number or a 0-d tensor, got a tensor (%s): reduce it with :sum() or "
                     ":mean(), or use gl.jacobian",
-                    grad__tensor_text(x, text, sizeof text));
+                    grad__tensor_text(x).chars);
   if (x && !grad__dtype_is_float((grad_dtype)x->array.dtype))
     grad__lua_error(L, "the function must return f64 or f32, got %s", grad__dtype_name((grad_dtype)x->array.dtype));
   output(L, trace_at(L, n), result);

@@ -44,12 +44,11 @@ static void set_text(lua_State *L, const char *field, grad_text *text) {
 static grad_status print_costs(const grad_program *p, grad_text *out) {
   for (int32_t i = 0; i < p->ninstrs; i++) {
     const grad_instr *ins = &p->instrs[i];
-    char type[160];
     const grad_type *t = grad__type(p, ins->out);
     double flops = ins->op->flops ? ins->op->flops(p, ins) : (double)grad__type_numel(t);
     double bytes = (double)grad__type_numel(t) * (double)grad__dtype_size((grad_dtype)t->dtype);
     grad_status status = grad__text_add(out, "%-16s %12.0f flops %12.0f bytes  %s  %s\n", ins->op->name, flops, bytes,
-                                        grad__type_text(t, type, sizeof type), grad__program_where(p, ins));
+                                        grad__type_text(t).chars, grad__program_where(p, ins));
     if (status) return status;
   }
   return GRAD_OK;

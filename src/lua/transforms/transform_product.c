@@ -16,12 +16,11 @@
  */
 static void push_matching(lua_State *L, int index, const grad_array *like, const char *what) {
   const grad_tensor *v = grad__tensor_to(L, index);
-  char a[160], b[160];
   int ndim = v ? v->array.ndim : 0;
   if (!grad__shape_equal(ndim, v ? v->array.shape : NULL, like->ndim, like->shape))
     grad__lua_error(L, "%s of shape %s does not match its value of shape %s", what,
-                    grad__shape_text(ndim, v ? v->array.shape : NULL, a, sizeof a),
-                    grad__shape_text(like->ndim, like->shape, b, sizeof b));
+                    grad__shape_text(ndim, v ? v->array.shape : NULL).chars,
+                    grad__shape_text(like->ndim, like->shape).chars);
   if (v && v->array.dtype == like->dtype) {
     lua_pushvalue(L, index);
   } else if (!v) {
