@@ -115,6 +115,58 @@ static void test_against_direct(grad_ctx *ctx) {
   }
 }
 
+/* --- programs whose results do not depend on how they are computed: the same bits, NaN, Inf and zeros included */
+
+static void fill_special(random_source *r, grad_array *a) {
+  static const double special[] = {
+      (double)NAN, (double)INFINITY, -(double)INFINITY, 0.0, -0.0, 1.0, -1.0, 0.5, 1e308, -1e308, 1e-40, 5e-324};
+  for (int64_t i = 0; i < grad__array_numel(a); i++) {
+    const double x = special[random_below(r, (int)(sizeof special / sizeof *special))];
+    if (random_below(r, 2)) continue;
+    if (a->dtype == GRAD_F64) ((double *)a->data)[i] = x;
+    if (a->dtype == GRAD_F32) ((float *)a->data)[i] = (float)x;
+  }
+}
+
+static bool same_numbers(const grad_array *a, const grad_array *b) {
+  for (int64_t i = 0; i < grad__array_numel(a); i++) {
+    const double x = element(a, i), y = element(b, i);
+    if (isnan(x) ? !isnan(y) : x != y || signbit(x) != signbit(y)) return false;
+  }
+  return true;
+}
+
+static void compare_exactly(grad_ctx *ctx, uint64_t seed) {
+  random_source r = {seed + 5};
+  const random_options o = {.ninputs = 4,
+                            .ninstrs = 5 + random_below(&r, 40),
+                            .noutputs = 12,
+                            .exact = true,
+                            .rows = 1 + random_below(&r, 4),
+                            .columns = 1 + random_below(&r, 40),
+                            .dtype = seed % 2 ? GRAD_F32 : GRAD_F64};
+  fixture f;
+  grad_array want[MOST] = {0}, got[MOST] = {0};
+  grad_plan *plan = NULL;
+  if (fixture_open(&f, ctx, seed, &o, false)) {
+    for (int i = 0; i < f.p->ninputs; i++) fill_special(&r, &f.in[i]);
+    const bool ran = check(grad__direct_run(f.p, f.inputs, f.scalars, want) == GRAD_OK) &&
+                     check(grad__plan_new(f.p, &plan) == GRAD_OK) &&
+                     check(grad__plan_run(plan, f.inputs, f.scalars, got) == GRAD_OK);
+    for (int k = 0; ran && k < f.p->noutputs; k++) {
+      if (!check(same_numbers(&want[k], &got[k]))) report(&f, seed, k);
+    }
+  }
+  release_all(want, MOST);
+  release_all(got, MOST);
+  grad__plan_free(plan);
+  fixture_close(&f);
+}
+
+static void test_exact(grad_ctx *ctx) {
+  for (uint64_t seed = 0; seed < 3000; seed++) compare_exactly(ctx, seed);
+}
+
 /* Elementwise over rows, with reductions of every mode, large enough for many chunks. */
 static grad_program *chunked_program(grad_ctx *ctx, int64_t rows, int64_t columns, grad_dtype dtype) {
   grad_program *p = NULL;
@@ -404,6 +456,7 @@ int main(void) {
   grad_ctx *ctx;
   if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
   test_against_direct(ctx);
+  test_exact(ctx);
   test_threads(ctx);
   test_rows(ctx);
   test_instruction_sets(ctx);

@@ -15,6 +15,7 @@
 
 typedef struct random_options {
   bool smooth;
+  bool exact;                     /* wild ones only: nothing whose rounding or zeros depend on how it is computed */
   int ninputs, ninstrs, noutputs; /* ninputs: floats; when smooth, the state of a generator follows */
   int64_t rows, columns;          /* the extents that shapes are made of */
   grad_dtype dtype;               /* of the float inputs */
@@ -44,8 +45,9 @@ static inline grad_id random_partner(random_source *r, const grad_program *p, gr
   return is_bool ? GRAD_NONE : a;
 }
 
-static inline void random_add_elementwise(random_source *r, grad_program *p) {
+static inline void random_add_elementwise(random_source *r, grad_program *p, bool exact) {
   const grad_op *op = random_elementwise(r);
+  if (exact && op == &grad__op_mulz) return;
   const grad_row *row = grad__op_row(op);
   const bool logical = row->kind == GRAD_KIND_LOGICAL;
   grad_id a = random_value(r, p, logical || row->kind == GRAD_KIND_SELECT);
@@ -61,12 +63,14 @@ static inline void random_add_elementwise(random_source *r, grad_program *p) {
   }
 }
 
-static inline grad_id random_add_reduction(random_source *r, grad_program *p, grad_id a, bool smooth) {
-  static const grad_op *const ops[] = {&grad__op_sum, &grad__op_max, &grad__op_min, &grad__op_prod};
+static inline grad_id random_add_reduction(random_source *r, grad_program *p, const random_options *o, grad_id a) {
+  static const grad_op *const ops[] = {&grad__op_max, &grad__op_min, &grad__op_sum, &grad__op_prod};
   const uint32_t axes = (uint32_t)random_below(r, 1 << grad__type(p, a)->ndim);
   const bool keep = random_below(r, 2);
   if (grad__type_numel(grad__type(p, a)) == 0) return a;
-  return smooth ? grad__mean(p, a, axes, keep) : grad__reduce(p, ops[random_below(r, 4)], a, axes, keep);
+  if (o->exact) a = grad__add(p, a, grad__lit(p, 0, a)); /* no -0: which zero is the largest depends on the order */
+  return o->smooth ? grad__mean(p, a, axes, keep)
+                   : grad__reduce(p, ops[random_below(r, o->exact ? 2 : 4)], a, axes, keep);
 }
 
 static inline grad_id random_add_slice(random_source *r, grad_program *p, grad_id a, bool back) {
@@ -128,7 +132,7 @@ static inline grad_id random_add_shape(random_source *r, grad_program *p, const 
   case 3:
     return random_add_slice(r, p, a, false);
   default:
-    return random_add_slice(r, p, a, true);
+    return random_add_slice(r, p, a, !o->exact);
   }
 }
 
@@ -138,13 +142,13 @@ static inline void random_add_wild(random_source *r, grad_program *p, const rand
   int choice = random_below(r, 20);
   if (a == GRAD_NONE) return;
   if (choice < 11) {
-    random_add_elementwise(r, p);
+    random_add_elementwise(r, p, o->exact);
   } else if (choice < 14) {
-    random_add_reduction(r, p, a, false);
+    random_add_reduction(r, p, o, a);
   } else if (choice < 17) {
     random_add_shape(r, p, o, a);
   } else if (choice == 17) {
-    random_add_matmul(r, p, a);
+    if (!o->exact) random_add_matmul(r, p, a);
   } else if (choice == 18) {
     if (grad__type(p, a)->ndim > 0) grad__concat(p, 2, (const grad_id[]){a, a}, 0);
   } else {
@@ -206,7 +210,7 @@ static inline void random_smooth(random_source *r, grad_program *p, const random
     if (random_below(r, 2)) {
       random_grow(&b, 1);
     } else if (random_below(r, 2)) {
-      random_keep(&b, random_add_reduction(r, p, random_pick(&b), true));
+      random_keep(&b, random_add_reduction(r, p, o, random_pick(&b)));
     } else {
       random_keep(&b, random_add_shape(r, p, o, random_pick(&b)));
     }
@@ -242,7 +246,8 @@ static inline grad_program *random_program_unchecked(grad_ctx *ctx, uint64_t see
   random_add_inputs(&r, p, o);
   grad__scalar(p, o->dtype, 0);
   grad__scalar(p, o->dtype, 1);
-  grad__full(p, 0.75, o->dtype, 0, NULL);
+  static const double constants[] = {0.75, 0, -0.0, 1, -1, 2};
+  for (int i = 0; i < (o->exact ? 6 : 1); i++) grad__full(p, constants[i], o->dtype, 0, NULL);
   if (o->smooth) {
     random_smooth(&r, p, o);
   } else {
