@@ -1,6 +1,6 @@
 /* exec.h: running programs. The direct evaluator runs one instruction after the other and is the oracle; a plan is the
  * fast way. Both give the same results, up to the rounding of sums and what simplify.h states. Memory given for outputs
- * overlaps neither an input nor another output.
+ * overlaps neither an input (but see grad__plan_new_donating) nor another output.
  */
 #ifndef GRAD_EXEC_EXEC_H
 #define GRAD_EXEC_EXEC_H
@@ -31,6 +31,12 @@ typedef struct grad_plan_info {
   uint64_t runs;
 } grad_plan_info;
 grad_status grad__plan_new(grad_program *p, grad_plan **out); /* keeps a reference to p */
+/* The same where the inputs with donated[i] are not needed any more once the plan has run. An output may then be given
+ * the memory of the row-major input grad__plan_reuses(plan, output), unless that memory is another input's too. A run
+ * that fails has not touched it: from the first step that overwrites an input on nothing can fail, and nothing stops
+ * the run. */
+grad_status grad__plan_new_donating(grad_program *p, const bool *donated, grad_plan **out);
+int32_t grad__plan_reuses(const grad_plan *plan, int32_t output); /* -1: none */
 void grad__plan_free(grad_plan *plan);
 /* As grad__direct_run. Once run, a plan allocates nothing when all outputs come with memory. Not reentrant: a plan that
  * is running (a callback inside it runs it again) is refused with EVALUE. */

@@ -316,7 +316,8 @@ grad_status grad__liveness(grad_planner *pl) {
   if (!l.space.blocks || !l.block_of || !l.whole_of || !l.offset_in || !l.part_last) return pl->ctx->status;
   memset(l.space.classes, 0xFF, sizeof l.space.classes);
   place_outputs(pl);
-  grad_status status = place_numbers(pl, &numbers);
+  grad_status status = grad__reuse_inputs(pl);
+  if (status == GRAD_OK) status = place_numbers(pl, &numbers);
   if (status == GRAD_OK) status = place_dynamics(pl);
   if (status != GRAD_OK) return status;
   find_parts(&l);

@@ -208,7 +208,9 @@ static grad_status make(grad_planner *pl) {
   return GRAD_OK;
 }
 
-grad_status grad__plan_new(grad_program *p, grad_plan **out) {
+grad_status grad__plan_new(grad_program *p, grad_plan **out) { return grad__plan_new_donating(p, NULL, out); }
+
+grad_status grad__plan_new_donating(grad_program *p, const bool *donated, grad_plan **out) {
   if (p->status != GRAD_OK) return p->status;
   grad_plan *plan = grad__alloc(p->ctx, sizeof *plan);
   if (!plan) return p->ctx->status;
@@ -216,7 +218,7 @@ grad_status grad__plan_new(grad_program *p, grad_plan **out) {
   grad__arena_init(&plan->arena, p->ctx);
   grad_status status = grad__simplify(p, GRAD_SIMPLIFY_FINAL, &plan->program);
   if (status == GRAD_OK) {
-    grad_planner pl = {.ctx = p->ctx, .p = plan->program, .plan = plan};
+    grad_planner pl = {.ctx = p->ctx, .p = plan->program, .plan = plan, .donated = donated};
     grad__arena_init(&pl.temp, p->ctx);
     status = make(&pl);
     grad__arena_clear(&pl.temp);
@@ -246,6 +248,8 @@ void grad__plan_free(grad_plan *plan) {
   grad__program_release(plan->program);
   grad__free(ctx, plan, sizeof *plan);
 }
+
+int32_t grad__plan_reuses(const grad_plan *plan, int32_t output) { return plan->outputs[output].reuses; }
 
 /* What the nested plans share, and those inside them in turn. */
 static int64_t nested_bytes(const grad_plan *plan) {

@@ -4,6 +4,7 @@
  *   schedule.c      in which order the steps run
  *   region_build.c  a step of fused instructions as a region
  *   tile.c          regions that run together, row by row; chunks and scratch
+ *   reuse.c         which results may lie where a donated input did
  *   liveness.c      where each value lies
  *   plan.c, run.c   the plan and its execution
  * Every pass takes time linear in the program (schedule: n log n), since programs of 100,000 instructions exist.
@@ -45,6 +46,7 @@ typedef struct grad_planner {
   grad_ctx *ctx;
   grad_program *p;
   grad_plan *plan;
+  const bool *donated; /* by input: its memory may become a result's; NULL: none */
   grad_arena temp;
   grad_value *values;    /* by value */
   uint8_t *classes;      /* by instruction */
@@ -56,13 +58,16 @@ typedef struct grad_planner {
   struct grad_overwrite *overwrites;
 } grad_planner;
 
-/* Values that a region reads flat only, each with the last micro that does; and those it makes, with their micro. */
+typedef struct grad_touch {
+  grad_id root;
+  int32_t micro;
+} grad_touch;
+
+/* Values that a region reads flat only, each with the last micro that does; and those it makes, in the order of their
+ * micros. */
 typedef struct grad_overwrite {
   int32_t nread, nmade;
-  struct {
-    grad_id root;
-    int32_t micro;
-  } * read, *made;
+  grad_touch *read, *made;
 } grad_overwrite;
 
 void *grad__planner_alloc(grad_planner *pl, size_t count, size_t size); /* temporary, zeroed */
@@ -77,6 +82,7 @@ grad_status grad__schedule(grad_planner *pl, int32_t nsteps);
 grad_status grad__region_build(grad_planner *pl, int32_t step);
 grad_status grad__form_loops(grad_planner *pl);
 void grad__note_uses(grad_planner *pl);
+grad_status grad__reuse_inputs(grad_planner *pl);
 grad_status grad__liveness(grad_planner *pl);
 
 /* simplify.c. FINAL: the result is going to be run, not differentiated or batched any more. */

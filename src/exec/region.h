@@ -143,8 +143,10 @@ typedef struct grad_loop {
 } grad_loop;
 enum { GRAD_BASE_LOCAL = -2, GRAD_MOST_REGIONS = 16 };
 
-/* scratch: scratch_bytes for each of the context's threads, 64-byte aligned; partials: partial_bytes. */
-grad_status grad__loop_run(grad_ctx *ctx, const grad_loop *loop, char *const *bases, char *scratch, char *partials);
+/* scratch: scratch_bytes for each of the context's threads, 64-byte aligned; partials: partial_bytes. Fails only where
+ * it `stops` when it is interrupted. */
+grad_status grad__loop_run(grad_ctx *ctx, const grad_loop *loop, char *const *bases, char *scratch, char *partials,
+                           bool stops);
 
 /* --- reducer.c: horizontal and elementwise reduction of contiguous elements; NaN wins in max and min. */
 typedef double (*grad_reduce_fn)(int64_t n, const void *x);

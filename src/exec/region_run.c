@@ -11,6 +11,7 @@ typedef struct loop_run {
   const grad_loop *loop;
   char *const *bases;
   char *scratch, *partials;
+  bool stops;          /* when it is interrupted */
   _Atomic int stopped; /* a worker must not write to the context: the caller records the interrupt */
 } loop_run;
 
@@ -304,17 +305,18 @@ static void run_chunk(void *ud, int64_t index, int worker) {
     run_tiles(loop, c, first, last);
   }
   for (int32_t k = 0; k < loop->nregions; k++) end_region(&c[k]);
-  if (run->ctx->interrupt && run->ctx->interrupt(run->ctx->interrupt_ud)) {
+  if (run->stops && run->ctx->interrupt && run->ctx->interrupt(run->ctx->interrupt_ud)) {
     atomic_store_explicit(&run->stopped, 1, memory_order_relaxed);
   }
 }
 
-grad_status grad__loop_run(grad_ctx *ctx, const grad_loop *loop, char *const *bases, char *scratch, char *partials) {
+grad_status grad__loop_run(grad_ctx *ctx, const grad_loop *loop, char *const *bases, char *scratch, char *partials,
+                           bool stops) {
   if (loop->regions[0]->numbers) {
     grad__numbers_run(loop->regions[0], bases, scratch);
     return GRAD_OK;
   }
-  loop_run run = {.ctx = ctx, .loop = loop, .bases = bases, .scratch = scratch, .partials = partials};
+  loop_run run = {.ctx = ctx, .loop = loop, .bases = bases, .scratch = scratch, .partials = partials, .stops = stops};
   if (loop->nchunks <= 1) {
     run_chunk(&run, 0, 0);
   } else {

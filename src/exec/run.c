@@ -11,6 +11,7 @@ typedef struct plan_run {
   grad_plan *plan;
   const double *scalars;
   grad_array *out;
+  int32_t commit; /* the first step that overwrites an input */
 } plan_run;
 
 /* --- workspace */
@@ -80,6 +81,11 @@ static grad_status bind_input(grad_plan *plan, int32_t k, const grad_array *in) 
   return GRAD_OK;
 }
 
+static void note_overwriting(plan_run *r, const grad_plan_output *o, const grad_array *out,
+                             const grad_array *const *in) {
+  if (o->reuses >= 0 && out->data == in[o->reuses]->data && o->step < r->commit) r->commit = o->step;
+}
+
 static grad_status bind_output(plan_run *r, int32_t k) {
   grad_plan *plan = r->plan;
   const grad_type *t = grad__type(plan->program, plan->program->outputs[k]);
@@ -100,6 +106,7 @@ static grad_status bind_all(plan_run *r, const grad_array *const *in) {
   for (int32_t k = 0; k < plan->program->ninputs && status == GRAD_OK; k++) status = bind_input(plan, k, in[k]);
   for (int32_t k = 0; k < plan->program->noutputs && status == GRAD_OK; k++) status = bind_output(r, k);
   if (status != GRAD_OK) return status;
+  for (int32_t k = 0; k < plan->program->noutputs; k++) note_overwriting(r, &plan->outputs[k], &r->out[k], in);
   for (int32_t i = 0; i < plan->nslots; i++) {
     if (plan->slots[i].scalar >= 0) store_slot(plan, &plan->slots[i], r->scalars[plan->slots[i].scalar]);
   }
@@ -183,9 +190,11 @@ static grad_status run_steps(const plan_run *r) {
   char *partials = plan->workspace + plan->workspace_bytes - plan->partials - 64;
   for (int32_t s = 0; s < plan->nsteps; s++) {
     const grad_step *step = &plan->steps[s];
-    grad_status status = grad__interrupted(plan->ctx);
+    const bool stops = s < r->commit;
+    grad_status status = stops ? grad__interrupted(plan->ctx) : GRAD_OK;
     if (status == GRAD_OK) {
-      status = step->loop ? grad__loop_run(plan->ctx, step->loop, plan->bases, scratch, partials) : run_op(r, step->op);
+      status = step->loop ? grad__loop_run(plan->ctx, step->loop, plan->bases, scratch, partials, stops)
+                          : run_op(r, step->op);
     }
     if (status != GRAD_OK) return status;
     for (int32_t i = 0; i < step->ndead; i++) grad__array_release(&plan->dynamics[step->dead[i]]);
@@ -205,7 +214,7 @@ static grad_status run_plan(grad_plan *plan, const grad_array *const *in, const 
     return grad__fail(plan->ctx, GRAD_EVALUE,
                       "this function is running already; it cannot be called from inside itself");
   }
-  plan_run r = {.plan = plan, .scalars = scalars, .out = out};
+  plan_run r = {.plan = plan, .scalars = scalars, .out = out, .commit = INT32_MAX};
   plan->running = true;
   grad_status status = bind_all(&r, in);
   if (status == GRAD_OK) status = run_steps(&r);

@@ -36,8 +36,9 @@ typedef struct grad_slot { /* a number in the workspace */
 } grad_slot;
 
 typedef struct grad_plan_output {
-  bool direct; /* its maker writes into the caller's memory; else it is copied from `from` at the end */
-  bool fresh;  /* allocated by the run */
+  bool direct;          /* its maker writes into the caller's memory; else it is copied from `from` at the end */
+  bool fresh;           /* allocated by the run */
+  int32_t reuses, step; /* the input whose memory it may be given (-1: none), and the step that then overwrites it */
   grad_array from;
   grad_place place; /* of from; base -1: from is the plan's dynamic array `place.offset` */
 } grad_plan_output;

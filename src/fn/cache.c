@@ -297,7 +297,8 @@ static bool has_much_work(const grad_program *p) {
 /* The plan is made for the second run, or when it pays at once. */
 static grad_status make_plan(grad_cached *e, int part) {
   if (e->part[part].plan || (e->part[part].runs == 0 && !has_much_work(e->part[part].program))) return GRAD_OK;
-  grad_status status = grad__plan_new(e->part[part].program, &e->part[part].plan);
+  const bool *donated = e->recipe.kind == GRAD_RECIPE_RUN ? e->recipe.wrt : NULL;
+  grad_status status = grad__plan_new_donating(e->part[part].program, donated, &e->part[part].plan);
   if (status) return status;
   grad_plan_info info;
   grad__plan_info(e->part[part].plan, &info);

@@ -12,7 +12,7 @@
 #include "fn/fn.h"
 
 typedef enum grad_recipe_kind {
-  GRAD_RECIPE_RUN,          /* the program itself */
+  GRAD_RECIPE_RUN,          /* the program itself; wrt tells the donated inputs: see grad__plan_new_donating */
   GRAD_RECIPE_GRAD,         /* grad__ad_grad; wrt */
   GRAD_RECIPE_JVP,          /* grad__ad_jvp; wrt */
   GRAD_RECIPE_VJP,          /* grad__ad_vjp; wrt, count cotangents */

@@ -416,7 +416,7 @@ static grad_status plan_task(grad_ctx *ctx, void *ud) {
     if (!random_array(ctx, &r, grad__type(p, p->inputs[i]), true, &in[i])) status = ctx->status;
     inputs[i] = &in[i];
   }
-  if (status == GRAD_OK) status = grad__plan_new(p, &plan);
+  if (status == GRAD_OK) status = grad__plan_new_donating(p, (const bool[MOST]){true, true, true}, &plan);
   if (status == GRAD_OK) status = grad__plan_run(plan, inputs, (const double[]){1, 2}, out);
   for (int k = 0; k < MOST; k++) check(status == GRAD_OK || (!out[k].data && !out[k].storage));
   grad__plan_free(plan);
@@ -452,6 +452,120 @@ static void test_interrupt(void) {
   grad_ctx_free(ctx);
 }
 
+/* --- results in the memory of donated inputs */
+
+/* Gives outputs the memory of inputs as the plan allows; the others stay as they are. Returns how many. */
+static int reuse_inputs(const grad_plan *plan, const grad_program *p, const grad_array *in, grad_array *out) {
+  int count = 0;
+  for (int k = 0; k < p->noutputs; k++) {
+    const int32_t input = grad__plan_reuses(plan, k);
+    if (input < 0) continue;
+    const grad_type *t = grad__type(p, p->outputs[k]);
+    grad__array_wrap(&out[k], in[input].data, (grad_dtype)t->dtype, t->ndim, t->shape);
+    out[k].storage = in[input].storage;
+    grad__array_retain(&out[k]);
+    count++;
+  }
+  return count;
+}
+
+static int compare_with_reusing(uint64_t seed, const random_options *o, grad_ctx *ctx) {
+  fixture f;
+  grad_array want[MOST] = {0}, got[MOST] = {0};
+  bool donated[MOST];
+  grad_plan *plan = NULL;
+  int count = 0;
+  for (int i = 0; i < MOST; i++) donated[i] = true;
+  if (fixture_open(&f, ctx, seed, o, false) && check(grad__plan_new_donating(f.p, donated, &plan) == GRAD_OK) &&
+      check(grad__plan_run(plan, f.inputs, f.scalars, want) == GRAD_OK)) {
+    count = reuse_inputs(plan, f.p, f.in, got);
+    check(grad__plan_run(plan, f.inputs, f.scalars, got) == GRAD_OK);
+    for (int k = 0; k < f.p->noutputs; k++) {
+      if (!check(same_bits(&want[k], &got[k]))) report(&f, seed, k);
+    }
+  }
+  release_all(want, MOST);
+  release_all(got, MOST);
+  grad__plan_free(plan);
+  fixture_close(&f);
+  return count;
+}
+
+static void test_reuse_random(grad_ctx *ctx) {
+  int count = 0;
+  for (uint64_t seed = 0; seed < 400; seed++) {
+    const random_options o = {.ninputs = 4,
+                              .ninstrs = 4 + (int)(seed % 12),
+                              .noutputs = 4,
+                              .rows = 1 + (int64_t)(seed % 40),
+                              .columns = 300,
+                              .smooth = seed % 2,
+                              .depth = 1,
+                              .dtype = seed % 3 ? GRAD_F64 : GRAD_F32};
+    count += compare_with_reusing(seed, &o, ctx);
+  }
+  check(count > 100);
+}
+
+/* A step with momentum: w' = w - m', m' = 0.9 m + x' (x w), for w and m of rows x columns; and the sum of x w. */
+static grad_program *step_program(grad_ctx *ctx, int64_t rows, int64_t columns) {
+  grad_program *p = NULL;
+  check(grad__program_new(ctx, &p) == GRAD_OK);
+  const grad_id w = grad__program_input(p, GRAD_F64, 2, (const int64_t[]){rows, columns});
+  const grad_id m = grad__program_input(p, GRAD_F64, 2, (const int64_t[]){rows, columns});
+  const grad_id x = grad__program_input(p, GRAD_F64, 2, (const int64_t[]){8, rows});
+  const grad_id y = grad__matmul(p, x, w, false, false), g = grad__matmul(p, x, y, true, false);
+  const grad_id buffer = grad__add(p, grad__mul(p, grad__full(p, 0.9, GRAD_F64, 0, NULL), m), g);
+  grad__program_output(p, grad__sum(p, y, 3, false));
+  grad__program_output(p, grad__sub(p, w, buffer));
+  grad__program_output(p, buffer);
+  return p;
+}
+
+/* Counts down to 0 from `left`, then stops. */
+static int stop_later(void *ud) { return --*(int *)ud < 0; }
+
+/* Wherever the run is stopped, the inputs are what they were; a run that is not stopped gives all results. */
+static void test_reuse_stopped(void) {
+  enum { ROWS = 300, COLUMNS = 400, FIRST = 3 };
+  grad_ctx *ctx;
+  int left = 1000;
+  if (!check(grad_ctx_new(&(grad_config){.interrupt = stop_later, .interrupt_ud = &left}, &ctx) == GRAD_OK)) return;
+  grad_program *p = step_program(ctx, ROWS, COLUMNS);
+  grad_array in[FIRST], kept[FIRST] = {0}, want[FIRST] = {0};
+  const grad_array *inputs[FIRST] = {&in[0], &in[1], &in[2]};
+  const bool donated[FIRST] = {true, true, false};
+  random_source r = {1};
+  grad_plan *plan = NULL;
+  for (int i = 0; i < FIRST; i++) {
+    check(random_array(ctx, &r, grad__type(p, p->inputs[i]), false, &in[i]));
+    check(grad__array_new(ctx, GRAD_F64, in[i].ndim, in[i].shape, &kept[i]) == GRAD_OK);
+    grad__array_copy(&kept[i], &in[i]);
+  }
+  check(grad__plan_new_donating(p, donated, &plan) == GRAD_OK);
+  check(grad__plan_reuses(plan, 0) == -1 && grad__plan_reuses(plan, 1) == 0 && grad__plan_reuses(plan, 2) == 1);
+  check(grad__plan_run(plan, inputs, NULL, want) == GRAD_OK);
+  grad_status status = GRAD_EINTERRUPT;
+  int stops = 0;
+  for (; status != GRAD_OK && stops < 100; stops++) {
+    grad_array out[FIRST] = {0};
+    check(reuse_inputs(plan, p, in, out) == 2);
+    left = stops;
+    status = grad__plan_run(plan, inputs, NULL, out);
+    for (int i = 0; i < FIRST; i++)
+      check(status == GRAD_OK ? same_bits(&out[i], &want[i]) : same_bits(&in[i], &kept[i]));
+    release_all(out, FIRST);
+  }
+  check(stops > 2 && stops < 100);
+  release_all(want, FIRST);
+  release_all(kept, FIRST);
+  release_all(in, FIRST);
+  grad__plan_free(plan);
+  grad__program_release(p);
+  check(ctx->used == 0);
+  grad_ctx_free(ctx);
+}
+
 int main(void) {
   grad_ctx *ctx;
   if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
@@ -464,9 +578,14 @@ int main(void) {
   test_aliases(ctx);
   test_parts(ctx);
   test_part_repeated(ctx);
+  test_reuse_random(ctx);
+  grad_ctx_set_threads(ctx, 2);
+  test_reuse_random(ctx);
+  grad_ctx_set_threads(ctx, 1);
   check(ctx->used == 0);
   grad_ctx_free(ctx);
   test_interrupt();
+  test_reuse_stopped();
   check_failing_alloc("plan", plan_task, NULL);
   return check_done();
 }
