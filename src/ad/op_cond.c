@@ -225,6 +225,13 @@ static void cond_batch(grad_batch *a) {
   for (int k = 0; k < 2; k++) grad__program_release(wide[k]);
 }
 
+/* Of the longer branch. */
+static double cond_flops(const grad_program *p, const grad_instr *ins) {
+  const double yes = grad__program_flops(ins->subs[0]), no = grad__program_flops(ins->subs[1]);
+  (void)p;
+  return yes > no ? yes : no;
+}
+
 const grad_op grad__op_cond = {
     .name = "cond",
     .nin = -1,
@@ -238,6 +245,7 @@ const grad_op grad__op_cond = {
     .jvp = cond_jvp,
     .transpose = cond_transpose,
     .batch = cond_batch,
+    .flops = cond_flops,
 };
 
 void grad__cond(grad_program *p, grad_id predicate, grad_program *yes, grad_program *no, int32_t nargs,

@@ -358,6 +358,19 @@ grad_id grad__add_stacks(grad_program *p, grad_id a, grad_id b) {
 
 /* --- ops and builders */
 
+static double scan_flops(const grad_program *p, const grad_instr *ins) {
+  const grad_loop_view v = grad__loop_view(ins);
+  (void)p;
+  return (v.length == GRAD_DYNAMIC ? 1 : (double)v.length) * grad__program_flops(v.body);
+}
+
+/* Of one turn: how many there are, only the run tells. */
+static double while_flops(const grad_program *p, const grad_instr *ins) {
+  const grad_loop_view v = grad__loop_view(ins);
+  (void)p;
+  return grad__program_flops(v.body) + grad__program_flops(v.test);
+}
+
 const grad_op grad__op_scan = {
     .name = "scan",
     .nin = -1,
@@ -372,6 +385,7 @@ const grad_op grad__op_scan = {
     .jvp = grad__loop_jvp,
     .transpose = grad__scan_transpose,
     .batch = grad__loop_batch,
+    .flops = scan_flops,
 };
 
 const grad_op grad__op_while = {
@@ -387,6 +401,7 @@ const grad_op grad__op_while = {
     .scratch = loop_scratch,
     .jvp = grad__loop_jvp,
     .batch = grad__loop_batch,
+    .flops = while_flops,
 };
 
 grad_id grad__emit_loop(grad_program *p, const grad_loop *loop, grad_program *test) {

@@ -27,7 +27,8 @@ typedef struct grad_plan grad_plan;
 typedef struct grad_plan_info {
   int64_t steps, fused, instructions; /* steps run, how many are fused regions, instructions before fusing */
   double flops;
-  int64_t bytes_moved, workspace, peak; /* peak: workspace, and what outputs and scratch add */
+  int64_t bytes_moved;     /* what steps read and write; of nested programs what goes in and out */
+  int64_t workspace, peak; /* workspace: scratch and known nested plans included; peak: and the outputs */
   uint64_t runs;
 } grad_plan_info;
 grad_status grad__plan_new(grad_program *p, grad_plan **out); /* keeps a reference to p */
@@ -42,6 +43,8 @@ void grad__plan_free(grad_plan *plan);
  * is running (a callback inside it runs it again) is refused with EVALUE. */
 grad_status grad__plan_run(grad_plan *plan, const grad_array *const *in, const double *scalars, grad_array *out);
 void grad__plan_info(const grad_plan *plan, grad_plan_info *out);
+/* Makes the plans of nested programs, which are else made by the first run, so that the figures count them. */
+grad_status grad__plan_nested(grad_plan *plan);
 grad_status grad__plan_print(const grad_plan *plan, grad_text *out);
 
 #endif

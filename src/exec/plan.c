@@ -109,18 +109,6 @@ static grad_status list_dead(grad_planner *pl) {
 
 /* --- figures */
 
-static double flops_of(const grad_program *p, const grad_instr *ins) {
-  if (ins->op->flops) return ins->op->flops(p, ins);
-  int64_t n = ins->nout > 0 ? grad__type_numel(grad__type(p, ins->out)) : 0;
-  return n > 0 ? (double)n : 0;
-}
-
-static int64_t bytes_of(const grad_program *p, grad_id v) {
-  const grad_type *t = grad__type(p, v);
-  int64_t n = grad__type_numel(t);
-  return n > 0 ? n * (int64_t)grad__dtype_size((grad_dtype)t->dtype) : 0;
-}
-
 static int64_t bytes_of_region(const grad_region *g) {
   int64_t bytes = 0;
   for (int32_t i = 0; i < g->noperands; i++) {
@@ -140,16 +128,13 @@ static void count_work(grad_planner *pl) {
   for (int32_t s = 0; s < pl->plan->nsteps; s++) {
     const grad_step *step = &pl->plan->steps[s];
     info->fused += step->loop != NULL;
-    for (int32_t i = 0; i < step->ninstrs; i++) info->flops += flops_of(p, &p->instrs[step->instrs[i]]);
+    for (int32_t i = 0; i < step->ninstrs; i++) info->flops += grad__instr_flops(p, &p->instrs[step->instrs[i]]);
     for (int32_t k = 0; step->loop && k < step->loop->nregions; k++) {
       info->bytes_moved += bytes_of_region(step->loop->regions[k]);
     }
-    if (step->loop) continue;
-    const grad_instr *ins = step->op->ins;
-    for (int32_t k = 0; k < ins->nin; k++) info->bytes_moved += bytes_of(p, ins->in[k]);
-    for (int32_t k = 0; k < ins->nout; k++) info->bytes_moved += bytes_of(p, ins->out + k);
+    if (!step->loop) info->bytes_moved += grad__instr_bytes(p, step->op->ins);
   }
-  for (int32_t k = 0; k < p->noutputs; k++) info->peak += bytes_of(p, p->outputs[k]);
+  for (int32_t k = 0; k < p->noutputs; k++) info->peak += grad__value_bytes(p, p->outputs[k]);
 }
 
 /* --- the whole */
@@ -253,14 +238,32 @@ int32_t grad__plan_reuses(const grad_plan *plan, int32_t output) { return plan->
 
 /* What the nested plans share, and those inside them in turn. */
 static int64_t nested_bytes(const grad_plan *plan) {
-  int64_t bytes = plan->nested.bytes;
-  for (const grad_subplan *s = plan->subplans; s; s = s->next) bytes += nested_bytes(s->plan);
-  return bytes;
+  int64_t most = plan->nested.bytes, inside = 0;
+  for (const grad_subplan *s = plan->subplans; s; s = s->next) {
+    const int64_t needed = grad__workspace_needed(s->plan);
+    if (needed > most) most = needed;
+    inside += nested_bytes(s->plan);
+  }
+  return most + inside;
+}
+
+grad_status grad__plan_nested(grad_plan *plan) {
+  grad_status status = GRAD_OK;
+  for (int32_t s = 0; s < plan->nsteps && !status; s++) {
+    const grad_instr *ins = plan->steps[s].op ? plan->steps[s].op->ins : NULL;
+    for (int32_t k = 0; ins && ins->op->flags & GRAD_OP_CONTROL && k < ins->nsubs && !status; k++) {
+      grad_plan *nested;
+      status = grad__subplan_of(plan, ins->subs[k], &nested);
+      if (!status) status = grad__plan_nested(nested);
+    }
+  }
+  return status;
 }
 
 void grad__plan_info(const grad_plan *plan, grad_plan_info *out) {
+  const int64_t needed = grad__workspace_needed(plan);
   *out = plan->info;
-  out->workspace = plan->workspace_bytes + nested_bytes(plan);
+  out->workspace = (plan->workspace_bytes > needed ? plan->workspace_bytes : needed) + nested_bytes(plan);
   out->peak += out->workspace;
 }
 
@@ -291,8 +294,9 @@ static grad_status print_loop(const grad_plan *plan, const grad_step *step, grad
 
 static grad_status print_op(const grad_plan *plan, const grad_step *step, grad_text *out) {
   const grad_instr *ins = step->op->ins;
-  return grad__text_add(out, "  %%%d = %s  %.3g flops%s%s\n", ins->out, ins->op->name, flops_of(plan->program, ins),
-                        ins->where ? "  # " : "", grad__program_where(plan->program, ins));
+  return grad__text_add(out, "  %%%d = %s  %.3g flops%s%s\n", ins->out, ins->op->name,
+                        grad__instr_flops(plan->program, ins), ins->where ? "  # " : "",
+                        grad__program_where(plan->program, ins));
 }
 
 grad_status grad__plan_print(const grad_plan *plan, grad_text *out) {
@@ -300,9 +304,10 @@ grad_status grad__plan_print(const grad_plan *plan, grad_text *out) {
   grad__plan_info(plan, &info);
   grad_status status = grad__program_print(plan->program, out);
   if (status == GRAD_OK) {
-    status = grad__text_add(out, "%lld steps (%lld fused), %.4g flops, %lld bytes moved, %lld bytes of workspace\n",
-                            (long long)info.steps, (long long)info.fused, info.flops, (long long)info.bytes_moved,
-                            (long long)info.workspace);
+    status = grad__text_add(
+        out, "%lld steps (%lld fused), %.4g flops, %lld bytes moved, %lld bytes of workspace, %lld at the peak\n",
+        (long long)info.steps, (long long)info.fused, info.flops, (long long)info.bytes_moved,
+        (long long)info.workspace, (long long)info.peak);
   }
   for (int32_t s = 0; s < plan->nsteps && status == GRAD_OK; s++) {
     const grad_step *step = &plan->steps[s];

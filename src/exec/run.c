@@ -25,7 +25,7 @@ static void store_slot(const grad_plan *plan, const grad_slot *slot, double valu
   }
 }
 
-static int64_t workspace_needed(const grad_plan *plan) {
+int64_t grad__workspace_needed(const grad_plan *plan) {
   int64_t threads = plan->threaded ? plan->ctx->threads : 1;
   int64_t scratch = plan->region_scratch * threads;
   if (plan->op_scratch > scratch) scratch = plan->op_scratch;
@@ -55,7 +55,7 @@ static grad_status borrow_workspace(grad_plan *plan, int64_t bytes) {
 }
 
 static grad_status ready_workspace(grad_plan *plan) {
-  int64_t bytes = workspace_needed(plan);
+  int64_t bytes = grad__workspace_needed(plan);
   if (plan->lent) return borrow_workspace(plan, bytes);
   if (plan->workspace && plan->workspace_bytes >= bytes) return GRAD_OK;
   grad__free_aligned(plan->ctx, plan->workspace, (size_t)plan->workspace_bytes);
@@ -135,7 +135,7 @@ static grad_status copy_outputs(plan_run *r) {
 
 /* --- nested programs */
 
-static grad_status subplan_of(grad_plan *plan, grad_program *sub, grad_plan **out) {
+grad_status grad__subplan_of(grad_plan *plan, grad_program *sub, grad_plan **out) {
   for (grad_subplan *s = plan->subplans; s; s = s->next) {
     if (s->program != sub) continue;
     *out = s->plan;
@@ -161,7 +161,7 @@ static grad_status run_plan(grad_plan *plan, const grad_array *const *in, const 
 static grad_status call_nested(void *ud, grad_program *sub, const grad_array *const *in, const double *scalars,
                                grad_array *out) {
   grad_plan *nested = NULL;
-  grad_status status = subplan_of(ud, sub, &nested);
+  grad_status status = grad__subplan_of(ud, sub, &nested);
   return status == GRAD_OK ? run_plan(nested, in, scalars, out) : status;
 }
 

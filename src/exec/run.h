@@ -79,4 +79,8 @@ struct grad_plan {
   bool running;
 };
 
+/* run.c: the bytes of the workspace that a run takes; the plan of a nested program, made when first asked for. */
+int64_t grad__workspace_needed(const grad_plan *plan);
+grad_status grad__subplan_of(grad_plan *plan, grad_program *sub, grad_plan **out);
+
 #endif

@@ -135,7 +135,16 @@ struct grad_op {
   void (*transpose)(grad_transpose *a); /* NULL: never meets a tangent */
   void (*batch)(grad_batch *a);
   grad_status (*dependence)(grad_sparsity *a);
-  double (*flops)(const grad_program *p, const grad_instr *ins); /* NULL: one an output element */
+  double (*flops)(const grad_program *p, const grad_instr *ins); /* NULL: see grad__instr_flops */
 };
+
+/* --- cost.c
+ * grad__instr_flops: how many operations on numbers an instruction takes. Without a slot of its own: what its first
+ * nested program takes, or one an output element, none where elements are only moved.
+ * grad__instr_bytes: what it reads and writes when it runs by itself. */
+double grad__instr_flops(const grad_program *p, const grad_instr *ins);
+double grad__program_flops(const grad_program *p);
+int64_t grad__value_bytes(const grad_program *p, grad_id v);
+int64_t grad__instr_bytes(const grad_program *p, const grad_instr *ins);
 
 #endif

@@ -46,6 +46,25 @@ describe("gl.explain", function()
     assert.is_truthy(picked.program:find("gather", 1, true))
     raises(function() gl.explain(function() end, 1) end, "returned nothing")
   end)
+
+  it("counts what arithmetic by hand gives", function()
+    local batch, inputs, hidden = 64, 784, 128
+    local x, w = gl.ones(batch, inputs, { dtype = "f32" }), gl.ones(inputs, hidden, { dtype = "f32" })
+    local e = gl.explain(gl.value_and_grad(function(v) return (gl.relu(x:matmul(v)):sum()) end), w)
+    local product, units = 2 * batch * inputs * hidden, batch * hidden
+    assert.are.equal(2 * product + 4 * units, e.flops) -- two products; relu, its sum, the test for its slope, the choice
+    local moved = 2 * (batch * inputs + inputs * hidden + units) * 4 -- by the products; the loop reads and writes units
+    assert.are.equal(moved + 2 * units * 4, e.bytes_moved)
+    assert.is_true(e.workspace >= 2 * units * 4)
+    assert.are.equal(e.workspace + (inputs * hidden + 1) * 4, e.peak)
+    assert.matches(("%d bytes of workspace, %d at the peak"):format(e.workspace, e.peak), e.plan)
+    assert.is_nil(e.costs:find("broadcast", 1, true)) -- a view
+    local loop = gl.explain(function(s)
+      return (gl.scan(function(v, row) return (v * row):cumsum(), v end, s, gl.ones(500, 1000)))
+    end, gl.ones(1000))
+    assert.are.equal(500 * 2 * 1000, loop.flops)
+    assert.is_true(loop.workspace >= 1000 * 8) -- v * row, inside the loop
+  end)
 end)
 
 describe("a failure inside a staged program", function()

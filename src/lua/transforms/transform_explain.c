@@ -40,18 +40,18 @@ static void set_text(lua_State *L, const char *field, grad_text *text) {
   grad__text_clear(text);
 }
 
-/* One line an instruction that costs something: how much arithmetic, how many bytes of result. */
+/* One line an instruction that costs something by itself: operations on numbers, bytes that it reads and writes. Views
+ * and constants cost nothing. */
 static grad_status print_costs(const grad_program *p, grad_text *out) {
-  for (int32_t i = 0; i < p->ninstrs; i++) {
+  grad_status status = GRAD_OK;
+  for (int32_t i = 0; i < p->ninstrs && !status; i++) {
     const grad_instr *ins = &p->instrs[i];
-    const grad_type *t = grad__type(p, ins->out);
-    double flops = ins->op->flops ? ins->op->flops(p, ins) : (double)grad__type_numel(t);
-    double bytes = (double)grad__type_numel(t) * (double)grad__dtype_size((grad_dtype)t->dtype);
-    grad_status status = grad__text_add(out, "%-16s %12.0f flops %12.0f bytes  %s  %s\n", ins->op->name, flops, bytes,
-                                        grad__type_text(t).chars, grad__program_where(p, ins));
-    if (status) return status;
+    if (ins->nin == 0 || ins->nout == 0 || ins->op->flags & GRAD_OP_VIEW) continue;
+    status = grad__text_add(out, "%-16s %12.0f flops %12lld bytes  %s  %s\n", ins->op->name, grad__instr_flops(p, ins),
+                            (long long)grad__instr_bytes(p, ins), grad__type_text(grad__type(p, ins->out)).chars,
+                            grad__program_where(p, ins));
   }
-  return GRAD_OK;
+  return status;
 }
 
 static void fill(lua_State *L, work *w, grad_program *p) {
@@ -61,6 +61,7 @@ static void fill(lua_State *L, work *w, grad_program *p) {
   grad__lua_check(L, print_costs(p, &w->text));
   set_text(L, "costs", &w->text);
   grad__lua_check(L, grad__plan_new(p, &w->plan));
+  grad__lua_check(L, grad__plan_nested(w->plan));
   grad__lua_check(L, grad__plan_print(w->plan, &w->text));
   set_text(L, "plan", &w->text);
   grad__plan_info(w->plan, &info);
