@@ -568,13 +568,13 @@ function Tensor:stop_gradient() end
 function gl.checkpoint(f) end
 --- f with derivative rules of its own. jvp(primals, tangents) -> value, tangent; vjp(primals, cotangent) -> cotangents. Arguments and their tangents come as lists. A missing rule is derived from the other one. For an f of several results jvp gives these, then a tangent for each, and vjp takes a cotangent for each.
 function gl.custom(f, rules) end
---- f(...) where p holds, otherwise g(...); p is a boolean or a 0-d bool tensor. Where values are known this is plain Lua, and under jit, vmap and in staged loops both branches are recorded: they must give results of one structure.
+--- f(...) where p holds, otherwise g(...); p is a boolean or a 0-d bool tensor. Where values are known this is plain Lua, and under jit, vmap and in staged loops both branches are recorded: they must give results of one structure; whichever is taken, a generator that they draw from moves on by as much as the one that draws more.
 function gl.cond(p, f, g, ...) end
---- state = step(state) as long as test(state), a boolean or a 0-d bool tensor, holds. The state may be any structure; where the loop is recorded it keeps its shapes and dtypes. Differentiable forward and reverse.
+--- state = step(state) as long as test(state), a boolean or a 0-d bool tensor, holds. The state may be any structure; where the loop is recorded it keeps its shapes and dtypes. Differentiable forward and reverse. Random draws are new at every step; those of a recorded loop come from a stream of their own, since it is not known how many there will be.
 function gl.while_loop(test, step, init) end
---- s = f(i, s) for i = 1 .. n, from init. checkpoint: reverse mode keeps the state of every k-th step, or of about the square root of all ("sqrt"), and computes the others again. A number of steps that is not known while the loop is recorded makes it a while_loop.
+--- s = f(i, s) for i = 1 .. n, from init. checkpoint: reverse mode keeps the state of every k-th step, or of about the square root of all ("sqrt"), and computes the others again. A number of steps that is not known while the loop is recorded makes it a while_loop. Random draws are new at every step, recorded or not; the reverse loop uses those of the forward one.
 function gl.fori(n, f, init, options) end
---- carry, y = f(carry, x) for each row x of xs (a tensor, or a table of them), in order or in reverse: the last carry, and the ys stacked. checkpoint as in gl.fori.
+--- carry, y = f(carry, x) for each row x of xs (a tensor, or a table of them), in order or in reverse: the last carry, and the ys stacked. checkpoint and random draws as in gl.fori.
 function gl.scan(f, init, xs, options) end
 --- The x with f(x, ...) = 0 nearest by from x0, and a table {converged, status, message, residual, method, iterations, evaluations}. Under jit and vmap it is Newton's method from x0, and NaN when that fails. f gives as many numbers as x has. Differentiable in the further arguments. Options: method (hybrid, newton, broyden, anderson), tol (largest entry of f).
 function gl.root(f, x0, options, ...) end

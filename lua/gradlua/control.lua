@@ -81,7 +81,8 @@ end
 
 --- (p, f, g, ...) -> results
 --- f(...) where p holds, otherwise g(...); p is a boolean or a 0-d bool tensor. Where values are known this is plain Lua, and
---- under jit, vmap and in staged loops both branches are recorded: they must give results of one structure.
+--- under jit, vmap and in staged loops both branches are recorded: they must give results of one structure; whichever is
+--- taken, a generator that they draw from moves on by as much as the one that draws more.
 ---@param p boolean|table
 ---@param f function
 ---@param g function
@@ -94,7 +95,7 @@ function M.cond(p, f, g, ...)
     return g(...)
   end
   local args = table.pack(...)
-  local options = { name = "cond", open = 1, pure = true, lazy = true }
+  local options = { name = "cond", open = 1, pure = true, draws = true, lazy = true }
   local yes, no = body.record(options, f, args), body.record(options, g, args)
   check_branches(yes, no)
   return body.rebuild(yes, emit.cond(p, yes, no, leaves_of(args), body.captured(yes), body.captured(no)))
@@ -102,7 +103,8 @@ end
 
 --- (test, step, init) -> state
 --- state = step(state) as long as test(state), a boolean or a 0-d bool tensor, holds. The state may be any structure; where
---- the loop is recorded it keeps its shapes and dtypes. Differentiable forward and reverse.
+--- the loop is recorded it keeps its shapes and dtypes. Differentiable forward and reverse. Random draws are new at every
+--- step; those of a recorded loop come from a stream of their own, since it is not known how many there will be.
 ---@param test fun(state: any): any
 ---@param step fun(state: any): any
 ---@param init any
@@ -115,8 +117,8 @@ function M.while_loop(test, step, init)
     return state
   end
   local args = { init, n = 1 }
-  local options = { name = "while_loop", open = 1, pure = true }
-  local proceed, next_state = body.record(options, test, args), body.record(options, step, args)
+  local proceed = body.record({ name = "while_loop", open = 1, pure = true, test = true }, test, args)
+  local next_state = body.record({ name = "while_loop", open = 1, pure = true, draws = true, step = true }, step, args)
   local leaves = body.flatten(init)
   check_state("while_loop", next_state, init, leaves)
   return body.build(init, emit.while_loop(proceed, next_state, leaves, body.captured(proceed), body.captured(next_state)))
@@ -139,10 +141,11 @@ local function staged_scan(name, step, init, xs, length, reverse, every, watch)
   local row_leaves = {}
   for i, x in ipairs(rows) do row_leaves[i] = gl.zeros({ table.unpack(x:shape(), 2) }, { dtype = x:dtype() }) end
   local row = body.build(xs, row_leaves)
-  local recorded = body.record({ name = name, open = 1, pure = true, watch = watch }, step, { init, row, n = 2 })
+  local options = { name = name, open = 1, pure = true, draws = true, step = true, watch = watch }
+  local recorded, ncarry = body.record(options, step, { init, row, n = 2 }), #carry
   check_state(name, recorded, init, carry)
   local out = emit.scan(recorded, carry, rows, body.captured(recorded), length, reverse, every)
-  return recorded, out, #carry
+  return recorded, out, ncarry
 end
 
 --- fori for a number of steps that is a value of the recording.
@@ -156,7 +159,7 @@ end
 --- (n, f, init [, {checkpoint}]) -> state
 --- s = f(i, s) for i = 1 .. n, from init. checkpoint: reverse mode keeps the state of every k-th step, or of about the square
 --- root of all ("sqrt"), and computes the others again. A number of steps that is not known while the loop is recorded makes
---- it a while_loop.
+--- it a while_loop. Random draws are new at every step, recorded or not; the reverse loop uses those of the forward one.
 ---@param n integer|table
 ---@param f fun(i: any, s: any): any
 ---@param init any
@@ -216,7 +219,7 @@ end
 
 --- (f, init, xs [, {reverse = false, checkpoint}]) -> carry, ys
 --- carry, y = f(carry, x) for each row x of xs (a tensor, or a table of them), in order or in reverse: the last carry, and
---- the ys stacked. checkpoint as in gl.fori.
+--- the ys stacked. checkpoint and random draws as in gl.fori.
 ---@param f fun(carry: any, x: any): any, any
 ---@param init any
 ---@param xs any a tensor or a table of tensors

@@ -39,8 +39,8 @@ static grad_status refuse_draws(grad_infer *a, const grad_loop_view *v) {
     const char *where = grad__program_where(body, ins);
     return grad__fail(
         a->ctx, GRAD_EVALUE,
-        "%s: a random draw%s%s inside the loop would give the same numbers at every step: draw before the "
-        "loop and pass them in as rows",
+        "%s: a random draw%s%s inside the loop would give the same numbers at every step: make the state of "
+        "the generator a part of the loop's state, or draw before the loop and pass the numbers in as rows",
         a->op->name, *where ? " at " : "", where);
   }
   return GRAD_OK;

@@ -380,19 +380,15 @@ void grad__trace_preserve(lua_State *L, const grad_array *array) {
 
 grad_trace *grad__trace_drawing(lua_State *L, const grad_generator *generator) {
   const grad_lua *g = grad__lua(L);
-  grad_trace *newest = NULL, *draws = NULL;
+  grad_trace *newest = NULL;
   for (int i = 0; i < g->ntraces && g->live_traces; i++) {
     grad_trace *t = g->traces[i];
     if (!t || !is_running(L, t) || t->serial <= generator->born) continue;
-    if ((t->persistent || t->draws) && (!draws || t->serial > draws->serial)) draws = t;
+    if (!t->persistent && !t->draws && !t->no_draws) continue;
     if (!newest || t->serial > newest->serial) newest = t;
   }
-  if (newest && newest->pure)
-    grad__lua_error(L,
-                    "random numbers cannot be drawn inside a staged %s body, which runs many times: draw before it and "
-                    "pass them in",
-                    newest->staged_by);
-  return draws;
+  if (newest && newest->no_draws) grad__lua_error(L, "%s", newest->no_draws);
+  return newest;
 }
 
 grad_id grad__trace_generator(lua_State *L, grad_trace *t, grad_generator *generator, int index, int64_t *offset) {
@@ -405,7 +401,7 @@ grad_id grad__trace_generator(lua_State *L, grad_trace *t, grad_generator *gener
   if (t->ndrawn == GRAD_MOST_DRAWN) grad__lua_error(L, "a staged function can use at most %d generators", t->ndrawn);
   grad_id state = grad__trace_open_input(L, t, GRAD_I64, 1, &two);
   if (index) keep(L, t, index);
-  t->drawn[t->ndrawn++] = (grad_drawn){generator, state, 0};
+  t->drawn[t->ndrawn++] = (grad_drawn){.generator = generator, .state = state, .input = t->ninputs - 1};
   *offset = 0;
   return state;
 }

@@ -28,8 +28,9 @@ typedef struct grad_binding {
 /* A generator whose draws are recorded. */
 typedef struct grad_drawn {
   grad_generator *generator; /* kept alive by the table of captures */
-  grad_id state;
-  int64_t blocks; /* drawn in one run */
+  grad_id state;             /* an input of the program */
+  int32_t input;             /* which */
+  int64_t blocks;            /* drawn in one run */
 } grad_drawn;
 
 enum { GRAD_MOST_DRAWN = 8 };
@@ -43,10 +44,11 @@ struct grad_trace {
   lua_State *thread; /* in which it was begun; its user value keeps it alive */
   bool persistent;   /* a jitted function: the program will run again, so draws are recorded, and so is every
                         operation on a tensor from outside of it */
-  bool pure;         /* the body of a staged loop: no draws, no changes in place */
   bool lazy;         /* a branch, which may not be taken: operations on older traced values are recorded in it */
   bool changed;      /* a tensor from outside of it changed after it was captured */
-  bool draws;        /* draws are recorded in it though it runs once: each example of vmap has its own */
+  bool draws;        /* draws are recorded in it though it runs once: each example of vmap has its own, and so has each
+                        step of a loop */
+  const char *no_draws; /* why there can be no draws in it; NULL: there can */
   grad_drawn drawn[GRAD_MOST_DRAWN];
   int ndrawn;
   const char *staged_by; /* "jit", "vmap", ...: numbers cannot be read; NULL: they can */
@@ -119,8 +121,7 @@ const grad_array *grad__trace_read(lua_State *L, const grad_tensor *t, const cha
 void grad__trace_preserve(lua_State *L, const grad_array *array);
 
 /* The newest live trace of this thread that records draws from the generator, or NULL: they run at once, as they do for
- * a generator that the traced function makes anew at every call. Raises inside a staged loop body begun since then,
- * which cannot draw. */
+ * a generator that the traced function makes anew at every call. Raises where that trace cannot have draws. */
 grad_trace *grad__trace_drawing(lua_State *L, const grad_generator *generator);
 
 /* The input of the trace's program that stands for the generator's state, made on first use; `index`: the generator's

@@ -121,5 +121,9 @@ grad_id grad__random_normal(grad_program *p, grad_id state, int64_t offset, grad
 grad_id grad__random_integers(grad_program *p, grad_id state, int64_t offset, int64_t low, int64_t high, int ndim,
                               const int64_t *shape); /* low..high, both included, unbiased */
 grad_id grad__random_permutation(grad_program *p, grad_id state, int64_t offset, int64_t n); /* of 0 .. n - 1 */
+/* Where a generator stands when it has drawn that many blocks. */
+grad_id grad__random_state_after(grad_program *p, grad_id state, int64_t blocks);
+/* The state at the beginning of a stream that is given by the block at this offset. */
+grad_id grad__random_stream(grad_program *p, grad_id state, int64_t offset);
 
 #endif

@@ -255,3 +255,16 @@ grad_id grad__random_integers(grad_program *p, grad_id state, int64_t offset, in
 grad_id grad__random_permutation(grad_program *p, grad_id state, int64_t offset, int64_t n) {
   return grad__emit1(p, &grad__op_random_permutation, state, 2, (const int64_t[]){n, offset});
 }
+
+grad_id grad__random_state_after(grad_program *p, grad_id state, int64_t blocks) {
+  if (state == GRAD_NONE || blocks == 0) return state;
+  const grad_type t = *grad__type(p, state);
+  const grad_id place = grad__iota(p, GRAD_I64, t.ndim, t.shape, t.ndim - 1); /* 0 for the key, 1 for the counter */
+  return grad__add(p, state, grad__mul(p, place, grad__full(p, (double)blocks, GRAD_I64, t.ndim, t.shape)));
+}
+
+grad_id grad__random_stream(grad_program *p, grad_id state, int64_t offset) {
+  const int64_t one = 1, none = 0;
+  const grad_id key = grad__random_integers(p, state, offset, INT64_MIN, INT64_MAX, 1, &one);
+  return grad__pad(p, key, &none, &one, 0);
+}

@@ -10,7 +10,7 @@ local rounds = tonumber(os.getenv("GRADLUA_ROUNDS") or 3)
 local peers = { "torch", "jax", "numpy" }
 
 local all = { "startup", "eager", "matmul", "chain", "logistic", "mlp", "cnn", "lstm", "transformer", "hvp", "jacobian",
-  "per_example", "rk4", "gmm", "scalar", "optim", "manners", "memory" }
+  "per_example", "rk4", "loops", "gmm", "scalar", "optim", "manners", "memory" }
 
 local function lines_of(command)
   local pipe = assert(io.popen(command))

@@ -53,25 +53,30 @@ static inline grad_id random_cond(random_builder *b) {
   return out;
 }
 
-/* Inputs of the body: carry, row, const, state; of these the consts come first. */
+/* Each step draws from where the one before left the generator. */
+static inline void random_next_state(const random_builder *body) {
+  if (body->p) grad__program_output(body->p, grad__random_state_after(body->p, body->state, 7));
+}
+
+/* consts: a value; carry: a vector, the state of the generator; a matrix a row. */
 static inline grad_id random_scan(random_builder *b) {
   const int64_t length = random_extent(b, 0, 4), shape[] = {length, 2, 2}, carry[] = {3};
-  const grad_id consts[] = {random_matrix(b), b->state}, init = random_shaped(b, 1, carry),
+  const grad_id value = random_matrix(b), init[] = {random_shaped(b, 1, carry), b->state},
                 xs = random_shaped(b, 3, shape);
   const grad_id row = random_shaped(b, 2, shape + 1);
-  random_builder body = random_nested(b, 4, (const grad_id[]){consts[0], b->state, init, row});
-  body.state = 1;
-  body.repeated = true;
+  random_builder body = random_nested(b, 4, (const grad_id[]){value, init[0], init[1], row});
+  body.state = 2;
   random_result(&body, 1, carry);
+  random_next_state(&body);
   random_result(&body, 1, shape + 1);
-  grad_id out[2] = {GRAD_NONE, GRAD_NONE};
+  grad_id out[3] = {GRAD_NONE, GRAD_NONE, GRAD_NONE};
   if (!random_nested_failed(b, &body)) {
     const grad_loop loop = {.body = body.p,
-                            .nconsts = 2,
-                            .ncarry = 1,
+                            .nconsts = 1,
+                            .ncarry = 2,
                             .nxs = 1,
-                            .consts = consts,
-                            .init = &init,
+                            .consts = &value,
+                            .init = init,
                             .xs = &xs,
                             .length = length,
                             .reverse = random_below(b->r, 2)};
@@ -81,7 +86,7 @@ static inline grad_id random_scan(random_builder *b) {
       grad__scan_checkpointed(b->p, &loop, random_below(b->r, 3), out);
   }
   grad__program_release(body.p);
-  return random_below(b->r, 2) ? out[0] : out[1];
+  return random_below(b->r, 2) ? out[0] : out[2];
 }
 
 /* Output: what was done to the vector `state`, times it: derivatives of every order depend on it. */
@@ -92,23 +97,22 @@ static inline void random_step(random_builder *body, grad_id state, int64_t n) {
   grad__program_output(body->p, random_settle(body, grad__mul(body->p, state, factor)));
 }
 
-/* consts: limit, a value, state; carry: steps done, a vector. Runs 0 to 3 times, as the state says. */
+/* consts: limit, a value; carry: steps done, a vector, the state of the generator. Runs 0 to 3 times. */
 static inline grad_id random_while(random_builder *b) {
   const int64_t shape[] = {3};
-  const grad_id consts[] = {random_index(b, 4, 0, NULL), random_matrix(b), b->state};
-  const grad_id init[] = {grad__full(b->p, 0, GRAD_I64, 0, NULL), random_shaped(b, 1, shape)};
-  const grad_id in[] = {consts[0], consts[1], consts[2], init[0], init[1]};
+  const grad_id consts[] = {random_index(b, 4, 0, NULL), random_matrix(b)};
+  const grad_id init[] = {grad__full(b->p, 0, GRAD_I64, 0, NULL), random_shaped(b, 1, shape), b->state};
+  const grad_id in[] = {consts[0], consts[1], init[0], init[1], init[2]};
   random_builder test = random_nested(b, 5, in), body = random_nested(b, 5, in);
-  grad_id out[2] = {GRAD_NONE, GRAD_NONE};
-  body.state = 2;
-  body.repeated = true;
+  grad_id out[3] = {GRAD_NONE, GRAD_NONE, GRAD_NONE};
   if (test.p && body.p) {
-    grad__program_output(test.p, grad__op2(test.p, &grad__op_lt, 3, 0));
-    grad__program_output(body.p, grad__add(body.p, 3, grad__lit(body.p, 1, 3)));
+    grad__program_output(test.p, grad__op2(test.p, &grad__op_lt, 2, 0));
+    grad__program_output(body.p, grad__add(body.p, 2, grad__lit(body.p, 1, 2)));
   }
-  random_step(&body, 4, shape[0]);
+  random_step(&body, 3, shape[0]);
+  random_next_state(&body);
   if (!random_nested_failed(b, &test) && !random_nested_failed(b, &body)) {
-    const grad_loop loop = {.body = body.p, .nconsts = 3, .ncarry = 2, .consts = consts, .init = init};
+    const grad_loop loop = {.body = body.p, .nconsts = 2, .ncarry = 3, .consts = consts, .init = init};
     grad__while_loop(b->p, test.p, &loop, out);
   }
   grad__program_release(test.p);

@@ -93,7 +93,6 @@ static inline grad_id random_stop_gradient(random_builder *b) { /* of what has n
 
 /* 0 to n - 1 in any order. */
 static inline grad_id random_order(random_builder *b, int64_t n) {
-  if (b->repeated) return grad__flip(b->p, grad__iota(b->p, GRAD_I64, 1, &n, 0), 1);
   return grad__random_permutation(b->p, b->state, random_below(b->r, 50), n);
 }
 
@@ -233,14 +232,14 @@ static inline grad_id random_put_mask(random_builder *b) {
 
 static inline grad_id random_uniform(random_builder *b) {
   const grad_id x = random_matrix(b);
-  if (x == GRAD_NONE || b->repeated) return x;
+  if (x == GRAD_NONE) return x;
   const grad_type t = *grad__type(b->p, x);
   return grad__mul(b->p, x, grad__random_uniform(b->p, b->state, random_below(b->r, 99), b->dtype, t.ndim, t.shape));
 }
 
 static inline grad_id random_normal(random_builder *b) {
   const grad_id x = random_matrix(b);
-  if (x == GRAD_NONE || b->repeated) return x;
+  if (x == GRAD_NONE) return x;
   const grad_type t = *grad__type(b->p, x);
   return grad__add(b->p, x, grad__random_normal(b->p, b->state, random_below(b->r, 99), b->dtype, t.ndim, t.shape));
 }

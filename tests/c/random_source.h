@@ -40,7 +40,6 @@ typedef struct random_builder {
   grad_dtype dtype; /* of what is picked */
   int depth;        /* how deep programs may still be nested in it */
   bool closed;      /* a nested program: reads no numbers */
-  bool repeated;    /* the body of a loop: nothing is drawn */
 } random_builder;
 
 /* Offers v, which may be GRAD_NONE, to be picked. */
@@ -91,10 +90,6 @@ static inline grad_id random_settle(random_builder *b, grad_id v) {
 
 /* Positions from 0 to n - 1. */
 static inline grad_id random_index(random_builder *b, int64_t n, int ndim, const int64_t *shape) {
-  if (b->repeated) {
-    const grad_id steps = ndim ? grad__iota(b->p, GRAD_I64, ndim, shape, 0) : grad__full(b->p, 0, GRAD_I64, 0, NULL);
-    return grad__op2(b->p, &grad__op_mod, steps, grad__full(b->p, (double)n, GRAD_I64, 0, NULL));
-  }
   return grad__random_integers(b->p, b->state, random_below(b->r, 1000), 0, n - 1, ndim, shape);
 }
 

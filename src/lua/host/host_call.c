@@ -155,7 +155,7 @@ static int compiling_gc(lua_State *L) {
 /* Records the call; every leaf of the results becomes an output. */
 static grad_trace *record(lua_State *L, const host_call *c) {
   grad_trace *t = grad__trace_begin(L, "the host's function");
-  t->pure = true;
+  t->no_draws = "random numbers cannot be drawn in a function that a host compiles: pass them in";
   int base = lua_gettop(L);
   push_named(L, c->name);
   for (int i = 0; i < c->nin; i++) {

@@ -1,8 +1,9 @@
 /* rows_random.c: generators and draws. A generator is two integers, a key and a counter of blocks; a draw is a pure
  * function of both, and moves the counter on.
  *
- * Draws run at once, except inside gl.jit and gl.vmap: there they are recorded, with the generator's state as an input,
- * so that each call of the staged function, and each example, draws numbers of its own. */
+ * Draws run at once, except inside gl.jit, gl.vmap and the bodies of staged loops: there they are recorded, with the
+ * generator's state as an input, so that each call of the staged function, each example, and each step, draws numbers of
+ * its own. */
 #include <math.h>
 #include <string.h>
 
@@ -18,6 +19,13 @@ grad_generator *grad__generator_default(lua_State *L) { return &grad__lua(L)->ge
 
 static grad_generator *to_generator(lua_State *L, int index) {
   return lua_type(L, index) == LUA_TUSERDATA ? luaL_testudata(L, index, name) : NULL;
+}
+
+/* Pushes the i64 tensor {key, counter}. */
+static void push_pair(lua_State *L, uint64_t key, uint64_t counter) {
+  const int64_t two = 2;
+  int64_t *at = grad__tensor_new(L, GRAD_I64, 1, &two)->data;
+  at[0] = (int64_t)key, at[1] = (int64_t)counter;
 }
 
 /* --- draws */
@@ -43,19 +51,21 @@ static void begin(lua_State *L, draw *d) {
     d->state = grad__trace_generator(L, t, d->generator, d->first == 2 ? 1 : 0, &d->offset);
     return;
   }
-  int64_t two = 2, *at = grad__tensor_new(L, GRAD_I64, 1, &two)->data;
-  at[0] = (int64_t)d->generator->key, at[1] = (int64_t)d->generator->counter;
+  push_pair(L, d->generator->key, d->generator->counter);
   d->state = grad__call_capture(d->c, lua_gettop(L));
   d->offset = 0;
 }
 
+static void move(grad_trace *t, grad_generator *g, int64_t blocks) {
+  if (t)
+    grad__trace_draw(t, g, blocks);
+  else
+    g->counter += (uint64_t)blocks;
+}
+
 /* The generator moves on by what a draw of numel elements used. */
 static void advance(draw *d, const grad_op *op, int64_t numel) {
-  int64_t blocks = grad__random_blocks(op, numel);
-  if (d->c->trace)
-    grad__trace_draw(d->c->trace, d->generator, blocks);
-  else
-    d->generator->counter += (uint64_t)blocks;
+  move(d->c->trace, d->generator, grad__random_blocks(op, numel));
 }
 
 static void draw_shape(const draw *d, int first, grad_shape *shape) {
@@ -207,6 +217,40 @@ void grad__generator_push_states(lua_State *L, const grad_trace *t, int k, int64
   lua_replace(L, -3);
   lua_pop(L, 1);
 }
+
+/* --- states for nested programs */
+
+void grad__generator_push_state(lua_State *L, grad_generator *g, int index) {
+  grad_trace *t = grad__trace_drawing(L, g);
+  if (!t) {
+    push_pair(L, g->key, g->counter);
+    return;
+  }
+  int64_t offset;
+  const grad_id state = grad__trace_generator(L, t, g, index, &offset);
+  grad__trace_push(L, t, grad__random_state_after(t->p, state, offset));
+}
+
+/* Its key is the integer that randint over all integers would draw. */
+void grad__generator_push_stream(lua_State *L, grad_generator *g, int index) {
+  grad_trace *t = grad__trace_drawing(L, g);
+  if (t) {
+    int64_t offset;
+    const grad_id state = grad__trace_generator(L, t, g, index, &offset);
+    grad__trace_push(L, t, grad__random_stream(t->p, state, offset));
+  } else {
+    uint32_t words[4];
+    grad__rng_block(g->key, g->counter, words);
+    push_pair(L, (UINT64_C(1) << 63) + ((uint64_t)words[0] << 32 | words[1]), 0);
+  }
+  move(t, g, 1);
+}
+
+void grad__generator_move(lua_State *L, grad_generator *g, int64_t blocks) {
+  move(grad__trace_drawing(L, g), g, blocks);
+}
+
+/* --- generators as Lua sees them */
 
 static int make_generator(lua_State *L) {
   int64_t seed = grad__arg_integer(L, 1, "the seed");

@@ -5,10 +5,12 @@
 
 #include "ad/control.h"
 #include "lua/modules.h"
-#include "lua/trace.h"
 #include "lua/tree.h"
+#include "ops/compose.h"
 
 static const char body_name[] = "gradlua.body";
+static const char no_draws_in_tests[] = "the test of a recorded while_loop cannot draw random numbers: draw in its "
+                                        "body, and keep what the test needs in the state";
 
 /* --- boxes */
 
@@ -70,12 +72,24 @@ static bool flag(lua_State *L, const char *name) {
   return set;
 }
 
+/* Where the generators stand after a step. */
+static void name_states(const grad_trace *t) {
+  for (int k = 0; k < t->ndrawn; k++)
+    grad__program_output(t->p, grad__random_state_after(t->p, t->drawn[k].state, t->drawn[k].blocks));
+}
+
 /* Names every leaf of the results as an output; pushes the list that tells which are numbers. */
 static void name_outputs(lua_State *L, grad_trace *t, int last) {
+  const bool step = flag(L, "step");
   lua_newtable(L);
   int leaves = lua_gettop(L);
-  for (int r = AT_RESULTS; r <= last; r++) grad__tree_flatten(L, r, leaves, "the result");
+  lua_Integer state = 0; /* leaves of the first result */
+  for (int r = AT_RESULTS; r <= last; r++) {
+    const lua_Integer count = grad__tree_flatten(L, r, leaves, "the result");
+    if (r == AT_RESULTS) state = count;
+  }
   lua_Integer n = (lua_Integer)lua_rawlen(L, leaves);
+  if (step && state == 0) name_states(t);
   for (lua_Integer i = 1; i <= n; i++) {
     lua_rawgeti(L, leaves, i);
     grad_id id = grad__trace_lift(L, t, lua_gettop(L), GRAD_F64);
@@ -84,6 +98,39 @@ static void name_outputs(lua_State *L, grad_trace *t, int last) {
     lua_pushboolean(L, grad__trace_is_number(L, -1));
     lua_rawseti(L, leaves, i);
     lua_pop(L, 1);
+    if (step && i == state) name_states(t);
+  }
+}
+
+int grad__body_generator(const grad_body *b, int32_t i) {
+  for (int k = 0; k < b->ndrawn; k++)
+    if (b->drawn[k].input == i) return k;
+  return -1;
+}
+
+/* Takes over what the trace draws from; b is on top. */
+static void take_generators(lua_State *L, grad_body *b, const grad_trace *t) {
+  b->ndrawn = t->ndrawn;
+  memcpy(b->drawn, t->drawn, sizeof b->drawn);
+  lua_createtable(L, t->ndrawn, 0);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, t->captures);
+  for (int k = 0; k < t->ndrawn; k++) {
+    lua_rawgeti(L, -1, t->drawn[k].input + 1);
+    if (lua_isnil(L, -1)) lua_pushboolean(L, false), lua_replace(L, -2);
+    lua_rawseti(L, -3, k + 1);
+  }
+  lua_pop(L, 1);
+  lua_setiuservalue(L, -2, GRAD_BODY_GENERATORS);
+}
+
+/* Pushes the list of what the function captured, without the states of generators. */
+static void push_captured(lua_State *L, const grad_body *b, const grad_trace *t) {
+  lua_createtable(L, b->ncaptured, 0);
+  lua_Integer n = 0;
+  for (int32_t i = b->nleaves; i < t->ninputs; i++) {
+    if (grad__body_generator(b, i) >= 0) continue;
+    grad__trace_push_input(L, t, i);
+    lua_rawseti(L, -2, ++n);
   }
 }
 
@@ -146,24 +193,21 @@ static int finish(lua_State *L, int status, lua_KContext nleaves) {
   (void)status;
   int last = lua_gettop(L);
   grad_trace *t = lua_touserdata(L, AT_TRACE);
-  if (t->pure) refuse_assignments(L, t->staged_by);
+  if (flag(L, "pure")) refuse_assignments(L, t->staged_by);
   name_outputs(L, t, last);
   grad__trace_end(t);
   grad__lua_check(L, t->p->status);
-  grad_body *b = grad__lua_owner_push(L, body_name, sizeof *b, GRAD_BODY_NUMBERS, body_gc);
+  grad_body *b = grad__lua_owner_push(L, body_name, sizeof *b, GRAD_BODY_GENERATORS, body_gc);
   lua_insert(L, -2);
   lua_setiuservalue(L, -2, GRAD_BODY_NUMBERS);
   b->nleaves = (int32_t)nleaves;
+  take_generators(L, b, t);
   int32_t *numbers = lua_newuserdatauv(L, ((size_t)t->p->ninstrs + 1) * (sizeof *numbers + sizeof(grad_dtype)), 0),
           count = 0;
   grad_dtype *dtypes = (grad_dtype *)(numbers + t->p->ninstrs + 1);
   grad__lua_check(L, grad__close_scalars(t->p, numbers, dtypes, &count, &b->p));
-  b->ncaptured = b->p->ninputs - b->nleaves;
-  lua_createtable(L, b->ncaptured, 0);
-  for (int32_t i = b->nleaves; i < t->ninputs; i++) {
-    grad__trace_push_input(L, t, i);
-    lua_rawseti(L, -2, i - b->nleaves + 1);
-  }
+  b->ncaptured = b->p->ninputs - b->nleaves - b->ndrawn;
+  push_captured(L, b, t);
   append_numbers(L, t, count, numbers, dtypes);
   lua_setiuservalue(L, -3, GRAD_BODY_CAPTURED);
   lua_createtable(L, last - AT_RESULTS + 1, 1);
@@ -196,8 +240,9 @@ static void push_leaf(lua_State *L, grad_trace *t, bool open) {
 }
 
 /* record(options, f, args) -> body. Options: name; open: from this argument on, leaves have no value while recorded (0:
- * all have, 1: none); pure: no draws inside, no changes of captured variables of `watch` (the function itself);
- * lazy: what it does with values from outside is done in it. */
+ * all have, 1: none); pure: no changes of captured variables of `watch` (the function itself); draws: random numbers are
+ * drawn in it; step: it is a step of a loop; test: it is that of a while_loop, which cannot draw; lazy: what it does with
+ * values from outside is done in it. */
 static int record(lua_State *L) {
   lua_settop(L, AT_SEEN);
   lua_getfield(L, AT_OPTIONS, "name");
@@ -206,10 +251,10 @@ static int record(lua_State *L) {
   lua_getfield(L, AT_OPTIONS, "open");
   lua_Integer open = lua_tointeger(L, -1);
   lua_pop(L, 1);
-  const bool pure = flag(L, "pure");
-  if (pure) note_captured(L);
+  if (flag(L, "pure")) note_captured(L);
   grad_trace *t = grad__trace_begin(L, open ? name : NULL);
-  t->pure = pure;
+  t->draws = flag(L, "draws");
+  if (flag(L, "test")) t->no_draws = no_draws_in_tests;
   if (flag(L, "lazy")) grad__trace_make_lazy(t);
   lua_pushvalue(L, AT_FUNCTION);
   lua_getfield(L, AT_ARGUMENTS, "n");

@@ -192,9 +192,6 @@ static void push_result(lua_State *L, int result, int i, int outputs, lua_Intege
   lua_settop(L, axes);
 }
 
-/* The number of the input that is the state of generator k. */
-static int32_t state_input(const grad_trace *t, int k) { return -1 - t->p->producers[t->drawn[k].state]; }
-
 /* Results are tensors and numbers (which all examples share), or tables of them. */
 static void check_results(lua_State *L, int first, int last) {
   if (last < first) grad__lua_error(L, "the function returned nothing");
@@ -218,7 +215,7 @@ static int finish(lua_State *L, int status, lua_KContext context) {
   lua_Integer batched = (lua_Integer)lua_rawlen(L, n + AT_VALUES), next = 1;
   bool *wrt = lua_newuserdatauv(L, (size_t)t->ninputs, 0);
   for (int32_t i = 0; i < t->ninputs; i++) wrt[i] = i < batched;
-  for (int k = 0; k < t->ndrawn; k++) wrt[state_input(t, k)] = true;
+  for (int k = 0; k < t->ndrawn; k++) wrt[t->drawn[k].input] = true;
   lua_rawgeti(L, n + AT_VALUES, 1);
   const int64_t size = grad__tensor_to(L, -1)->array.shape[0];
   const grad_recipe recipe = {.kind = GRAD_RECIPE_VMAP, .wrt = wrt, .size = size};
@@ -231,7 +228,7 @@ static int finish(lua_State *L, int status, lua_KContext context) {
   }
   for (int k = 0; k < t->ndrawn; k++) {
     grad__generator_push_states(L, t, k, size);
-    lua_rawseti(L, inputs, state_input(t, k) + 1);
+    lua_rawseti(L, inputs, t->drawn[k].input + 1);
   }
   grad__derived_apply(L, d, 0, inputs);
   int outputs = lua_gettop(L);
