@@ -116,6 +116,7 @@ function M.while_loop(test, step, init)
     while select(2, truth("while_loop", (test(state)))) do state = step(state) end
     return state
   end
+  init = body.with_floats(init)
   local args = { init, n = 1 }
   local proceed = body.record({ name = "while_loop", open = 1, pure = true, test = true }, test, args)
   local next_state = body.record({ name = "while_loop", open = 1, pure = true, draws = true, step = true }, step, args)
@@ -137,6 +138,7 @@ local function checkpoint_every(name, options)
 end
 
 local function staged_scan(name, step, init, xs, length, reverse, every, watch)
+  init = body.with_floats(init)
   local carry, rows = body.flatten(init), body.flatten(xs)
   local row_leaves = {}
   for i, x in ipairs(rows) do row_leaves[i] = gl.zeros({ table.unpack(x:shape(), 2) }, { dtype = x:dtype() }) end
@@ -300,7 +302,7 @@ function M.custom(f, rules)
   if not (rules.jvp or rules.vjp) then body.fail("custom: needs a jvp or a vjp rule") end
   return function(...)
     if not body.is_tracing() then return f(...) end
-    local args = table.pack(...)
+    local args = table.pack(table.unpack(body.with_floats { ... }, 1, select("#", ...)))
     local list = { table.unpack(args, 1, args.n) }
     local open = body.is_staged() and 1 or 0
     local value = body.record({ name = "custom", open = open }, f, args)

@@ -91,14 +91,15 @@ static void record(lua_State *L, const grad_derived *d, const grad_program *p, i
 
 /* The arrays of the inputs; numbers are written to `numbers`. */
 static void read_inputs(lua_State *L, const grad_program *p, int inputs, const grad_array **in, grad_array *wrapped,
-                        double *numbers) {
+                        grad_plain *numbers) {
   for (int32_t i = 0; i < p->ninputs; i++) {
     lua_rawgeti(L, inputs, i + 1);
     const grad_tensor *x = grad__tensor_to(L, -1);
     in[i] = x ? &x->array : &wrapped[i];
     if (!x) {
-      numbers[i] = lua_tonumber(L, -1);
-      grad__array_wrap(&wrapped[i], &numbers[i], GRAD_F64, 0, NULL);
+      const grad_dtype dtype = grad__type(p, p->inputs[i])->dtype == GRAD_I64 ? GRAD_I64 : GRAD_F64;
+      grad__plain_read(L, -1, dtype, &numbers[i]);
+      grad__array_wrap(&wrapped[i], &numbers[i], dtype, 0, NULL);
     }
     lua_pop(L, 1);
   }
@@ -139,10 +140,11 @@ static void adopt_outputs(lua_State *L, const grad_program *p, const grad_array 
 
 static void run(lua_State *L, const grad_derived *d, int part, const grad_program *p, int inputs) {
   size_t n = (size_t)p->ninputs;
-  size_t bytes = n * (sizeof(void *) + sizeof(grad_array) + sizeof(double)) + (size_t)p->noutputs * sizeof(grad_array);
+  size_t bytes =
+      n * (sizeof(void *) + sizeof(grad_array) + sizeof(grad_plain)) + (size_t)p->noutputs * sizeof(grad_array);
   grad_array *out = lua_newuserdatauv(L, bytes, 0), *wrapped = out + p->noutputs;
   const grad_array **in = (const grad_array **)(wrapped + n);
-  read_inputs(L, p, inputs, in, wrapped, (double *)(in + n));
+  read_inputs(L, p, inputs, in, wrapped, (grad_plain *)(in + n));
   make_outputs(L, p, out);
   if (grad__lua(L)->debug) grad__debug_run(L, (grad_program *)p, in, d->scalars, "in the derivative");
   grad__lua_check(L, grad__cached_run(d->entry, part, in, d->scalars, out));

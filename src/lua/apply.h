@@ -13,6 +13,19 @@ typedef struct grad_derived {
   int32_t nscalars;
 } grad_derived;
 
+/* A plain number as an input or output of a program: an i64, or else f64. */
+typedef union grad_plain {
+  double f64;
+  int64_t i64;
+} grad_plain;
+
+static inline void grad__plain_read(lua_State *L, int index, grad_dtype dtype, grad_plain *out) {
+  if (dtype == GRAD_I64)
+    out->i64 = lua_tointeger(L, index);
+  else
+    out->f64 = lua_tonumber(L, index);
+}
+
 /* Pushes the entry for the trace's program under the recipe. Outputs must have been named; the trace ends here. */
 grad_derived *grad__derived_push(lua_State *L, grad_trace *t, const grad_recipe *recipe);
 

@@ -6,10 +6,22 @@
 #include "lua/binding.h"
 #include "lua/trace.h"
 
+/* Why a number that became a traced value is none while its function is recorded, and what to do: "" when the value is
+ * known, or its trace has ended. */
+static const char *why_unknown(lua_State *L, const grad_tensor *x) {
+  const grad_lua *g = grad__lua(L);
+  const grad_trace *t = grad__tensor_is_weak(x) && x->slot < g->ntraces ? g->traces[x->slot] : NULL;
+  if (!t || t->serial != x->serial || !t->staged_by) return "";
+  const char *remedy = t->persistent ? ": {static = ...} names the arguments that are constants" : "";
+  return lua_pushfstring(L, ", which is not known while gl.%s records the function%s", t->staged_by, remedy);
+}
+
 /* Pushes what a value is, for messages: "nil", "a number 2.5", "a tensor f64 2 x 3". */
 static const char *describe(lua_State *L, int arg) {
   const grad_tensor *t = grad__tensor_to(L, arg);
-  if (t) return lua_pushfstring(L, "a tensor (%s)", grad__tensor_text(t).chars);
+  if (t)
+    return lua_pushfstring(L, "a %s (%s)%s", grad__tensor_is_weak(t) ? "traced number" : "tensor",
+                           grad__tensor_text(t).chars, why_unknown(L, t));
   switch (lua_type(L, arg)) {
   case LUA_TNONE:
     return lua_pushliteral(L, "nothing");

@@ -177,6 +177,7 @@ typedef struct grad_tensor {
 } grad_tensor;
 
 static inline bool grad__tensor_is_traced(const grad_tensor *t) { return t->serial != 0; }
+static inline bool grad__tensor_is_weak(const grad_tensor *t) { return t->serial != 0 && t->weak; }
 /* NULL when the value is no tensor. */
 grad_tensor *grad__tensor_to(lua_State *L, int index);
 grad_tensor *grad__tensor_check(lua_State *L, int arg, const char *what);

@@ -164,6 +164,7 @@ grad_id grad__call_tensor(grad_call *c, int arg, const char *what) {
 }
 
 grad_id grad__call_value(grad_call *c, int arg, const char *what) {
+  if (c->trace && grad__tensor_to(c->L, arg)) return sound(c, grad__trace_lift_float(c->L, c->trace, arg));
   if (grad__tensor_to(c->L, arg)) return grad__call_capture(c, arg);
   return number_argument(c, arg, what, GRAD_F64);
 }
@@ -192,8 +193,12 @@ grad_id grad__call_dense(grad_call *c, int arg, const char *what) {
 }
 
 grad_id grad__call_value_like(grad_call *c, int arg, const char *what, grad_id like) {
-  if (like == GRAD_NONE || grad__tensor_to(c->L, arg)) return grad__call_value(c, arg, what);
-  return number_argument(c, arg, what, (grad_dtype)grad__call_type(c, like)->dtype);
+  if (like == GRAD_NONE) return grad__call_value(c, arg, what);
+  const grad_dtype dtype = (grad_dtype)grad__call_type(c, like)->dtype;
+  const grad_tensor *x = grad__tensor_to(c->L, arg);
+  if (!x) return number_argument(c, arg, what, dtype);
+  const grad_id id = grad__call_capture(c, arg);
+  return grad__tensor_is_weak(x) && grad__dtype_is_float(dtype) ? sound(c, grad__convert(c->p, id, dtype)) : id;
 }
 
 int grad__call_list(grad_call *c, int arg, const char *what, grad_id **ids) {

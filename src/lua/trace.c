@@ -321,14 +321,14 @@ void grad__trace_push_argument(lua_State *L, grad_trace *t, grad_id id) { push_v
 
 bool grad__trace_is_number(lua_State *L, int index) {
   const grad_tensor *x = grad__tensor_to(L, index);
-  return x ? grad__tensor_is_traced(x) && x->weak : lua_type(L, index) == LUA_TNUMBER;
+  return x ? grad__tensor_is_weak(x) : lua_type(L, index) == LUA_TNUMBER;
 }
 
 grad_trace *grad__trace_push_lifted(lua_State *L, int index) {
   const grad_tensor *x = grad__tensor_to(L, index);
   grad_trace *t = x ? grad__trace_for(L, x) : NULL;
   if (!t) return NULL;
-  if (grad__tensor_is_traced(x) && x->weak)
+  if (grad__tensor_is_weak(x))
     grad__trace_push_weak(L, t, grad__trace_lift(L, t, index, GRAD_F64));
   else
     grad__trace_push(L, t, grad__trace_lift(L, t, index, GRAD_F64));
@@ -336,6 +336,23 @@ grad_trace *grad__trace_push_lifted(lua_State *L, int index) {
 }
 
 void grad__trace_push_weak(lua_State *L, grad_trace *t, grad_id id) { push_value(L, t, id)->weak = true; }
+
+static bool is_weak_integer(const grad_tensor *x) { return x && grad__tensor_is_weak(x) && x->array.dtype == GRAD_I64; }
+
+grad_id grad__trace_lift_float(lua_State *L, grad_trace *t, int index) {
+  const grad_id id = grad__trace_lift(L, t, index, GRAD_F64);
+  return is_weak_integer(grad__tensor_to(L, index)) ? grad__convert(t->p, id, GRAD_F64) : id;
+}
+
+void grad__trace_push_float(lua_State *L, int index) {
+  const grad_tensor *x = grad__tensor_to(L, index);
+  if (!is_weak_integer(x)) {
+    lua_pushvalue(L, index);
+    return;
+  }
+  grad_trace *t = grad__trace_for(L, x);
+  grad__trace_push_weak(L, t, grad__trace_lift_float(L, t, index));
+}
 
 /* --- tensors that change while captured */
 

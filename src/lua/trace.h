@@ -112,6 +112,11 @@ void grad__trace_push_argument(lua_State *L, grad_trace *t, grad_id id);
 /* Is the value at `index` a number, or one that became a traced value? */
 bool grad__trace_is_number(lua_State *L, int index);
 
+/* Numbers become tensors as f64, integers too. These two do so to an integer that became a traced value (an argument of
+ * gl.jit, the count of gl.fori): the first is grad__trace_lift otherwise, the second pushes the value at `index`. */
+grad_id grad__trace_lift_float(lua_State *L, grad_trace *t, int index);
+void grad__trace_push_float(lua_State *L, int index);
+
 /* The value of a traced tensor, evaluated now. Raises for staged traces, saying what to use instead of `doing`. */
 const grad_array *grad__trace_evaluate(lua_State *L, const grad_tensor *t, const char *doing);
 /* The header to read: the tensor's own, or the evaluated one. */

@@ -17,6 +17,9 @@ static void grow_known(lua_State *L, grad_trace *t) {
 static const char *remedy(const char *staged_by, const char *doing) {
   if (strstr(doing, "[mask]")) return "gl.where(mask, x, 0) keeps the shape, x:put(mask, value) replaces elements";
   if (strcmp(staged_by, "vmap") == 0) return "gl.where(mask, a, b) or gl.cond chooses per example";
+  if (strcmp(staged_by, "jit") == 0)
+    return "gl.where, gl.cond or gl.while_loop depend on values when the program runs, and {static = ...} names the "
+           "arguments that are constants";
   return "gl.where, gl.cond or gl.while_loop depend on values when the program runs";
 }
 

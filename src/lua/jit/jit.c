@@ -139,7 +139,7 @@ typedef struct opener {
 static void push_open(lua_State *L, void *ud, const grad_node *node) {
   const opener *o = ud;
   if (node->kind == GRAD_NODE_NUMBER) {
-    grad__trace_push_weak(L, o->trace, grad__trace_open_input(L, o->trace, GRAD_F64, 0, NULL));
+    grad__trace_push_weak(L, o->trace, grad__trace_open_input(L, o->trace, (grad_dtype)node->dtype, 0, NULL));
     return;
   }
   const int64_t *shape = o->arguments->extents + node->at;
@@ -335,8 +335,11 @@ static int make_jit(lua_State *L) {
 static const grad_fn rows[] = {
     {.name = "jit",
      .signature = "f [, {static, check}] -> callable",
-     .doc = "f, recorded once for each signature of its arguments; static: positions of arguments that are constants; "
-            "check: each call is compared with f itself; :stats() tells hits and retraces",
+     .doc =
+         "f, recorded once for each signature of its arguments (tensors by dtype and shape, numbers as integers or "
+         "floats); static: positions of arguments that are constants, as those must be which shapes, counts of Lua's "
+         "loops and its comparisons depend on; check: each call is compared with f itself; :stats() tells hits and "
+         "retraces",
      .call = make_jit},
     GRAD_FN_END,
 };
@@ -346,9 +349,9 @@ static const grad_fn methods[] = {
     {.name = "__tostring", .call = to_text},
     {.name = "stats",
      .signature = "-> table",
-     .doc =
-         "hits, traces, retraces, the reasons of the retraces, and the names of captured tables that are too large to "
-         "be guarded",
+     .doc = "hits, traces, retraces, the reasons of the retraces, and the names of what is not guarded: captured "
+            "tables that "
+            "are too large, globals that a function looks up",
      .call = stats},
     GRAD_FN_END,
 };

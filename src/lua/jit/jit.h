@@ -23,10 +23,10 @@ typedef struct grad_jit_entry {
   int32_t ninputs, noutputs; /* inputs: the leaves of the arguments, then captured tensors and generators' states */
   const grad_array **in;
   grad_array *wrapped; /* inputs that are numbers or states */
-  double *numbers;     /* those numbers */
+  grad_plain *numbers; /* those numbers */
   grad_array *out;
-  double *values;  /* outputs that go back as plain numbers */
-  bool *plain;     /* which outputs do */
+  grad_plain *values; /* outputs that go back as plain numbers */
+  bool *plain;        /* which outputs do */
   int32_t *passed; /* by output: 1 + the node of the argument that it is, which is handed back itself; 0: it is none */
   int ndrawn;
   grad_drawn drawn[GRAD_MOST_DRAWN];

@@ -53,7 +53,7 @@ static void take_inputs(lua_State *L, grad_jit_entry *e, int references, const g
   for (int32_t k = 0; k < e->arguments.nnodes; k++) {
     const grad_node *node = &e->arguments.nodes[k];
     if (node->kind != GRAD_NODE_NUMBER) continue;
-    grad__array_wrap(&e->wrapped[node->leaf], &e->numbers[node->leaf], GRAD_F64, 0, NULL);
+    grad__array_wrap(&e->wrapped[node->leaf], &e->numbers[node->leaf], (grad_dtype)node->dtype, 0, NULL);
     e->in[node->leaf] = &e->wrapped[node->leaf];
   }
   const int64_t two = 2;
@@ -122,7 +122,7 @@ static void read_arguments(lua_State *L, grad_jit_entry *e, int nodes) {
     if (node->kind == GRAD_NODE_TENSOR)
       e->in[node->leaf] = &((const grad_tensor *)lua_touserdata(L, nodes + k))->array;
     else if (node->kind == GRAD_NODE_NUMBER)
-      e->numbers[node->leaf] = lua_tonumber(L, nodes + k);
+      grad__plain_read(L, nodes + k, (grad_dtype)node->dtype, &e->numbers[node->leaf]);
   }
 }
 

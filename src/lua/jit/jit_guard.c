@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lua/jit/jit.h"
+#include "lua/jit/lua_code.h"
 
 enum { MOST_GUARDS = 1024, MOST_FIELDS = 256, MOST_TABLES = 8 };
 
@@ -134,14 +135,18 @@ static void enqueue(const maker *m, const char *name) {
   lua_rawseti(L, m->queue, (lua_Integer)lua_rawlen(L, m->queue) + 1);
 }
 
-/* Is there room for the guards of n things in one place? If not, the name is noted. */
-static bool has_room(const maker *m, lua_Integer n, const char *name) {
+static void note_unguarded(const maker *m, const char *name) {
   lua_State *L = m->L;
-  if (n <= MOST_FIELDS && m->g->nguards + n <= MOST_GUARDS) return true;
   lua_rawgeti(L, m->references, m->g->unguarded_at);
   lua_pushstring(L, name);
   lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
   lua_pop(L, 1);
+}
+
+/* Is there room for the guards of n things in one place? If not, the name is noted. */
+static bool has_room(const maker *m, lua_Integer n, const char *name) {
+  if (n <= MOST_FIELDS && m->g->nguards + n <= MOST_GUARDS) return true;
+  note_unguarded(m, name);
   return false;
 }
 
@@ -156,61 +161,89 @@ static void look_into_c_function(const maker *m, int f, const char *name) {
   }
 }
 
-typedef struct code {
-  luaL_Buffer buffer;
-  bool begun;
-} code;
+/* Is the value on top one that no program need be guarded against? */
+static bool is_given(const maker *m) { return lua_iscfunction(m->L, -1) || is_in(m->L, m->library, -1); }
 
-/* The buffer has its place on the stack above the function that is dumped. */
-static int write_code(lua_State *L, const void *bytes, size_t n, void *ud) {
-  code *c = ud;
-  if (!c->begun) luaL_buffinit(L, &c->buffer);
-  c->begun = true;
-  luaL_addlstring(&c->buffer, bytes, n);
-  return 0;
+/* Pushes what the table at `globals` has under the name on top, or the tables where it looks for what it lacks. */
+static void push_global(lua_State *L, int globals) {
+  lua_pushvalue(L, globals);
+  for (int depth = 0; depth < MOST_TABLES && lua_istable(L, -1); depth++) {
+    lua_pushvalue(L, -2);
+    if (lua_rawget(L, -2) != LUA_TNIL || luaL_getmetafield(L, -2, "__index") == LUA_TNIL) {
+      lua_remove(L, -2);
+      return;
+    }
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  lua_pushnil(L);
 }
 
-/* Does the compiled function, the string at `code`, name `key` among its constants? In Lua 5.4 a string of n bytes
- * stands there after n + 1 in groups of 7 bits, the last with the top bit set. */
-static bool names(lua_State *L, int code, const char *key, size_t n) {
-  size_t size;
-  const char *at = lua_tolstring(L, code, &size), *end = at + size;
-  const char mark = (char)(0x80 | ((n + 1) & 0x7f));
-  for (; (at = memchr(at, mark, (size_t)(end - at))) != NULL && (size_t)(end - at) > n; at++)
-    if (memcmp(at + 1, key, n) == 0) return true;
-  return false;
-}
-
-/* The fields of the table at `globals` that the code names; those of libraries are as they are. */
-static void look_into_named(const maker *m, int code, int globals) {
+/* What the libraries give is not guarded: the set `names` loses it. */
+static void drop_given(const maker *m, int names, int globals) {
   lua_State *L = m->L;
-  add_owner(m, GRAD_OWNER_GLOBALS, globals, "");
-  for (lua_pushnil(L); lua_next(L, globals); lua_pop(L, 1)) {
-    if (lua_type(L, -2) != LUA_TSTRING || lua_iscfunction(L, -1) || is_in(L, m->library, -1)) continue;
-    size_t n;
-    const char *name = lua_tolstring(L, -2, &n);
-    if (!names(L, code, name, n) || !has_room(m, 1, name)) continue;
+  for (lua_pushnil(L); lua_next(L, names);) {
+    lua_pop(L, 1);
+    push_global(L, globals);
+    const bool given = is_given(m);
+    lua_pop(L, 1);
+    if (!given) continue;
+    lua_pushvalue(L, -1);
+    lua_pushnil(L);
+    lua_rawset(L, names);
+  }
+}
+
+/* Guards the fields of `table` in the set `names`, which loses those that the table has. A field that it lacks may
+ * come.
+ */
+static void look_into_named(const maker *m, int names, int table, const char *what) {
+  lua_State *L = m->L;
+  add_owner(m, GRAD_OWNER_NAMED, table, what);
+  for (lua_pushnil(L); lua_next(L, names);) {
+    const char *name = lua_tostring(L, -2);
+    lua_pop(L, 1);
+    lua_pushvalue(L, -1);
+    const bool found = lua_rawget(L, table) != LUA_TNIL;
     enqueue(m, name);
-    add_guard(m, identity_of(L, -2));
+    if (has_room(m, 1, name)) add_guard(m, identity_of(L, -2));
+    lua_pop(L, 1);
+    if (!found) continue;
+    lua_pushvalue(L, -1);
+    lua_pushnil(L);
+    lua_rawset(L, names);
   }
   drop_empty_owner(m);
 }
 
-/* The globals that the function names, in the table at `globals` and in those where that one looks for what it lacks.
- */
-static void look_into_globals(const maker *m, int f, int globals) {
+static bool has_key(lua_State *L, int table) {
+  lua_pushnil(L);
+  if (!lua_next(L, table)) return false;
+  lua_pop(L, 2);
+  return true;
+}
+
+/* The globals that the function names, in the table at `globals` and in those where that one looks for what it lacks;
+ * and the modules that it requires. */
+static void look_into_globals(const maker *m, int f, int env, int globals) {
   lua_State *L = m->L;
-  struct code c = {.begun = false};
-  lua_pushvalue(L, f);
-  lua_dump(L, write_code, &c, 1);
-  luaL_pushresult(&c.buffer);
-  const int code = lua_gettop(L);
+  lua_newtable(L);
+  lua_newtable(L);
+  const int names = globals + 1, modules = globals + 2;
+  if (!grad__code_names(L, f, env, names, modules)) note_unguarded(m, "globals");
+  drop_given(m, names, globals);
   lua_pushvalue(L, globals);
   for (int depth = 0; depth < MOST_TABLES && lua_istable(L, -1); depth++) {
-    look_into_named(m, code, lua_gettop(L));
+    look_into_named(m, names, lua_gettop(L), "global");
     if (luaL_getmetafield(L, -1, "__index") == LUA_TNIL) break;
-    lua_replace(L, code + 1);
+    lua_replace(L, modules + 1);
   }
+  if (lua_isfunction(L, -1) && has_key(L, names)) note_unguarded(m, "globals");
+  lua_settop(L, modules);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  drop_given(m, modules, modules + 1);
+  look_into_named(m, modules, modules + 1, "module");
   lua_settop(L, globals);
 }
 
@@ -241,7 +274,7 @@ static void look_into_function(const maker *m, int f, const char *owner_name) {
   }
   if (!own) drop_empty_owner(m);
   for (int i = 1; !own && (name = lua_getupvalue(L, f, i)) != NULL; lua_settop(L, f), i++)
-    if (strcmp(name, "_ENV") == 0 && lua_istable(L, -1)) look_into_globals(m, f, f + 1);
+    if (strcmp(name, "_ENV") == 0 && lua_istable(L, -1)) look_into_globals(m, f, i, f + 1);
 }
 
 /* Objects of our own modules that do not change once they are made say so in their metatable. */
@@ -417,8 +450,8 @@ static void explain(lua_State *L, const grad_owner *owner, const grad_guard *gua
   const char *key = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "an entry";
   if (owner->kind == GRAD_OWNER_TABLE)
     snprintf(why, GRAD_WHY, "the captured %.100s.%.100s has changed", name, key);
-  else if (owner->kind == GRAD_OWNER_GLOBALS)
-    snprintf(why, GRAD_WHY, "the global %.100s has changed", key);
+  else if (owner->kind == GRAD_OWNER_NAMED)
+    snprintf(why, GRAD_WHY, "the %s %.100s has changed", name, key);
   else
     snprintf(why, GRAD_WHY, "the captured %.100s has changed", lua_getupvalue(L, -2, (int)guard->key.bits));
 }
@@ -432,7 +465,7 @@ static bool check_owner(lua_State *L, const grad_owner *owner, grad_guard *guard
     *changed = guard;
     if (owner->kind == GRAD_OWNER_FUNCTION) {
       lua_getupvalue(L, at, (int)guard->key.bits);
-    } else if (owner->kind == GRAD_OWNER_GLOBALS) {
+    } else if (owner->kind == GRAD_OWNER_NAMED) {
       lua_rawgeti(L, references, guard->key_at);
       lua_rawget(L, at);
     } else if (!lua_next(L, at) || !is_same(identity_of(L, -2), guard->key)) {

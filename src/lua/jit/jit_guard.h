@@ -23,8 +23,8 @@ typedef struct grad_guard {
 
 typedef enum grad_owner_kind {
   GRAD_OWNER_FUNCTION,
-  GRAD_OWNER_TABLE,  /* all of its fields are guarded, so that a new one is noticed */
-  GRAD_OWNER_GLOBALS /* a table of which only the guarded fields are looked at */
+  GRAD_OWNER_TABLE, /* all of its fields are guarded, so that a new one is noticed */
+  GRAD_OWNER_NAMED  /* a table of which only the guarded fields are looked at, missing ones too: globals, modules */
 } grad_owner_kind;
 
 typedef struct grad_owner {

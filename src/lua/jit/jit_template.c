@@ -89,7 +89,7 @@ static void add_value(const maker *m, int index, int depth) {
   if (x && !m->fixed && (!m->is_leaf || m->is_leaf(m->ud, x))) {
     add_tensor(m, x);
   } else if (!m->is_leaf && !m->fixed && lua_type(L, index) == LUA_TNUMBER) {
-    add_node(m, GRAD_NODE_NUMBER);
+    add_node(m, GRAD_NODE_NUMBER)->dtype = lua_isinteger(L, index) ? GRAD_I64 : GRAD_F64;
   } else if (lua_istable(L, index)) {
     add_table(m, index, depth);
   } else {
@@ -164,7 +164,7 @@ static grad_words describe(const matcher *m, const grad_node *node) {
   case GRAD_NODE_TENSOR:
     return grad__type_text(&(grad_type){m->p->extents + node->at, node->dtype, node->ndim});
   case GRAD_NODE_NUMBER:
-    return (grad_words){"a number"};
+    return node->dtype == GRAD_I64 ? (grad_words){"an integer"} : (grad_words){"a float"};
   case GRAD_NODE_TABLE:
     return (grad_words){"a table of another structure"};
   default:
@@ -174,9 +174,12 @@ static grad_words describe(const matcher *m, const grad_node *node) {
 
 /* Writes what the value on top is, and what was expected. */
 static void explain(const matcher *m, const grad_node *node) {
-  const grad_tensor *x = grad__tensor_to(m->L, -1);
-  snprintf(m->why, GRAD_WHY, ": it was %s, now it is %s", describe(m, node).chars,
-           x ? grad__tensor_text(x).chars : luaL_typename(m->L, -1));
+  lua_State *L = m->L;
+  const grad_tensor *x = grad__tensor_to(L, -1);
+  const grad_words tensor = x ? grad__tensor_text(x) : (grad_words){""};
+  const char *now = x ? tensor.chars : luaL_typename(L, -1);
+  if (lua_type(L, -1) == LUA_TNUMBER) now = lua_isinteger(L, -1) ? "an integer" : "a float";
+  snprintf(m->why, GRAD_WHY, ": it was %s, now it is %s", describe(m, node).chars, now);
 }
 
 /* `what`, which is short, goes before what `why` says, as far as there is room. */
@@ -210,7 +213,7 @@ static bool match(matcher *m) {
     fits = is_shaped(m, node);
     break;
   case GRAD_NODE_NUMBER:
-    fits = lua_type(L, -1) == LUA_TNUMBER;
+    fits = lua_type(L, -1) == LUA_TNUMBER && lua_isinteger(L, -1) == (node->dtype == GRAD_I64);
     break;
   case GRAD_NODE_EXACT:
     fits = is_exactly(m, node);

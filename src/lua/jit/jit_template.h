@@ -11,7 +11,7 @@
 
 typedef enum grad_node_kind {
   GRAD_NODE_TENSOR, /* a leaf of this dtype and shape */
-  GRAD_NODE_NUMBER, /* a leaf, any number */
+  GRAD_NODE_NUMBER, /* a leaf: an integer where dtype is i64, else a float */
   GRAD_NODE_EXACT,  /* this value */
   GRAD_NODE_TABLE   /* followed by its entries */
 } grad_node_kind;

@@ -170,13 +170,18 @@ static int data_options(lua_State *L) {
   return lua_istable(L, 1) ? grad__options_at(L, 1) : 0;
 }
 
+/* The dtype of a tensor made of x alone; a number that became a value makes f64, as numbers do. */
+static grad_dtype value_dtype(const grad_tensor *x) {
+  return grad__tensor_is_weak(x) && x->array.dtype != GRAD_BOOL ? GRAD_F64 : (grad_dtype)x->array.dtype;
+}
+
 static int make_tensor(lua_State *L) {
   const grad_tensor *t = grad__tensor_to(L, 1);
   int options = t ? grad__options_at(L, 2) : 0;
   grad_trace *trace = grad__trace_push_lifted(L, 1);
   if (trace) {
     const grad_tensor *x = grad__tensor_to(L, -1);
-    const grad_dtype dtype = grad__option_dtype(L, options, (grad_dtype)x->array.dtype);
+    const grad_dtype dtype = grad__option_dtype(L, options, value_dtype(x));
     if (x->weak || dtype != x->array.dtype) grad__trace_push(L, trace, grad__convert(trace->p, x->id, dtype));
     return 1;
   }
@@ -241,7 +246,7 @@ static int full(lua_State *L) {
   grad_shape shape;
   grad__arg_shape(L, 1, 1, false, &shape);
   const grad_tensor *t = grad__tensor_to(L, 2);
-  return repeated(L, shape.ndim, shape.at, lua_isboolean(L, 2) ? GRAD_BOOL : t ? (grad_dtype)t->array.dtype : GRAD_F64);
+  return repeated(L, shape.ndim, shape.at, lua_isboolean(L, 2) ? GRAD_BOOL : t ? value_dtype(t) : GRAD_F64);
 }
 
 static int filled_like(lua_State *L, double value) {

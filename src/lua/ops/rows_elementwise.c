@@ -113,14 +113,12 @@ static bool run_numbers(lua_State *L, const elementwise *e, int nin, const opera
 
 /* --- the general way */
 
-static bool is_weak(const grad_tensor *t) { return grad__tensor_is_traced(t) && t->weak; }
-
 /* The dtype of the operands that are tensors, or numbers that became values; where's mask does not count. */
 static bool common_dtype(const grad_op *op, int nin, const operand *x, bool weak, grad_dtype *dtype) {
   bool any = false;
   for (int k = op == &grad__op_where ? 1 : 0; k < nin; k++) {
     const grad_tensor *t = x[k].tensor;
-    if (!t || is_weak(t) != weak) continue;
+    if (!t || grad__tensor_is_weak(t) != weak) continue;
     *dtype = any ? grad__dtype_promote(*dtype, (grad_dtype)t->array.dtype) : (grad_dtype)t->array.dtype;
     any = true;
   }
@@ -156,8 +154,9 @@ static grad_id lift(lua_State *L, grad_trace *t, int k, const grad_tensor *x, gr
     return grad__trace_lift(L, t, k + 1, grad__number_dtype(L, k + 1, around));
   }
   grad_id id = x->serial == t->serial ? x->id : grad__trace_lift(L, t, k + 1, around);
-  return is_weak(x) && x->array.dtype != GRAD_BOOL && grad__dtype_is_float(around) ? grad__convert(t->p, id, around)
-                                                                                   : id;
+  return grad__tensor_is_weak(x) && x->array.dtype != GRAD_BOOL && grad__dtype_is_float(around)
+             ? grad__convert(t->p, id, around)
+             : id;
 }
 
 static void record(lua_State *L, const grad_op *op, int nin, const operand *x, grad_trace *t) {
@@ -170,7 +169,7 @@ static void record(lua_State *L, const grad_op *op, int nin, const operand *x, g
   if (may_fail || grad__lua(L)->debug) grad__trace_mark_line(L, t);
   for (int k = 0; k < nin; k++) {
     in[k] = lift(L, t, k, x[k].tensor, around);
-    weak = weak && (!x[k].tensor || is_weak(x[k].tensor));
+    weak = weak && (!x[k].tensor || grad__tensor_is_weak(x[k].tensor));
   }
   grad_id y = apply(t->p, op, nin, in);
   if (weak)

@@ -92,7 +92,7 @@ static void name_outputs(lua_State *L, grad_trace *t, int last) {
   if (step && state == 0) name_states(t);
   for (lua_Integer i = 1; i <= n; i++) {
     lua_rawgeti(L, leaves, i);
-    grad_id id = grad__trace_lift(L, t, lua_gettop(L), GRAD_F64);
+    grad_id id = grad__trace_lift_float(L, t, lua_gettop(L));
     if (id == GRAD_NONE) grad__lua_check(L, t->p->status);
     grad__program_output(t->p, id);
     lua_pushboolean(L, grad__trace_is_number(L, -1));
@@ -347,6 +347,21 @@ static int flatten(lua_State *L) {
   return 1;
 }
 
+/* with_floats(value) -> a copy in which integers that became traced values are floats, as other numbers are in bodies
+ */
+static int with_floats(lua_State *L) {
+  lua_Integer next = 1;
+  flatten(L);
+  for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, 2); i++) {
+    lua_rawgeti(L, 2, i);
+    grad__trace_push_float(L, 3);
+    lua_rawseti(L, 2, i);
+    lua_settop(L, 2);
+  }
+  grad__tree_build(L, 1, 2, &next, GRAD_TREE_KEEP);
+  return 1;
+}
+
 /* build(like, leaves) -> a copy of like's structure with these leaves */
 static int build(lua_State *L) {
   lua_Integer next = 1;
@@ -409,13 +424,21 @@ static int outputs(lua_State *L) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "mismatch", .call = mismatch},     {.name = "record", .call = record},
-    {.name = "captured", .call = captured},     {.name = "rebuild", .call = rebuild},
-    {.name = "counts", .call = counts},         {.name = "flatten", .call = flatten},
-    {.name = "build", .call = build},           {.name = "is_staged", .call = is_staged},
-    {.name = "is_tracing", .call = is_tracing}, {.name = "is_traced", .call = is_traced},
-    {.name = "as_number", .call = as_number},   {.name = "fail", .call = fail},
-    {.name = "outputs", .call = outputs},       GRAD_FN_END,
+    {.name = "mismatch", .call = mismatch},
+    {.name = "record", .call = record},
+    {.name = "captured", .call = captured},
+    {.name = "rebuild", .call = rebuild},
+    {.name = "counts", .call = counts},
+    {.name = "flatten", .call = flatten},
+    {.name = "build", .call = build},
+    {.name = "is_staged", .call = is_staged},
+    {.name = "is_tracing", .call = is_tracing},
+    {.name = "is_traced", .call = is_traced},
+    {.name = "as_number", .call = as_number},
+    {.name = "fail", .call = fail},
+    {.name = "outputs", .call = outputs},
+    {.name = "with_floats", .call = with_floats},
+    GRAD_FN_END,
 };
 
 void grad__open_body(lua_State *L) {

@@ -77,7 +77,13 @@ static void trace_argument(lua_State *L, grad_trace *t, int index, int leaves, b
   lua_createtable(L, (int)count, 0);
   for (lua_Integer i = 0; i < count; i++) {
     lua_rawgeti(L, leaves, first + i);
-    if (differentiated) check_leaf(L, index, lua_gettop(L));
+    if (differentiated) {
+      grad__trace_push_float(L, -1);
+      lua_replace(L, -2);
+      lua_pushvalue(L, -1);
+      lua_rawseti(L, leaves, first + i);
+      check_leaf(L, index, lua_gettop(L));
+    }
     grad_id id = grad__trace_argument(L, t, lua_gettop(L));
     if (grad__trace_is_number(L, -1))
       grad__trace_push_weak(L, t, id);
@@ -122,7 +128,7 @@ const bool *grad__transform_wrt(lua_State *L, int n) {
 /* --- outputs */
 
 static grad_id output(lua_State *L, grad_trace *t, int index) {
-  grad_id id = grad__trace_lift(L, t, index, GRAD_F64);
+  grad_id id = grad__trace_lift_float(L, t, index);
   if (id == GRAD_NONE) grad__lua_check(L, t->p->status);
   grad__program_output(t->p, id);
   return id;
@@ -140,7 +146,7 @@ void grad__transform_scalar_output(lua_State *L, int n) {
                     "the function must return a number or a 0-d tensor, got a tensor (%s): reduce it with :sum() or "
                     ":mean(), or use gl.jacobian",
                     grad__tensor_text(x).chars);
-  if (x && !grad__dtype_is_float((grad_dtype)x->array.dtype))
+  if (x && !grad__trace_is_number(L, result) && !grad__dtype_is_float((grad_dtype)x->array.dtype))
     grad__lua_error(L, "the function must return f64 or f32, got %s", grad__dtype_name((grad_dtype)x->array.dtype));
   output(L, trace_at(L, n), result);
 }

@@ -29,7 +29,8 @@ static operands begin(lua_State *L, int first, int last) {
     for (lua_Integer k = 1; k <= (lua_Integer)lua_rawlen(L, i); k++) {
       lua_rawgeti(L, i, k); /* stays, so that its memory does until the program has run */
       luaL_checkstack(L, 8, "too many values");
-      o.ids[o.n++] = grad__call_value(o.c, lua_gettop(L), "a value");
+      const bool tensor = grad__tensor_to(L, -1) != NULL;
+      o.ids[o.n++] = tensor ? grad__call_capture(o.c, lua_gettop(L)) : grad__call_value(o.c, lua_gettop(L), "a value");
     }
   for (int32_t i = 0; i < o.n; i++) {
     if (o.ids[i] == GRAD_NONE) grad__lua_check(L, o.c->p->status);
@@ -67,7 +68,12 @@ static int weaken(lua_State *L, int32_t n, int body, int other, int init) {
     }
     lua_rawgeti(L, -1, k + 1);
     grad_tensor *x = grad__tensor_to(L, -1);
-    if (grad__tensor_is_traced(x)) x->weak = number;
+    if (grad__tensor_is_traced(x)) {
+      x->weak = number;
+    } else if (number) {
+      grad__tensor_push_element(L, &x->array, NULL);
+      lua_rawseti(L, -3, k + 1);
+    }
     lua_pop(L, 1);
   }
   return 1;
