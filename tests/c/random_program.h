@@ -264,27 +264,40 @@ static inline grad_program *random_program(grad_ctx *ctx, uint64_t seed, const r
   return p;
 }
 
-/* A new array of the type, maybe with unusual strides: transposed, reversed, spread out, or all the same element. */
-static inline bool random_array(grad_ctx *ctx, random_source *r, const grad_type *t, bool strided, grad_array *out) {
-  int64_t shape[GRAD_MAX_AXES];
-  const bool twice = strided && t->ndim == 2 && random_below(r, 2), flip = strided && random_below(r, 2);
-  for (int i = 0; i < t->ndim; i++) shape[twice ? t->ndim - 1 - i : i] = t->shape[i];
-  if (grad__array_new(ctx, t->dtype, t->ndim, shape, out) != GRAD_OK) return false;
-  const int64_t n = grad__array_numel(out);
+static inline void random_fill(random_source *r, grad_array *a) {
+  const int64_t n = grad__array_numel(a);
   for (int64_t i = 0; i < n; i++) {
-    double x = 3 * random_unit(r) - 1.5;
-    if (t->dtype == GRAD_F64)
-      ((double *)out->data)[i] = x;
-    else if (t->dtype == GRAD_I64)
-      ((int64_t *)out->data)[i] = i + (x > 0);
+    const double x = 3 * random_unit(r) - 1.5;
+    if (a->dtype == GRAD_F64)
+      ((double *)a->data)[i] = x;
+    else if (a->dtype == GRAD_I64)
+      ((int64_t *)a->data)[i] = i + (x > 0);
     else
-      ((float *)out->data)[i] = (float)x;
+      ((float *)a->data)[i] = (float)x;
   }
+}
+
+/* A new array of the type; if so asked maybe transposed, or along one axis reversed, spread out (step -2), or the same
+ * elements again and again (stride 0). */
+static inline bool random_array(grad_ctx *ctx, random_source *r, const grad_type *t, bool strided, grad_array *out) {
+  enum { TRANSPOSED = 1, REVERSED, SPREAD, REPEATED, LAYOUTS };
+  const int layout = strided && t->ndim > 0 ? random_below(r, LAYOUTS) : 0;
+  const int axis = t->ndim > 0 ? random_below(r, t->ndim) : 0;
+  const bool transposed = layout == TRANSPOSED && t->ndim == 2;
+  const int64_t n = t->ndim > 0 ? t->shape[axis] : 1;
+  int64_t shape[GRAD_MAX_AXES];
+  for (int i = 0; i < t->ndim; i++) shape[transposed ? t->ndim - 1 - i : i] = t->shape[i];
+  if (layout == SPREAD) shape[axis] = 2 * n;
+  if (layout == REPEATED && n > 0) shape[axis] = 1;
+  if (grad__array_new(ctx, t->dtype, t->ndim, shape, out) != GRAD_OK) return false;
+  random_fill(r, out);
   grad_array view = *out;
-  if (twice) grad__view_permute(out, (const int[]){1, 0}, &view);
-  if (flip && t->ndim > 0 && view.shape[0] > 0) {
-    *out = view;
-    grad__view_slice(out, 0, view.shape[0] - 1, view.shape[0], -1, &view);
+  if (transposed) grad__view_permute(out, (const int[]){1, 0}, &view);
+  if (layout == REVERSED && n > 0) grad__view_slice(out, axis, n - 1, n, -1, &view);
+  if (layout == SPREAD && n > 0) grad__view_slice(out, axis, 2 * n - 1, n, -2, &view);
+  if (layout == REPEATED) {
+    view.shape[axis] = n;
+    view.strides[axis] = 0;
   }
   view.storage = out->storage;
   *out = view;
