@@ -4,7 +4,7 @@
 
 #include "array/array.h"
 
-/* Begins as all zero bytes; `offset` is that of the current index, in elements. */
+/* Begins with ndim and offset 0, which is that of the current index, in elements; the rest is set as axes are added. */
 typedef struct grad_axes {
   int ndim;
   int64_t shape[GRAD_MAX_AXES], strides[GRAD_MAX_AXES], index[GRAD_MAX_AXES];
@@ -21,14 +21,15 @@ static inline void grad__axes_add(grad_axes *w, int64_t extent, int64_t stride) 
   }
   w->shape[w->ndim] = extent;
   w->strides[w->ndim] = stride;
+  w->index[w->ndim] = 0;
   w->ndim++;
 }
 
 /* Axes from..to - 1 of an array. */
-static inline grad_axes grad__axes_of(const grad_array *a, int from, int to) {
-  grad_axes w = {0};
-  for (int i = from; i < to; i++) grad__axes_add(&w, a->shape[i], a->strides[i]);
-  return w;
+static inline void grad__axes_of(const grad_array *a, int from, int to, grad_axes *out) {
+  out->ndim = 0;
+  out->offset = 0;
+  for (int i = from; i < to; i++) grad__axes_add(out, a->shape[i], a->strides[i]);
 }
 
 /* false when all indices have been visited; the walk then stands at the first again. Not for empty axes. */

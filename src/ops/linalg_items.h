@@ -16,10 +16,8 @@ typedef struct grad_items {
 
 static inline grad_items grad__items(const grad_array *a, int tail) {
   const int lead = a->ndim - tail;
-  grad_items w = {.item = {.data = a->data, .dtype = a->dtype, .ndim = tail},
-                  .base = a->data,
-                  .axes = grad__axes_of(a, 0, lead),
-                  .count = 1};
+  grad_items w = {.item = {.data = a->data, .dtype = a->dtype, .ndim = tail}, .base = a->data, .count = 1};
+  grad__axes_of(a, 0, lead, &w.axes);
   for (int i = 0; i < lead; i++) w.count *= a->shape[i];
   for (int i = 0; i < tail; i++) {
     w.item.shape[i] = a->shape[lead + i];

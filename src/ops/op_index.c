@@ -63,10 +63,9 @@ typedef struct block {
   int64_t n, step;
 } block;
 
-static block block_of(const grad_array *a, int from) {
-  block b = {.rows = grad__axes_of(a, from, a->ndim)};
-  grad__axes_take_last(&b.rows, &b.n, &b.step);
-  return b;
+static void block_of(const grad_array *a, int from, block *out) {
+  grad__axes_of(a, from, a->ndim, &out->rows);
+  grad__axes_take_last(&out->rows, &out->n, &out->step);
 }
 
 typedef void (*block_fn)(void *to, const void *from, block *b);
@@ -140,9 +139,11 @@ static grad_status gather_eval(const grad_eval *a) {
   const line_fn line = size == 8 ? gather_8 : size == 4 ? gather_4 : gather_1;
   const int64_t npositions = extent_between(index->shape, lead, index->ndim);
   const int64_t shared = extent_between(x->shape, lead, axis);
-  block b = block_of(x, axis + 1);
+  block b;
+  block_of(x, axis + 1, &b);
   const size_t block_bytes = (size_t)extent_between(x->shape, axis + 1, x->ndim) * size;
-  grad_axes at = grad__axes_of(x, 0, axis);
+  grad_axes at;
+  grad__axes_of(x, 0, axis, &at);
   char *to = a->out[0]->data;
   int64_t count = 0;
   do {
@@ -241,11 +242,13 @@ static grad_status scatter_eval(const grad_eval *a) {
   const line_fn line = y->dtype == GRAD_F64 ? scatter_f64 : y->dtype == GRAD_F32 ? scatter_f32 : scatter_i64;
   const int64_t npositions = extent_between(index->shape, lead, index->ndim);
   const int64_t shared = extent_between(y->shape, lead, axis);
-  block b = block_of(y, axis + n);
+  block b;
+  block_of(y, axis + n, &b);
   const size_t block_bytes = (size_t)extent_between(y->shape, axis + n, y->ndim) * size;
-  const grad_axes places = grad__axes_of(y, axis, axis + n);
+  grad_axes places, at;
+  grad__axes_of(y, axis, axis + n, &places);
   const bool is_line = block_bytes == size && places.ndim <= 1;
-  grad_axes at = grad__axes_of(y, 0, is_line ? axis : axis + n);
+  grad__axes_of(y, 0, is_line ? axis : axis + n, &at);
   char *to = a->out[0]->data;
   int64_t count = 0;
   do {

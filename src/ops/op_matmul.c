@@ -123,7 +123,9 @@ static grad_status matmul_eval(const grad_eval *a) {
     return GRAD_OK;
   }
   const int lead = a->in[0]->ndim - 2;
-  grad_axes at_a = grad__axes_of(a->in[0], 0, lead), at_b = grad__axes_of(a->in[1], 0, lead);
+  grad_axes at_a, at_b;
+  grad__axes_of(a->in[0], 0, lead, &at_a);
+  grad__axes_of(a->in[1], 0, lead, &at_b);
   char *c = a->out[0]->data;
   do {
     factor x = first, y = second;

@@ -36,7 +36,8 @@ static void each_plane(const grad_array *a, const grad_window *w, char *out, int
                                    void *out)) {
   if (grad__array_numel(a) == 0) return;
   const size_t size = grad__dtype_size(a->dtype);
-  grad_axes at = grad__axes_of(a, 0, a->ndim - 2);
+  grad_axes at;
+  grad__axes_of(a, 0, a->ndim - 2, &at);
   do {
     run(w, a->dtype, (const char *)a->data + at.offset * (int64_t)size, a->strides + a->ndim - 2, out);
     out += bytes;
@@ -126,7 +127,8 @@ static grad_status fold_eval(const grad_eval *a) {
   memcpy(from.shape, y->shape + y->ndim - 4, 4 * sizeof *from.shape);
   memcpy(from.strides, y->strides + y->ndim - 4, 4 * sizeof *from.strides);
   grad__array_wrap(&copy, a->scratch, y->dtype, 4, from.shape);
-  grad_axes at = grad__axes_of(y, 0, y->ndim - 4);
+  grad_axes at;
+  grad__axes_of(y, 0, y->ndim - 4, &at);
   char *to = a->out[0]->data;
   do {
     from.data = (char *)y->data + at.offset * size;
