@@ -145,7 +145,13 @@ grad_status grad__gemm(grad_ctx *ctx, grad_dtype dtype, bool ta, bool tb, int64_
                          .a = a,
                          .b = b,
                          .c = c}};
-  grad__pool_run(ctx, p.tiles.down * p.tiles.across, run_tile, &p);
+  const int64_t ntiles = p.tiles.down * p.tiles.across;
+  if (ntiles == 1) {
+    const grad_status stopped = grad__interrupted(ctx);
+    if (stopped == GRAD_OK) multiply(&p.whole);
+    return stopped;
+  }
+  grad__pool_run(ctx, ntiles, run_tile, &p);
   return p.stopped ? grad__fail(ctx, GRAD_EINTERRUPT, "interrupted") : GRAD_OK;
 }
 

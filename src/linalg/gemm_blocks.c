@@ -4,8 +4,9 @@
 #include "linalg/gemm_blocks.h"
 
 /* BLOCK^3 is within the library's limit. PANEL: of the inner extent, taken at a time. CACHED: elements of the result
- * and of one panel of both factors. LONG: from here on transposing a block costs less than it gains. */
-enum { BLOCK = 96, GRAIN = 16, PANEL = 1024, CACHED = 1 << 19, LONG = 64 };
+ * and of one panel of both factors. For a b' the library has a kernel only for an inner extent from DEEP on, and one
+ * that is good only for results smaller than WIDE. */
+enum { BLOCK = 96, GRAIN = 16, PANEL = 1024, CACHED = 1 << 19, DEEP = 32, WIDE = 32 * 32 };
 
 grad_blas_number grad__blas_number(grad_dtype dtype, double x) {
   grad_blas_number out;
@@ -23,7 +24,8 @@ void grad__gemm_whole(const grad_gemm *p) {
         p->c, &p->ldc);
 }
 
-static bool turns(const grad_gemm *p) { return p->tb && !p->ta && (p->m > p->n ? p->m : p->n) >= LONG; }
+/* Does transposing a block cost less than it gains? */
+static bool turns(const grad_gemm *p) { return p->tb && !p->ta && (p->k < DEEP || (int64_t)p->m * p->n >= WIDE); }
 
 bool grad__gemm_blocks_fit(const grad_gemm *p) {
   const int64_t m = p->m, n = p->n, k = p->k, panel = k < PANEL ? k : PANEL;

@@ -6,6 +6,7 @@
  *   512 x 64 x 64  f64   76       114              f32   190      230
  *   256^3                88       110                    211      217
  *   64^3, a b'           67       100                    152      210
+ *   32 x 8 x 4, a b'     13        28                     14       32
  */
 #ifndef GRAD_LINALG_GEMM_BLOCKS_H
 #define GRAD_LINALG_GEMM_BLOCKS_H
