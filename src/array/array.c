@@ -18,8 +18,11 @@ bool grad__array_is_contiguous(const grad_array *a) {
 }
 
 void grad__array_wrap(grad_array *out, void *data, grad_dtype dtype, int ndim, const int64_t *shape) {
-  *out = (grad_array){.data = data, .dtype = dtype, .ndim = ndim};
-  if (ndim > 0) memcpy(out->shape, shape, (size_t)ndim * sizeof *shape);
+  out->data = data; /* not one compound literal: clearing the axes that there are not takes longer than all else */
+  out->storage = NULL;
+  out->dtype = dtype;
+  out->ndim = ndim;
+  for (int i = 0; i < ndim; i++) out->shape[i] = shape[i];
   grad__strides_contiguous(ndim, out->shape, out->strides);
 }
 

@@ -87,27 +87,34 @@ BLOCK(add_f32, float, +=)
 BLOCK(add_i64, uint64_t, +=) /* wraps around */
 
 /* Where a position selects a single element a line of n positions is one loop: y[i] = x[position[i] * step], or
- * y[position[i]] += x[i * step]. */
-typedef void (*line_fn)(int64_t n, void *to, const void *from, int64_t step, const int64_t *position);
+ * y[position[i]] += x[i * step]. Then the next row: positions, y and x begin so many elements later. */
+typedef struct lines {
+  int64_t n, step, rows, position_row, to_row, from_row;
+} lines;
+typedef void (*line_fn)(lines l, void *to, const void *from, const int64_t *position);
 
-#define GATHER_LINE(name, T)                                                                                           \
-  static void name(int64_t n, void *to, const void *from, int64_t step, const int64_t *position) {                     \
+#define LINES(name, T, y_at, ASSIGN, x_at)                                                                             \
+  static void name(lines l, void *to, const void *from, const int64_t *position) {                                     \
     T *y = to;                                                                                                         \
     const T *x = from;                                                                                                 \
-    for (int64_t i = 0; i < n; i++) y[i] = x[position[i] * step];                                                      \
+    for (int64_t r = 0; r < l.rows; r++, y += l.to_row, x += l.from_row, position += l.position_row)                   \
+      for (int64_t i = 0; i < l.n; i++) y[y_at] ASSIGN x[x_at];                                                        \
   }
-#define SCATTER_LINE(name, T)                                                                                          \
-  static void name(int64_t n, void *to, const void *from, int64_t step, const int64_t *position) {                     \
-    T *y = to;                                                                                                         \
-    const T *x = from;                                                                                                 \
-    for (int64_t i = 0; i < n; i++) y[position[i]] += x[i * step];                                                     \
-  }
+#define GATHER_LINE(name, T) LINES(name, T, i, =, position[i] * l.step)
+#define SCATTER_LINE(name, T) LINES(name, T, position[i], +=, i * l.step)
 GATHER_LINE(gather_1, uint8_t)
 GATHER_LINE(gather_4, uint32_t)
 GATHER_LINE(gather_8, uint64_t)
 SCATTER_LINE(scatter_f64, double)
 SCATTER_LINE(scatter_f32, float)
 SCATTER_LINE(scatter_i64, uint64_t)
+
+/* Takes as rows the fastest of the leading axes, where all of them have positions of their own, or all the same. */
+static void take_rows(grad_axes *leading, int axis, int lead, lines *l) {
+  if (axis != lead && lead != 0) return;
+  grad__axes_take_last(leading, &l->rows, &l->from_row);
+  l->position_row = axis == lead ? l->n : 0;
+}
 
 /* --- gather */
 
@@ -144,18 +151,19 @@ static grad_status gather_eval(const grad_eval *a) {
   const size_t block_bytes = (size_t)extent_between(x->shape, axis + 1, x->ndim) * size;
   grad_axes at;
   grad__axes_of(x, 0, axis, &at);
+  const bool is_line = block_bytes == size;
+  lines l = {.n = npositions, .step = x->strides[axis], .rows = 1, .to_row = npositions};
+  if (is_line) take_rows(&at, axis, lead, &l);
   char *to = a->out[0]->data;
-  int64_t count = 0;
+  int64_t row = 0;
   do {
-    const int64_t *position = positions + count++ / shared * npositions;
+    const int64_t *position = positions + row / shared * npositions;
     const char *from = (const char *)x->data + at.offset * (int64_t)size;
-    if (block_bytes == size) {
-      line(npositions, to, from, x->strides[axis], position);
-      to += (size_t)npositions * size;
-      continue;
-    }
-    for (int64_t i = 0; i < npositions; i++, to += block_bytes)
-      copy(to, from + position[i] * x->strides[axis] * (int64_t)size, &b);
+    if (is_line) line(l, to, from, position);
+    for (int64_t i = 0; !is_line && i < npositions; i++)
+      copy(to + (size_t)i * block_bytes, from + position[i] * l.step * (int64_t)size, &b);
+    to += (size_t)(l.rows * npositions) * block_bytes;
+    row += l.rows;
   } while (grad__axes_next(&at));
   return GRAD_OK;
 }
@@ -249,19 +257,19 @@ static grad_status scatter_eval(const grad_eval *a) {
   grad__axes_of(y, axis, axis + n, &places);
   const bool is_line = block_bytes == size && places.ndim <= 1;
   grad__axes_of(y, 0, is_line ? axis : axis + n, &at);
+  lines l = {.n = npositions, .step = places.ndim ? places.strides[0] : 1, .rows = 1, .to_row = extent};
+  if (is_line) take_rows(&at, axis, lead, &l);
+  const int64_t rows = extent_between(y->shape, 0, axis);
   char *to = a->out[0]->data;
-  int64_t count = 0;
-  do {
-    const int64_t *position = positions + count++ / shared * npositions;
+  for (int64_t row = 0; row < rows; row += l.rows, to += (size_t)(l.rows * extent) * block_bytes) {
+    const int64_t *position = positions + row / shared * npositions;
     if (is_line) {
-      line(npositions, to, (const char *)y->data + at.offset * (int64_t)size, places.ndim ? places.strides[0] : 1,
-           position);
+      line(l, to, (const char *)y->data + at.offset * (int64_t)size, position);
       grad__axes_next(&at);
     }
     for (int64_t i = 0; !is_line && i < npositions; i++, grad__axes_next(&at))
       add(to + (size_t)position[i] * block_bytes, (const char *)y->data + at.offset * (int64_t)size, &b);
-    to += (size_t)extent * block_bytes;
-  } while (count < extent_between(y->shape, 0, axis));
+  }
   return GRAD_OK;
 }
 

@@ -101,13 +101,14 @@ static bool fits(int m, int n, int k, bool ta, bool tb) {
 
 static void test_choice(void) {
   check(!fits(64, 64, 64, false, false) && fits(64, 64, 64, false, true)); /* a kernel lacks for a b' alone */
-  check(!fits(8, 8, 8, false, true));
+  check(fits(8, 8, 8, false, true) && !fits(8, 8, 32, false, true));
+  check(!fits(8, 8, 8, false, false) && !fits(8, 8, 8, true, true));
   check(fits(512, 64, 64, false, false) && fits(32, 144, 1 << 20, true, false));
   check(!fits(1000, 1000, 1000, false, false)); /* not in the cache */
 }
 
 int main(void) {
-  static const int shapes[][3] = {{64, 64, 16}, {1, 70, 5},    {96, 97, 95},   {130, 20, 40},
+  static const int shapes[][3] = {{64, 64, 16}, {1, 70, 5},    {2, 3, 31},     {96, 97, 95}, {130, 20, 40},
                                   {17, 200, 3}, {100, 99, 98}, {11, 13, 1030}, {193, 33, 97}};
   for (int i = 0; i < (int)(sizeof shapes / sizeof *shapes) * 12; i++) {
     const int *const s = shapes[i / 12];

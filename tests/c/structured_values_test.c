@@ -377,6 +377,48 @@ static void test_positions(grad_ctx *ctx) {
   check_release(&in);
 }
 
+/* The last axis of 2 x 3 x 4 read in a view, and added to from one, with 0, 1 and 2 axes that have positions of their
+ * own. */
+#define TURNED(x) grad__permute(p, x, (const int[]){2, 1, 0})
+#define ALONG_LAST(lead)                                                                                               \
+  BUILD(gather_lead##lead, grad__emit2(p, &grad__op_gather, TURNED(x[0]), x[1], 2, (const int64_t[]){2, lead}))        \
+  BUILD(scatter_lead##lead, grad__emit2(p, &grad__op_scatter_add, TURNED(x[2]), x[1], 3, (const int64_t[]){2, lead, 4}))
+ALONG_LAST(0)
+ALONG_LAST(1)
+ALONG_LAST(2)
+
+static void test_leading_axes(grad_ctx *ctx) {
+  enum { A = 2, B = 3, EXTENT = 4, N = 5 };
+  static const build_fn gathers[] = {gather_lead0, gather_lead1, gather_lead2},
+                        scatters[] = {scatter_lead0, scatter_lead1, scatter_lead2};
+  for (int lead = 0; lead <= 2; lead++) {
+    const int64_t shape[] = {A, B, N};
+    check_arrays in = {0}, out = {0};
+    check_push(ctx, &in, GRAD_F64, 3, (const int64_t[]){EXTENT, B, A}, NULL);
+    check_push(ctx, &in, GRAD_I64, lead + 1, (const int64_t[][3]){{N}, {A, N}, {A, B, N}}[lead], NULL);
+    check_push(ctx, &in, GRAD_F64, 3, (const int64_t[]){N, B, A}, NULL);
+    for (int i = 0; i < EXTENT * B * A; i++) check_set(&in.a[0], i, i * i);
+    for (int64_t i = 0; i < grad__array_numel(&in.a[1]); i++) check_set(&in.a[1], i, (double)(i * 7 % EXTENT));
+    for (int i = 0; i < N * B * A; i++) check_set(&in.a[2], i, 1 + i);
+    double read[A * B * N], added[A * B * EXTENT] = {0};
+    for (int i = 0; i < A * B * N; i++) {
+      const int64_t a = i / (B * N), b = i / N % B, k = i % N;
+      const int64_t at = (int64_t)check_get(&in.a[1], lead == 0 ? k : lead == 1 ? a * N + k : i);
+      read[i] = check_get(&in.a[0], (at * B + b) * A + a);
+      added[(a * B + b) * EXTENT + at] += check_get(&in.a[2], (k * B + b) * A + a);
+    }
+    if (check(run(ctx, gathers[lead], &in, false, &out) == GRAD_OK)) {
+      check(grad__shape_equal(out.a[0].ndim, out.a[0].shape, 3, shape));
+      expect("gather along the last axis", &out.a[0], A * B * N, read);
+    }
+    check_release(&out);
+    if (check(run(ctx, scatters[lead], &in, false, &out) == GRAD_OK))
+      expect("scatter_add along the last axis", &out.a[0], A * B * EXTENT, added);
+    check_release(&out);
+    check_release(&in);
+  }
+}
+
 static void test_updates(grad_ctx *ctx) {
   check_arrays in = {0}, out = {0};
   three(ctx, &in, GRAD_I64, D(1, 2, 3, 4), D(3, 0, 3), 3, D(7, 8, 9), 3);
@@ -551,6 +593,7 @@ int main(void) {
   test_order(ctx);
   test_topk(ctx);
   test_positions(ctx);
+  test_leading_axes(ctx);
   test_updates(ctx);
   test_einsum(ctx);
   test_draws(ctx);
