@@ -65,9 +65,7 @@ const grad_op grad__op_place_sum = {
     .name = "place_sum",
     .nin = -1,
     .nout = 1,
-    .row = -1,
     .flags = GRAD_OP_LINEAR,
-    .doc = "sum of arrays given as pieces of zeros",
     .infer = place_sum_infer,
     .eval = place_sum_eval,
 };

@@ -177,17 +177,11 @@ static grad_reduce_mode mode_of(const grad_region *g, const grad_layout *l) {
   return GRAD_REDUCE_STRIDED;
 }
 
-static grad_reduction kind_of(const grad_op *op) {
-  if (op == &grad__op_prod) return GRAD_REDUCE_PROD;
-  if (op == &grad__op_max) return GRAD_REDUCE_MAX;
-  return op == &grad__op_min ? GRAD_REDUCE_MIN : GRAD_REDUCE_SUM;
-}
-
 static void add_reduction(builder *b, const grad_instr *ins) {
   grad_region *g = b->region;
   int32_t in = operand_of(b, ins->in[0]);
   grad_region_reduction *r = &g->reductions[g->nreductions++];
-  *r = (grad_region_reduction){.kind = (uint8_t)kind_of(ins->op),
+  *r = (grad_region_reduction){.kind = (uint8_t)ins->op->row,
                                .dtype = (uint8_t)dtype_of(b, ins->in[0]),
                                .value = ins->out,
                                .count = grad__numel(b->pl, ins->out)};

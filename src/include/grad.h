@@ -156,7 +156,7 @@ GRAD_API grad_id grad_input(grad_program *p, grad_dtype dtype, int ndim, const i
 GRAD_API grad_id grad_number(grad_program *p, double value); /* an f64 constant of no axes */
 GRAD_API void grad_output(grad_program *p, grad_id value);
 
-/* grad_apply: an elementwise function by name ("add", "mul", "sin", "where", ...: docs/ops.md has the list), operands
+/* grad_apply: an elementwise function by name ("add", "mul", "sin", "where", ...: docs/api.md lists them), operands
  * broadcast as NumPy does. EVALUE for a name that does not exist or a wrong number of operands. */
 GRAD_API grad_id grad_apply(grad_program *p, const char *name, int n, const grad_id *operands);
 

@@ -28,7 +28,7 @@ static const grad_row rows[] = {
 #undef CALL
 #undef INFIX
 
-const grad_row *grad__op_row(const grad_op *op) { return op->row < 0 ? NULL : &rows[op->row]; }
+const grad_row *grad__op_row(const grad_op *op) { return op->flags & GRAD_OP_ELEMENTWISE ? &rows[op->row] : NULL; }
 
 grad_dtype grad__operand_dtype(const grad_op *op, grad_dtype promoted) {
   switch (rows[op->row].kind) {

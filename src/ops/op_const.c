@@ -17,10 +17,8 @@ const grad_op grad__op_full = {
     .name = "full",
     .nin = 0,
     .nout = 1,
-    .row = -1,
     .flags = GRAD_OP_NONDIFF,
     .sparsity = GRAD_SPARSITY_NONE,
-    .doc = "a constant, repeated to a shape",
     .infer = full_infer,
     .eval = full_eval,
 };
@@ -36,10 +34,8 @@ const grad_op grad__op_scalar = {
     .name = "scalar",
     .nin = 0,
     .nout = 1,
-    .row = -1,
     .flags = GRAD_OP_NONDIFF | GRAD_OP_SCALAR,
     .sparsity = GRAD_SPARSITY_NONE,
-    .doc = "one of the numbers given at each run",
     .infer = scalar_infer,
     .eval = scalar_eval,
 };
@@ -72,10 +68,8 @@ const grad_op grad__op_iota = {
     .name = "iota",
     .nin = 0,
     .nout = 1,
-    .row = -1,
     .flags = GRAD_OP_NONDIFF,
     .sparsity = GRAD_SPARSITY_NONE,
-    .doc = "0, 1, 2, ... along an axis",
     .infer = iota_infer,
     .eval = iota_eval,
 };

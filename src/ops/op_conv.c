@@ -393,15 +393,13 @@ static void conv_batch(grad_batch *a) {
   a->y[0] = split_batch(a->p, y, own_weight && r.out != W, a->size);
 }
 
-#define CONV(NAME, DOC)                                                                                                \
+#define CONV(NAME)                                                                                                     \
   const grad_op grad__op_##NAME = {                                                                                    \
       .name = #NAME,                                                                                                   \
       .nin = 2,                                                                                                        \
       .nout = 1,                                                                                                       \
-      .row = -1,                                                                                                       \
       .sparsity = GRAD_SPARSITY_CUSTOM,                                                                                \
       .dependence = conv_dependence,                                                                                   \
-      .doc = DOC,                                                                                                      \
       .infer = NAME##_infer,                                                                                           \
       .eval = NAME##_eval,                                                                                             \
       .scratch = conv_scratch,                                                                                         \
@@ -410,9 +408,9 @@ static void conv_batch(grad_batch *a) {
       .batch = conv_batch,                                                                                             \
       .flops = conv_flops,                                                                                             \
   };
-CONV(conv, "convolution of images N C H W with weights O C/groups KH KW")
-CONV(conv_input, "the cotangent of a convolution's images: transposed convolution")
-CONV(conv_weight, "the cotangent of a convolution's weights")
+CONV(conv)
+CONV(conv_input)
+CONV(conv_weight)
 
 /* --- builders */
 

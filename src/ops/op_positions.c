@@ -28,9 +28,17 @@ static int64_t leading(const int64_t *shape, int64_t lead) {
   return n;
 }
 
-static void batch_lead(grad_batch *a) {
-  grad__batch_with(a, (const int64_t[]){a->ins->params[0] + 1, a->ins->params[1]});
-}
+#define INTEGERS(id, inputs, batches)                                                                                  \
+  const grad_op grad__op_##id = {                                                                                      \
+      .name = #id,                                                                                                     \
+      .nin = inputs,                                                                                                   \
+      .nout = 1,                                                                                                       \
+      .sparsity = GRAD_SPARSITY_NONE,                                                                                  \
+      .flags = GRAD_OP_NONDIFF | GRAD_OP_REFUSES,                                                                      \
+      .infer = id##_infer,                                                                                             \
+      .eval = id##_eval,                                                                                               \
+      .batch = batches,                                                                                                \
+  };
 
 /* --- positions */
 
@@ -59,16 +67,7 @@ static grad_status positions_eval(const grad_eval *a) {
   return GRAD_OK;
 }
 
-const grad_op grad__op_positions = {.name = "positions",
-                                    .nin = 1,
-                                    .nout = 1,
-                                    .row = -1,
-                                    .sparsity = GRAD_SPARSITY_NONE,
-                                    .flags = GRAD_OP_NONDIFF | GRAD_OP_REFUSES,
-                                    .doc = "positions counted from 1, or from -1 backwards, as positions from 0",
-                                    .infer = positions_infer,
-                                    .eval = positions_eval,
-                                    .batch = grad__batch_same};
+INTEGERS(positions, 1, grad__batch_same)
 
 grad_id grad__positions(grad_program *p, grad_id index, int64_t extent) {
   return grad__emit1(p, &grad__op_positions, index, 1, &extent);
@@ -108,16 +107,7 @@ static grad_status labels_eval(const grad_eval *a) {
   return GRAD_OK;
 }
 
-const grad_op grad__op_labels = {.name = "labels",
-                                 .nin = 1,
-                                 .nout = 1,
-                                 .row = -1,
-                                 .sparsity = GRAD_SPARSITY_NONE,
-                                 .flags = GRAD_OP_NONDIFF | GRAD_OP_REFUSES,
-                                 .doc = "class labels 1 to n, of any dtype but integral, as positions from 0",
-                                 .infer = labels_infer,
-                                 .eval = labels_eval,
-                                 .batch = grad__batch_same};
+INTEGERS(labels, 1, grad__batch_same)
 
 grad_id grad__labels(grad_program *p, grad_id labels, int64_t extent) {
   if (labels == GRAD_NONE) return labels;
@@ -127,7 +117,7 @@ grad_id grad__labels(grad_program *p, grad_id labels, int64_t extent) {
 
 /* --- ravel_index */
 
-static grad_status ravel_infer(grad_infer *a) {
+static grad_status ravel_index_infer(grad_infer *a) {
   for (int i = 0; i < a->nin; i++) {
     const grad_status status = expect_positions(a, i);
     if (status != GRAD_OK) return status;
@@ -139,7 +129,7 @@ static grad_status ravel_infer(grad_infer *a) {
   return infer_same_shape(a);
 }
 
-static grad_status ravel_eval(const grad_eval *a) {
+static grad_status ravel_index_eval(const grad_eval *a) {
   int64_t *y = a->out[0]->data;
   const int64_t n = grad__array_numel(a->out[0]);
   for (int64_t i = 0; i < n; i++) y[i] = 0;
@@ -158,16 +148,7 @@ static grad_status ravel_eval(const grad_eval *a) {
   return GRAD_OK;
 }
 
-const grad_op grad__op_ravel_index = {.name = "ravel_index",
-                                      .nin = -1,
-                                      .nout = 1,
-                                      .row = -1,
-                                      .sparsity = GRAD_SPARSITY_NONE,
-                                      .flags = GRAD_OP_NONDIFF,
-                                      .doc = "positions along several axes as one position in row order",
-                                      .infer = ravel_infer,
-                                      .eval = ravel_eval,
-                                      .batch = grad__batch_same};
+INTEGERS(ravel_index, -1, grad__batch_same)
 
 grad_id grad__ravel_index(grad_program *p, int n, const grad_id *index, const int64_t *extents) {
   grad_id in[GRAD_MAX_AXES];
@@ -188,7 +169,7 @@ grad_id grad__ravel_index(grad_program *p, int n, const grad_id *index, const in
 
 /* --- last_writer */
 
-static grad_status writer_infer(grad_infer *a) {
+static grad_status last_writer_infer(grad_infer *a) {
   const grad_status status = expect_positions(a, 0);
   if (status != GRAD_OK) return status;
   int64_t shape[GRAD_MAX_AXES + 1];
@@ -198,7 +179,7 @@ static grad_status writer_infer(grad_infer *a) {
   return grad__infer_out(a, 0, GRAD_I64, ndim, shape);
 }
 
-static grad_status writer_eval(const grad_eval *a) {
+static grad_status last_writer_eval(const grad_eval *a) {
   const int64_t extent = a->ins->params[1], groups = leading(a->in[0]->shape, a->ins->params[0]);
   const int64_t each = groups > 0 ? grad__array_numel(a->in[0]) / groups : 0;
   int64_t *y = a->out[0]->data, entry = 0;
@@ -214,26 +195,16 @@ static grad_status writer_eval(const grad_eval *a) {
   return GRAD_OK;
 }
 
-const grad_op grad__op_last_writer = {.name = "last_writer",
-                                      .nin = 1,
-                                      .nout = 1,
-                                      .row = -1,
-                                      .sparsity = GRAD_SPARSITY_NONE,
-                                      .flags = GRAD_OP_NONDIFF,
-                                      .doc =
-                                          "for each place of an axis, the last of the positions that names it, else -1",
-                                      .infer = writer_infer,
-                                      .eval = writer_eval,
-                                      .batch = batch_lead};
+INTEGERS(last_writer, 1, grad__batch_axis)
 
 /* --- mask_rank */
 
-static grad_status rank_infer(grad_infer *a) {
+static grad_status mask_rank_infer(grad_infer *a) {
   if (a->in[0].dtype == GRAD_BOOL) return infer_same_shape(a);
   return grad__fail(a->ctx, GRAD_EDTYPE, "a mask must be bool, got %s", grad__dtype_name(a->in[0].dtype));
 }
 
-static grad_status rank_eval(const grad_eval *a) {
+static grad_status mask_rank_eval(const grad_eval *a) {
   const int64_t groups = leading(a->in[0]->shape, a->ins->params[0]), want = a->ins->params[1];
   const int64_t each = groups > 0 ? grad__array_numel(a->in[0]) / groups : 0;
   grad__array_copy(a->out[0], a->in[0]);
@@ -252,16 +223,7 @@ static grad_status rank_eval(const grad_eval *a) {
   return GRAD_OK;
 }
 
-const grad_op grad__op_mask_rank = {.name = "mask_rank",
-                                    .nin = 1,
-                                    .nout = 1,
-                                    .row = -1,
-                                    .sparsity = GRAD_SPARSITY_NONE,
-                                    .flags = GRAD_OP_NONDIFF,
-                                    .doc = "for each element of a mask, how many true elements stand before it",
-                                    .infer = rank_infer,
-                                    .eval = rank_eval,
-                                    .batch = batch_lead};
+INTEGERS(mask_rank, 1, grad__batch_axis)
 
 /* --- array level: the shape of these results depends on data */
 

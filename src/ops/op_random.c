@@ -50,6 +50,18 @@ static grad_status each_stream(const grad_eval *a, int64_t offset,
   return GRAD_OK;
 }
 
+#define DRAW(id, ...)                                                                                                  \
+  const grad_op grad__op_random_##id = {                                                                               \
+      .name = "random_" #id,                                                                                           \
+      .nin = 1,                                                                                                        \
+      .nout = 1,                                                                                                       \
+      .sparsity = GRAD_SPARSITY_NONE,                                                                                  \
+      .flags = GRAD_OP_RANDOM | GRAD_OP_NONDIFF,                                                                       \
+      .eval = id##_eval,                                                                                               \
+      .batch = grad__batch_same,                                                                                       \
+      __VA_ARGS__,                                                                                                     \
+  };
+
 enum { PER_BLOCK = 2 }; /* elements drawn from one block; of a permutation one */
 
 static grad_status float_infer(grad_infer *a) {
@@ -78,16 +90,7 @@ static void uniform_draw(const grad_eval *a, stream s, int64_t n, char *out) {
 
 static grad_status uniform_eval(const grad_eval *a) { return each_stream(a, a->ins->params[1], uniform_draw); }
 
-const grad_op grad__op_random_uniform = {.name = "random_uniform",
-                                         .nin = 1,
-                                         .nout = 1,
-                                         .row = -1,
-                                         .sparsity = GRAD_SPARSITY_NONE,
-                                         .flags = GRAD_OP_RANDOM | GRAD_OP_NONDIFF,
-                                         .doc = "uniform draws from [0, 1)",
-                                         .infer = float_infer,
-                                         .eval = uniform_eval,
-                                         .batch = grad__batch_same};
+DRAW(uniform, .infer = float_infer)
 
 /* --- normal: Box and Muller 1958, "A note on the generation of random normal deviates". Two elements from one block;
  * the tails reach 8.57 (53 bits). */
@@ -116,17 +119,7 @@ static double normal_flops(const grad_program *p, const grad_instr *ins) {
   return 40 * (double)grad__type_numel(grad__type(p, ins->out));
 }
 
-const grad_op grad__op_random_normal = {.name = "random_normal",
-                                        .nin = 1,
-                                        .nout = 1,
-                                        .row = -1,
-                                        .sparsity = GRAD_SPARSITY_NONE,
-                                        .flags = GRAD_OP_RANDOM | GRAD_OP_NONDIFF,
-                                        .doc = "standard normal draws",
-                                        .infer = float_infer,
-                                        .eval = normal_eval,
-                                        .batch = grad__batch_same,
-                                        .flops = normal_flops};
+DRAW(normal, .infer = float_infer, .flops = normal_flops)
 
 /* --- integers */
 
@@ -177,16 +170,7 @@ static void integers_draw(const grad_eval *a, stream s, int64_t n, char *out) {
 
 static grad_status integers_eval(const grad_eval *a) { return each_stream(a, a->ins->params[2], integers_draw); }
 
-const grad_op grad__op_random_integers = {.name = "random_integers",
-                                          .nin = 1,
-                                          .nout = 1,
-                                          .row = -1,
-                                          .sparsity = GRAD_SPARSITY_NONE,
-                                          .flags = GRAD_OP_RANDOM | GRAD_OP_NONDIFF,
-                                          .doc = "unbiased integers in a range, both ends included",
-                                          .infer = integers_infer,
-                                          .eval = integers_eval,
-                                          .batch = grad__batch_same};
+DRAW(integers, .infer = integers_infer)
 
 /* --- permutation: Fisher and Yates, in the order of Durstenfeld 1964 */
 
@@ -208,16 +192,7 @@ static void permutation_draw(const grad_eval *a, stream s, int64_t n, char *out)
 
 static grad_status permutation_eval(const grad_eval *a) { return each_stream(a, a->ins->params[1], permutation_draw); }
 
-const grad_op grad__op_random_permutation = {.name = "random_permutation",
-                                             .nin = 1,
-                                             .nout = 1,
-                                             .row = -1,
-                                             .sparsity = GRAD_SPARSITY_NONE,
-                                             .flags = GRAD_OP_RANDOM | GRAD_OP_NONDIFF,
-                                             .doc = "0 .. n - 1 in a random order",
-                                             .infer = permutation_infer,
-                                             .eval = permutation_eval,
-                                             .batch = grad__batch_same};
+DRAW(permutation, .infer = permutation_infer)
 
 /* --- builders */
 

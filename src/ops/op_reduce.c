@@ -15,14 +15,9 @@ static grad_status infer_dtype(grad_infer *a, bool allowed, const char *expected
 
 static grad_status infer_reduced(grad_infer *a) {
   const grad_type *x = &a->in[0];
-  const int64_t axes = a->params[0];
-  if (axes < 0 || axes > grad__all_axes(x->ndim))
-    return grad__fail(a->ctx, GRAD_EVALUE, "%s: an axis does not exist in an array with %d axes", a->op->name, x->ndim);
-  int64_t shape[GRAD_MAX_AXES];
-  int ndim = 0;
-  for (int i = 0; i < x->ndim; i++)
-    if (!(axes >> i & 1)) shape[ndim++] = x->shape[i];
-  return grad__infer_out(a, 0, x->dtype, ndim, shape);
+  if (a->params[0] >= 0 && a->params[0] <= grad__all_axes(x->ndim))
+    return grad__infer_reduced(a, x->dtype, (uint32_t)a->params[0]);
+  return grad__fail(a->ctx, GRAD_EVALUE, "%s: an axis does not exist in an array with %d axes", a->op->name, x->ndim);
 }
 
 /* max and min of nothing do not exist */
@@ -36,11 +31,30 @@ static grad_status infer_nonempty(grad_infer *a) {
   return GRAD_OK;
 }
 
+static grad_status reduce_eval(const grad_eval *a) {
+  const grad_reduction kind = (grad_reduction)a->ins->op->row;
+  return grad__reduce_run(a->ctx, kind, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
+}
+
 static void batch_axes(grad_batch *a) { grad__batch_with(a, (const int64_t[]){a->ins->params[0] << 1}); }
 
 static double flops_input(const grad_program *p, const grad_instr *ins) {
   return (double)grad__type_numel(grad__type(p, ins->in[0]));
 }
+
+/* What the reductions differ in follows: flags, infer, and the rule of derivatives if there is one. */
+#define REDUCTION(id, kind, depends, ...)                                                                              \
+  const grad_op grad__op_##id = {                                                                                      \
+      .name = #id,                                                                                                     \
+      .nin = 1,                                                                                                        \
+      .nout = 1,                                                                                                       \
+      .row = kind,                                                                                                     \
+      .sparsity = depends,                                                                                             \
+      .eval = reduce_eval,                                                                                             \
+      .batch = batch_axes,                                                                                             \
+      .flops = flops_input,                                                                                            \
+      __VA_ARGS__,                                                                                                     \
+  };
 
 grad_id grad__spread(grad_program *p, grad_id v, const grad_type *t, uint32_t axes) {
   int64_t shape[GRAD_MAX_AXES] = {0};
@@ -102,28 +116,12 @@ static grad_status sum_infer(grad_infer *a) {
   return status == GRAD_OK ? infer_reduced(a) : status;
 }
 
-static grad_status sum_eval(const grad_eval *a) {
-  return grad__reduce_run(a->ctx, GRAD_REDUCE_SUM, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
-}
-
 static void sum_transpose(grad_transpose *a) {
   a->cx[0] = grad__spread(a->p, a->cy[0], &a->xt[0], (uint32_t)a->ins->params[0]);
 }
 
-const grad_op grad__op_sum = {
-    .name = "sum",
-    .nin = 1,
-    .nout = 1,
-    .row = -1,
-    .sparsity = GRAD_SPARSITY_REDUCE,
-    .flags = GRAD_OP_LINEAR,
-    .doc = "sum over axes; pairwise, so that rounding errors stay small",
-    .infer = sum_infer,
-    .eval = sum_eval,
-    .transpose = sum_transpose,
-    .batch = batch_axes,
-    .flops = flops_input,
-};
+REDUCTION(sum, GRAD_REDUCE_SUM, GRAD_SPARSITY_REDUCE, .flags = GRAD_OP_LINEAR, .infer = sum_infer,
+          .transpose = sum_transpose)
 
 grad_id grad__sum(grad_program *p, grad_id a, uint32_t axes, bool keepdim) {
   return grad__reduce(p, &grad__op_sum, a, axes, keepdim);
@@ -141,10 +139,6 @@ grad_id grad__sum_to(grad_program *p, grad_id a, int ndim, const int64_t *shape)
 }
 
 /* --- prod */
-
-static grad_status prod_eval(const grad_eval *a) {
-  return grad__reduce_run(a->ctx, GRAD_REDUCE_PROD, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
-}
 
 grad_id grad__merge_axes(grad_program *p, grad_id x, uint32_t axes) {
   if (x == GRAD_NONE) return x;
@@ -188,33 +182,13 @@ static void prod_jvp(grad_jvp *a) {
   a->dy[0] = grad__drop_axis(p, dx, last);
 }
 
-const grad_op grad__op_prod = {
-    .name = "prod",
-    .nin = 1,
-    .nout = 1,
-    .row = -1,
-    .sparsity = GRAD_SPARSITY_REDUCE,
-    .doc = "product over axes; its derivative is right where factors are zero",
-    .infer = sum_infer,
-    .eval = prod_eval,
-    .jvp = prod_jvp,
-    .batch = batch_axes,
-    .flops = flops_input,
-};
+REDUCTION(prod, GRAD_REDUCE_PROD, GRAD_SPARSITY_REDUCE, .infer = sum_infer, .jvp = prod_jvp)
 
 /* --- max, min */
 
 static grad_status extremum_infer(grad_infer *a) {
   const grad_status status = infer_reduced(a);
   return status == GRAD_OK ? infer_nonempty(a) : status;
-}
-
-static grad_status max_eval(const grad_eval *a) {
-  return grad__reduce_run(a->ctx, GRAD_REDUCE_MAX, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
-}
-
-static grad_status min_eval(const grad_eval *a) {
-  return grad__reduce_run(a->ctx, GRAD_REDUCE_MIN, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
 }
 
 grad_id grad__shared_tangent(grad_program *p, grad_id x, grad_id y, grad_id dx, uint32_t axes) {
@@ -230,33 +204,8 @@ static void extremum_jvp(grad_jvp *a) {
   a->dy[0] = grad__shared_tangent(a->p, a->x[0], a->y[0], a->dx[0], (uint32_t)a->ins->params[0]);
 }
 
-const grad_op grad__op_max = {
-    .name = "max",
-    .nin = 1,
-    .nout = 1,
-    .row = -1,
-    .sparsity = GRAD_SPARSITY_REDUCE,
-    .doc = "largest value over axes; NaN wins; ties share the derivative equally",
-    .infer = extremum_infer,
-    .eval = max_eval,
-    .jvp = extremum_jvp,
-    .batch = batch_axes,
-    .flops = flops_input,
-};
-
-const grad_op grad__op_min = {
-    .name = "min",
-    .nin = 1,
-    .nout = 1,
-    .row = -1,
-    .sparsity = GRAD_SPARSITY_REDUCE,
-    .doc = "smallest value over axes; NaN wins; ties share the derivative equally",
-    .infer = extremum_infer,
-    .eval = min_eval,
-    .jvp = extremum_jvp,
-    .batch = batch_axes,
-    .flops = flops_input,
-};
+REDUCTION(max, GRAD_REDUCE_MAX, GRAD_SPARSITY_REDUCE, .infer = extremum_infer, .jvp = extremum_jvp)
+REDUCTION(min, GRAD_REDUCE_MIN, GRAD_SPARSITY_REDUCE, .infer = extremum_infer, .jvp = extremum_jvp)
 
 grad_id grad__max(grad_program *p, grad_id a, uint32_t axes, bool keepdim) {
   return grad__reduce(p, &grad__op_max, a, axes, keepdim);
@@ -269,58 +218,19 @@ static grad_status logical_infer(grad_infer *a) {
   return status == GRAD_OK ? infer_reduced(a) : status;
 }
 
-static grad_status any_eval(const grad_eval *a) {
-  return grad__reduce_run(a->ctx, GRAD_REDUCE_ANY, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
-}
-
-static grad_status all_eval(const grad_eval *a) {
-  return grad__reduce_run(a->ctx, GRAD_REDUCE_ALL, a->in[0], (uint32_t)a->ins->params[0], a->out[0]);
-}
-
-const grad_op grad__op_any = {
-    .name = "any",
-    .nin = 1,
-    .nout = 1,
-    .row = -1,
-    .sparsity = GRAD_SPARSITY_NONE,
-    .flags = GRAD_OP_NONDIFF,
-    .doc = "is any element true, over axes",
-    .infer = logical_infer,
-    .eval = any_eval,
-    .batch = batch_axes,
-    .flops = flops_input,
-};
-
-const grad_op grad__op_all = {
-    .name = "all",
-    .nin = 1,
-    .nout = 1,
-    .row = -1,
-    .sparsity = GRAD_SPARSITY_NONE,
-    .flags = GRAD_OP_NONDIFF,
-    .doc = "are all elements true, over axes",
-    .infer = logical_infer,
-    .eval = all_eval,
-    .batch = batch_axes,
-    .flops = flops_input,
-};
+REDUCTION(any, GRAD_REDUCE_ANY, GRAD_SPARSITY_NONE, .flags = GRAD_OP_NONDIFF, .infer = logical_infer)
+REDUCTION(all, GRAD_REDUCE_ALL, GRAD_SPARSITY_NONE, .flags = GRAD_OP_NONDIFF, .infer = logical_infer)
 
 /* --- argmax, argmin: the first position that attains the extremum; of NaN, when there is one, the first */
 
 static grad_status arg_infer(grad_infer *a) {
+  const grad_status status = grad__infer_axis(a);
+  if (status != GRAD_OK) return status;
   const grad_type *x = &a->in[0];
   const int64_t axis = a->params[0];
-  if (axis < 0 || axis >= x->ndim)
-    return grad__fail(a->ctx, GRAD_EVALUE, "%s: axis %lld does not exist in shape %s", a->op->name, (long long)axis + 1,
-                      grad__shape_text(x->ndim, x->shape).chars);
-  if (x->shape[axis] == 0)
-    return grad__fail(a->ctx, GRAD_ESHAPE, "%s: axis %lld of shape %s has no elements", a->op->name,
-                      (long long)axis + 1, grad__shape_text(x->ndim, x->shape).chars);
-  int64_t shape[GRAD_MAX_AXES];
-  int ndim = 0;
-  for (int i = 0; i < x->ndim; i++)
-    if (i != axis) shape[ndim++] = x->shape[i];
-  return grad__infer_out(a, 0, GRAD_I64, ndim, shape);
+  if (x->shape[axis] > 0) return grad__infer_reduced(a, GRAD_I64, 1u << axis);
+  return grad__fail(a->ctx, GRAD_ESHAPE, "%s: axis %lld of shape %s has no elements", a->op->name, (long long)axis + 1,
+                    grad__shape_text(x->ndim, x->shape).chars);
 }
 
 /* y beats x when it goes further in the direction asked for, or is NaN; nothing beats NaN. Elements are looked at in
@@ -407,53 +317,35 @@ static void arg_run(const grad_eval *a, const arg_loops *loops) {
   }
 }
 
-static grad_status argmax_eval(const grad_eval *a) {
-  static const arg_loops loops[] = {{first_max_bool, firsts_max_bool},
-                                    {first_max_i64, firsts_max_i64},
-                                    {first_max_f32, firsts_max_f32},
-                                    {first_max_f64, firsts_max_f64}};
-  arg_run(a, &loops[a->in[0]->dtype]);
+enum { LARGEST, SMALLEST };
+
+static grad_status arg_eval(const grad_eval *a) {
+#define OF(name)                                                                                                       \
+  { first_##name, firsts_##name }
+  static const arg_loops loops[][GRAD_F64 + 1] = {
+      [LARGEST] = {OF(max_bool), OF(max_i64), OF(max_f32), OF(max_f64)},
+      [SMALLEST] = {OF(min_bool), OF(min_i64), OF(min_f32), OF(min_f64)},
+  };
+#undef OF
+  arg_run(a, &loops[a->ins->op->row][a->in[0]->dtype]);
   return GRAD_OK;
 }
 
-static grad_status argmin_eval(const grad_eval *a) {
-  static const arg_loops loops[] = {{first_min_bool, firsts_min_bool},
-                                    {first_min_i64, firsts_min_i64},
-                                    {first_min_f32, firsts_min_f32},
-                                    {first_min_f64, firsts_min_f64}};
-  arg_run(a, &loops[a->in[0]->dtype]);
-  return GRAD_OK;
-}
-
-static void arg_batch(grad_batch *a) { grad__batch_with(a, (const int64_t[]){a->ins->params[0] + 1}); }
-
-const grad_op grad__op_argmax = {
-    .name = "argmax",
-    .nin = 1,
-    .nout = 1,
-    .row = -1,
-    .sparsity = GRAD_SPARSITY_NONE,
-    .flags = GRAD_OP_NONDIFF,
-    .doc = "position of the largest value along an axis, the first of equals",
-    .infer = arg_infer,
-    .eval = argmax_eval,
-    .batch = arg_batch,
-    .flops = flops_input,
-};
-
-const grad_op grad__op_argmin = {
-    .name = "argmin",
-    .nin = 1,
-    .nout = 1,
-    .row = -1,
-    .sparsity = GRAD_SPARSITY_NONE,
-    .flags = GRAD_OP_NONDIFF,
-    .doc = "position of the smallest value along an axis, the first of equals",
-    .infer = arg_infer,
-    .eval = argmin_eval,
-    .batch = arg_batch,
-    .flops = flops_input,
-};
+#define ARG_EXTREMUM(id, which)                                                                                        \
+  const grad_op grad__op_##id = {                                                                                      \
+      .name = #id,                                                                                                     \
+      .nin = 1,                                                                                                        \
+      .nout = 1,                                                                                                       \
+      .row = which,                                                                                                    \
+      .sparsity = GRAD_SPARSITY_NONE,                                                                                  \
+      .flags = GRAD_OP_NONDIFF,                                                                                        \
+      .infer = arg_infer,                                                                                              \
+      .eval = arg_eval,                                                                                                \
+      .batch = grad__batch_axis,                                                                                       \
+      .flops = flops_input,                                                                                            \
+  };
+ARG_EXTREMUM(argmax, LARGEST)
+ARG_EXTREMUM(argmin, SMALLEST)
 
 grad_id grad__arg_extremum(grad_program *p, const grad_op *op, grad_id a, int axis) {
   return grad__emit1(p, op, a, 1, (const int64_t[]){axis});

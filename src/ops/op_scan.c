@@ -9,23 +9,15 @@
 
 static grad_status infer_scan(grad_infer *a) {
   const grad_type *x = &a->in[0];
-  if (a->params[0] < 0 || a->params[0] >= x->ndim)
-    return grad__fail(a->ctx, GRAD_EVALUE, "%s: axis %lld does not exist in shape %s", a->op->name,
-                      (long long)a->params[0] + 1, grad__shape_text(x->ndim, x->shape).chars);
+  const grad_status status = grad__infer_axis(a);
+  if (status != GRAD_OK) return status;
   if (x->dtype == GRAD_BOOL) return grad__fail(a->ctx, GRAD_EDTYPE, "%s: expected numbers, got bool", a->op->name);
   for (int i = 1; i < a->nin; i++) {
     if (!grad__type_equal(&a->in[i], x))
-      return grad__fail(a->ctx, GRAD_ESHAPE, "%s: operands of %s %s and %s %s must be of one type", a->op->name,
-                        grad__dtype_name(x->dtype), grad__shape_text(x->ndim, x->shape).chars,
-                        grad__dtype_name(a->in[i].dtype), grad__shape_text(a->in[i].ndim, a->in[i].shape).chars);
+      return grad__fail(a->ctx, GRAD_ESHAPE, "%s: operands of %s and %s must be of one type", a->op->name,
+                        grad__type_text(x).chars, grad__type_text(&a->in[i]).chars);
   }
   return grad__infer_out(a, 0, x->dtype, x->ndim, x->shape);
-}
-
-static void batch_axis(grad_batch *a) {
-  int64_t params[2];
-  for (int i = 0; i < a->ins->nparams; i++) params[i] = a->ins->params[i] + (i == 0);
-  grad__batch_with(a, params);
 }
 
 /* A line of a scan: n elements of up to two operands and of the result, each with its own step. */
@@ -107,15 +99,13 @@ static void cumsum_transpose(grad_transpose *a) {
 const grad_op grad__op_cumsum = {.name = "cumsum",
                                  .nin = 1,
                                  .nout = 1,
-                                 .row = -1,
                                  .sparsity = GRAD_SPARSITY_CUSTOM,
                                  .dependence = scan_dependence,
                                  .flags = GRAD_OP_LINEAR,
-                                 .doc = "running sum along an axis",
                                  .infer = infer_scan,
                                  .eval = cumsum_eval,
                                  .transpose = cumsum_transpose,
-                                 .batch = batch_axis};
+                                 .batch = grad__batch_axis};
 
 static grad_id numbers(grad_program *p, grad_id x) {
   return x != GRAD_NONE && grad__type(p, x)->dtype == GRAD_BOOL ? grad__convert(p, x, GRAD_I64) : x;
@@ -166,15 +156,13 @@ static double recurrence_flops(const grad_program *p, const grad_instr *ins) {
 const grad_op grad__op_recurrence = {.name = "recurrence",
                                      .nin = 2,
                                      .nout = 1,
-                                     .row = -1,
                                      .sparsity = GRAD_SPARSITY_CUSTOM,
                                      .dependence = scan_dependence,
-                                     .doc = "y[k] = a[k] * y[k - 1] + b[k] along an axis",
                                      .infer = infer_scan,
                                      .eval = recurrence_eval,
                                      .jvp = recurrence_jvp,
                                      .transpose = recurrence_transpose,
-                                     .batch = batch_axis,
+                                     .batch = grad__batch_axis,
                                      .flops = recurrence_flops};
 
 grad_id grad__recurrence(grad_program *p, grad_id a, grad_id b, int axis, bool reverse) {
@@ -204,15 +192,12 @@ static void cumprod_jvp(grad_jvp *a) {
 const grad_op grad__op_cumprod = {.name = "cumprod",
                                   .nin = 1,
                                   .nout = 1,
-                                  .row = -1,
                                   .sparsity = GRAD_SPARSITY_CUSTOM,
                                   .dependence = scan_dependence,
-                                  .doc =
-                                      "running product along an axis; its derivative is right where factors are zero",
                                   .infer = infer_scan,
                                   .eval = cumprod_eval,
                                   .jvp = cumprod_jvp,
-                                  .batch = batch_axis};
+                                  .batch = grad__batch_axis};
 
 grad_id grad__cumprod(grad_program *p, grad_id x, int axis) {
   return grad__emit1(p, &grad__op_cumprod, numbers(p, x), 1, (const int64_t[]){axis});

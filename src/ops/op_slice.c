@@ -91,10 +91,8 @@ const grad_op grad__op_slice = {
     .name = "slice",
     .nin = 1,
     .nout = 1,
-    .row = -1,
     .sparsity = GRAD_SPARSITY_MAP,
     .flags = GRAD_OP_LINEAR | GRAD_OP_VIEW,
-    .doc = "a regular piece of x: start, count and step along each axis",
     .infer = slice_infer,
     .eval = slice_eval,
     .view = slice_view,
@@ -175,10 +173,8 @@ const grad_op grad__op_unslice = {
     .name = "unslice",
     .nin = 1,
     .nout = 1,
-    .row = -1,
     .sparsity = GRAD_SPARSITY_MAP,
     .flags = GRAD_OP_LINEAR,
-    .doc = "x placed into zeros of a larger shape, at a regular piece: the transpose of slice",
     .infer = unslice_infer,
     .eval = unslice_eval,
     .transpose = unslice_transpose,
@@ -209,9 +205,8 @@ static grad_status concat_infer(grad_infer *a) {
   if (a->nin < 1) return grad__fail(a->ctx, GRAD_EVALUE, "concat: needs at least one array");
   const grad_type *first = &a->in[0];
   const int64_t axis = a->params[0];
-  if (axis < 0 || axis >= first->ndim)
-    return grad__fail(a->ctx, GRAD_EVALUE, "concat: axis %lld does not exist in shape %s", (long long)axis + 1,
-                      grad__shape_text(first->ndim, first->shape).chars);
+  const grad_status status = grad__infer_axis(a);
+  if (status != GRAD_OK) return status;
   int64_t shape[GRAD_MAX_AXES];
   memcpy(shape, first->shape, sizeof *shape * first->ndim);
   for (int i = 1; i < a->nin; i++) {
@@ -220,10 +215,8 @@ static grad_status concat_infer(grad_infer *a) {
     for (int k = 0; fits && k < t->ndim; k++) fits = k == axis || t->shape[k] == first->shape[k];
     if (!fits)
       return grad__fail(a->ctx, t->dtype == first->dtype ? GRAD_ESHAPE : GRAD_EDTYPE,
-                        "concat: part %d (%s %s) must agree with part 1 (%s %s) in dtype and in all but axis %lld",
-                        i + 1, grad__dtype_name(t->dtype), grad__shape_text(t->ndim, t->shape).chars,
-                        grad__dtype_name(first->dtype), grad__shape_text(first->ndim, first->shape).chars,
-                        (long long)axis + 1);
+                        "concat: part %d (%s) must agree with part 1 (%s) in dtype and in all but axis %lld", i + 1,
+                        grad__type_text(t).chars, grad__type_text(first).chars, (long long)axis + 1);
     if (!grad__add_i64(shape[axis], t->shape[axis], &shape[axis]))
       return grad__fail(a->ctx, GRAD_ESHAPE, "concat: axis %lld gets too long", (long long)axis + 1);
   }
@@ -254,20 +247,16 @@ static void concat_transpose(grad_transpose *a) {
   }
 }
 
-static void concat_batch(grad_batch *a) { grad__batch_with(a, (const int64_t[]){a->ins->params[0] + 1}); }
-
 const grad_op grad__op_concat = {
     .name = "concat",
     .nin = -1,
     .nout = 1,
-    .row = -1,
     .sparsity = GRAD_SPARSITY_MAP,
     .flags = GRAD_OP_LINEAR,
-    .doc = "arrays one after the other along an axis",
     .infer = concat_infer,
     .eval = concat_eval,
     .transpose = concat_transpose,
-    .batch = concat_batch,
+    .batch = grad__batch_axis,
 };
 
 /* Parts of different dtypes are promoted; a single part is itself. */

@@ -11,13 +11,6 @@
 #include "ops/compose.h"
 #include "ops/structured.h"
 
-static grad_status infer_axis(grad_infer *a) {
-  const grad_type *x = &a->in[0];
-  if (a->params[0] >= 0 && a->params[0] < x->ndim) return GRAD_OK;
-  return grad__fail(a->ctx, GRAD_EVALUE, "%s: axis %lld does not exist in shape %s", a->op->name,
-                    (long long)a->params[0] + 1, grad__shape_text(x->ndim, x->shape).chars);
-}
-
 /* An element that is being sorted. Every dtype is mapped to integers that have its order, so that one comparison serves
  * all; NaN, whatever its sign, is mapped to the largest. */
 typedef struct entry {
@@ -173,7 +166,7 @@ static grad_status order_dependence(grad_sparsity *a) {
 
 static grad_status sort_infer(grad_infer *a) {
   const grad_type *x = &a->in[0];
-  grad_status status = infer_axis(a);
+  grad_status status = grad__infer_axis(a);
   if (status != GRAD_OK) return status;
   const int64_t axis = a->params[0], k = a->params[2];
   if (k < 0 || k > x->shape[axis])
@@ -215,27 +208,17 @@ static grad_status sort_eval(const grad_eval *a) {
 
 static void sort_jvp(grad_jvp *a) { a->dy[0] = grad__gather(a->p, a->dx[0], (int)a->ins->params[0], a->y[1]); }
 
-static void sort_batch(grad_batch *a) {
-  int64_t params[3];
-  memcpy(params, a->ins->params, (size_t)a->ins->nparams * sizeof *params);
-  params[0]++;
-  grad__batch_with(a, params);
-}
-
-const grad_op grad__op_sort = {
-    .name = "sort",
-    .nin = 1,
-    .nout = 2,
-    .row = -1,
-    .sparsity = GRAD_SPARSITY_CUSTOM,
-    .dependence = order_dependence,
-    .doc = "values in order along an axis, stable, and where each came from; NaN counts as largest",
-    .infer = sort_infer,
-    .eval = sort_eval,
-    .scratch = sort_scratch,
-    .jvp = sort_jvp,
-    .batch = sort_batch,
-    .flops = sort_flops};
+const grad_op grad__op_sort = {.name = "sort",
+                               .nin = 1,
+                               .nout = 2,
+                               .sparsity = GRAD_SPARSITY_CUSTOM,
+                               .dependence = order_dependence,
+                               .infer = sort_infer,
+                               .eval = sort_eval,
+                               .scratch = sort_scratch,
+                               .jvp = sort_jvp,
+                               .batch = grad__batch_axis,
+                               .flops = sort_flops};
 
 static grad_id first_in_order(grad_program *p, grad_id x, int axis, bool descending, int64_t k, grad_id *positions) {
   const grad_id values = grad__emit1(p, &grad__op_sort, x, 3, (const int64_t[]){axis, descending, k});
@@ -255,7 +238,7 @@ grad_id grad__topk(grad_program *p, grad_id x, int64_t k, int axis, bool largest
 /* --- kth */
 
 static grad_status kth_infer(grad_infer *a) {
-  const grad_status status = infer_axis(a);
+  const grad_status status = grad__infer_axis(a);
   if (status != GRAD_OK) return status;
   const grad_type *x = &a->in[0];
   const int64_t axis = a->params[0], k = a->params[1];
@@ -263,11 +246,7 @@ static grad_status kth_infer(grad_infer *a) {
     return grad__fail(a->ctx, GRAD_ESHAPE,
                       "median or quantile of an axis with %lld elements: element %lld does not exist",
                       (long long)x->shape[axis], (long long)k + 1);
-  int64_t shape[GRAD_MAX_AXES];
-  int ndim = 0;
-  for (int i = 0; i < x->ndim; i++)
-    if (i != axis) shape[ndim++] = x->shape[i];
-  return grad__infer_out(a, 0, x->dtype, ndim, shape);
+  return grad__infer_reduced(a, x->dtype, 1u << axis);
 }
 
 static int64_t position_of_nan(const entry *e, int64_t n) {
@@ -309,13 +288,11 @@ static double kth_flops(const grad_program *p, const grad_instr *ins) {
 const grad_op grad__op_kth = {.name = "kth",
                               .nin = 1,
                               .nout = 1,
-                              .row = -1,
                               .sparsity = GRAD_SPARSITY_CUSTOM,
                               .dependence = order_dependence,
-                              .doc = "k-th smallest element along an axis; equal elements share the derivative",
                               .infer = kth_infer,
                               .eval = kth_eval,
                               .scratch = sort_scratch,
                               .jvp = kth_jvp,
-                              .batch = sort_batch,
+                              .batch = grad__batch_axis,
                               .flops = kth_flops};

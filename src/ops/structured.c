@@ -22,6 +22,22 @@ grad_status grad__infer_out(grad_infer *a, int k, grad_dtype dtype, int ndim, co
   return GRAD_OK;
 }
 
+grad_status grad__infer_reduced(grad_infer *a, grad_dtype dtype, uint32_t axes) {
+  const grad_type *x = &a->in[0];
+  int64_t shape[GRAD_MAX_AXES];
+  int ndim = 0;
+  for (int i = 0; i < x->ndim; i++)
+    if (!(axes >> i & 1)) shape[ndim++] = x->shape[i];
+  return grad__infer_out(a, 0, dtype, ndim, shape);
+}
+
+grad_status grad__infer_axis(const grad_infer *a) {
+  const grad_type *x = &a->in[0];
+  if (a->params[0] >= 0 && a->params[0] < x->ndim) return GRAD_OK;
+  return grad__fail(a->ctx, GRAD_EVALUE, "%s: axis %lld does not exist in shape %s", a->op->name,
+                    (long long)a->params[0] + 1, grad__shape_text(x->ndim, x->shape).chars);
+}
+
 grad_id grad__emit1(grad_program *p, const grad_op *op, grad_id x, int nparams, const int64_t *params) {
   return grad__emit(p, op, 1, &x, nparams, params);
 }
@@ -52,6 +68,12 @@ void grad__batch_with(grad_batch *a, const int64_t *params) {
 }
 
 void grad__batch_same(grad_batch *a) { grad__batch_with(a, a->ins->params); }
+
+void grad__batch_axis(grad_batch *a) {
+  int64_t params[4];
+  for (int i = 0; i < a->ins->nparams; i++) params[i] = a->ins->params[i] + (i == 0);
+  grad__batch_with(a, params);
+}
 
 grad_line grad__line_through(const grad_type *t, int axis, int64_t element) {
   grad_line line = {.extent = t->shape[axis], .step = 1};

@@ -7,6 +7,10 @@
 
 /* Sets output k. Fails when the shape has too many axes, a negative extent, or more elements than memory addresses. */
 grad_status grad__infer_out(grad_infer *a, int k, grad_dtype dtype, int ndim, const int64_t *shape);
+/* Sets output 0: input 0's shape without the axes of the mask. */
+grad_status grad__infer_reduced(grad_infer *a, grad_dtype dtype, uint32_t axes);
+/* Is params[0] an axis of input 0? */
+grad_status grad__infer_axis(const grad_infer *a);
 
 grad_id grad__emit1(grad_program *p, const grad_op *op, grad_id x, int nparams, const int64_t *params);
 grad_id grad__emit2(grad_program *p, const grad_op *op, grad_id x, grad_id y, int nparams, const int64_t *params);
@@ -16,8 +20,10 @@ grad_id grad__batched_input(const grad_batch *a, int i);
 
 /* The instruction applied to all inputs batched, with other params: the whole batch rule of most ops. Sets a->y. */
 void grad__batch_with(grad_batch *a, const int64_t *params);
-/* The same for an op whose params do not mention axes. */
+/* The same for an op whose params do not mention axes; for one whose first param is an axis, or a count of leading ones
+ * (at most 4 params). */
 void grad__batch_same(grad_batch *a);
+void grad__batch_axis(grad_batch *a);
 
 /* The line along an axis through an element (in row order), and dependence on a piece of it, positions from..to - 1, in
  * every input. */

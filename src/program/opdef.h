@@ -124,8 +124,8 @@ struct grad_op {
   int8_t nin, nout; /* -1: any number */
   uint16_t flags;
   uint8_t sparsity; /* grad_sparsity_class */
-  int16_t row;      /* elementwise: its row in ops.def; else -1 */
-  const char *doc;  /* one line; feeds ops.md, `?` and the stubs */
+  int16_t row;      /* ELEMENTWISE: in ops.def; the reductions of op_reduce.c: a grad_reduction */
+  const char *doc;  /* ELEMENTWISE: one line for the reference and the help; the others' are in structured.def */
   grad_status (*infer)(grad_infer *a);
   grad_status (*eval)(const grad_eval *a);
   int64_t (*scratch)(const grad_program *p, const grad_instr *ins); /* bytes; NULL: none */

@@ -191,7 +191,7 @@ static void test_long(grad_ctx *ctx) {
 
 /* --- refusals and failing memory */
 
-static const grad_op no_rules = {.name = "no_rules", .nin = 1, .nout = 1, .row = -1};
+static const grad_op no_rules = {.name = "no_rules", .nin = 1, .nout = 1};
 
 static grad_status same_type(grad_infer *a) {
   a->out[0].dtype = a->in[0].dtype;

@@ -80,7 +80,7 @@ static const struct {
 static void check_layouts(grad_ctx *ctx) {
   for (int i = 0; i < grad__op_count(); i++) {
     const grad_op *op = grad__op_at(i);
-    for (grad_dtype dtype = GRAD_BOOL; op->row >= 0 && dtype <= GRAD_F64; dtype++) {
+    for (grad_dtype dtype = GRAD_BOOL; grad__op_row(op) && dtype <= GRAD_F64; dtype++) {
       if (!grad__kernel(ctx, op, dtype)) continue;
       for (size_t k = 0; k < sizeof layouts / sizeof *layouts; k++) {
         if (!check(same_as_packed(ctx, op, dtype, layouts[k].ndim, layouts[k].shape, layouts[k].strides,
@@ -211,7 +211,7 @@ static void check_adjoint(grad_ctx *ctx, const grad_op *op, grad_dtype dtype) {
 static void check_derivatives(grad_ctx *ctx) {
   for (int i = 0; i < grad__op_count(); i++) {
     const grad_op *op = grad__op_at(i);
-    if (op->row < 0 || (op->flags & GRAD_OP_NONDIFF)) continue;
+    if (!grad__op_row(op) || (op->flags & GRAD_OP_NONDIFF)) continue;
     for (int k = 0; k < op->nin; k++) {
       if (smooth_in(op, k)) check_operand(ctx, op, k);
     }
@@ -506,7 +506,7 @@ static grad_status build_everything(grad_ctx *ctx, void *ud) {
   grad_id z = grad__add(p, x, y);
   for (int i = 0; i < grad__op_count(); i++) {
     const grad_op *op = grad__op_at(i);
-    if (op->row < 0 || grad__op_row(op)->kind > GRAD_KIND_ARITH) continue;
+    if (!grad__op_row(op) || grad__op_row(op)->kind > GRAD_KIND_ARITH) continue;
     if (op->nin == 1) z = grad__add(p, z, grad__op1(p, op, x));
     if (op->nin == 2) z = grad__add(p, z, grad__op2(p, op, x, y));
   }

@@ -251,7 +251,7 @@ static int check_reference(const grad_ctx *ctx) {
     double got;
     first[-1] = '\0';
     const grad_op *const op = grad__op_find(line);
-    if (!check(op && op->row >= 0)) continue;
+    if (!check(op && grad__op_row(op))) continue;
     grad__kernel(ctx, op, GRAD_F64)(1, &got, (const void *const[]){&a, &b});
     const bound allowed = bound_of(op, GRAD_F64);
     if (!check(ulps(got, (long double)want, GRAD_F64, allowed.scale) <= allowed.ulps + 0.5))
@@ -271,7 +271,7 @@ int main(void) {
     check(check_reference(ctx) > 600);
     for (int i = 0; i < grad__op_count(); i++) {
       const grad_op *op = grad__op_at(i);
-      for (grad_dtype dtype = GRAD_BOOL; op->row >= 0 && dtype <= GRAD_F64; dtype++) {
+      for (grad_dtype dtype = GRAD_BOOL; grad__op_row(op) && dtype <= GRAD_F64; dtype++) {
         if (!grad__kernel(ctx, op, dtype)) continue;
         if (grad__dtype_is_float(dtype)) check_values(ctx, op, dtype);
         check_place(ctx, op, dtype);

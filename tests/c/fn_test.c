@@ -351,13 +351,8 @@ static void test_gradcheck(grad_ctx *ctx) {
   check(grad__fn_gradcheck(m, both, args, NULL, &(grad_check_options){.order = 2}, &report) == GRAD_OK);
   check(report.ok && report.checked == 9 * 9);
 
-  const grad_op wrong = {.name = "wrong",
-                         .nin = 1,
-                         .nout = 1,
-                         .row = -1,
-                         .infer = wrong_jvp_infer,
-                         .eval = wrong_jvp_eval,
-                         .jvp = wrong_jvp};
+  const grad_op wrong = {
+      .name = "wrong", .nin = 1, .nout = 1, .infer = wrong_jvp_infer, .eval = wrong_jvp_eval, .jvp = wrong_jvp};
   check(grad__program_new(ctx, &bad) == GRAD_OK);
   const grad_id x = grad__program_input(bad, GRAD_F64, 1, three);
   grad__program_output(bad, grad__emit(bad, &wrong, 1, &x, 0, NULL));
