@@ -25,6 +25,8 @@ static inline vec v_mulz(vec a, vec b) { return v_keep(m_and(v_ne(a, V(0)), v_ne
 static inline vec v_max(vec a, vec b) { return v_select(m_or(v_lt(b, a), v_ne(a, a)), a, b); }
 static inline vec v_min(vec a, vec b) { return v_select(m_or(v_lt(a, b), v_ne(a, a)), a, b); }
 static inline vec v_relu(vec a) { return v_max(a, V(0)); }
+static inline vec v_at_most(vec a, real limit) { return INTRINSIC(min)(V(limit), a); } /* NaN goes through */
+static inline vec v_at_least(vec a, real limit) { return INTRINSIC(max)(V(limit), a); }
 static inline vec v_sign(vec a) { return v_select(m_or(v_eq(a, V(0)), v_ne(a, a)), a, v_with_sign_of(V(1), a)); }
 static inline vec v_floor(vec a) { return v_round(a, DOWN); }
 static inline vec v_ceil(vec a) { return v_round(a, UP); }
@@ -107,13 +109,6 @@ static inline vec v_acosh(vec a) {
   return m_any(large) ? v_select(large, log_twice(a), y) : y;
 }
 
-/* Next to 0 SLEEF loses bits of subnormal results; there erf(a) is 2 / sqrt(pi) a. */
-static inline vec v_erf(vec a) {
-  const mask small = v_lt(v_abs(a), V(PICK(0x1p-30, 0x1p-14)));
-  const vec y = SLEEF(erf, u10)(a);
-  return m_any(small) ? v_select(small, a + a * PICK(0.128379167095512573896, 0.128379167095512573896), y) : y;
-}
-
 static inline vec v_lgamma(vec a) { return v_select(v_isinf(a), V(INFINITY), SLEEF(lgamma, u10)(a)); }
 
 /* Exponents 1, 2, 3, -1 are products, whose rounding is no worse than that of the general way; and sqrt for 1/2. A lane
@@ -129,69 +124,30 @@ static inline vec v_pow(vec a, vec b) {
   return m_any(m_not(easy)) ? v_select(easy, y, SLEEF(pow, u10)(a, b)) : y;
 }
 
-/* --- erfc: f32 in f64, for which a short formula is exact enough, since its tails are steep */
+/* --- polynomials */
 
-#if REAL_BITS == 64
-
-static inline vec v_erfc(vec a) { return SLEEF(erfc, u15)(a); }
-
+/* a b + c, rounded once where the instruction set can. */
+static inline vec v_muladd(vec a, vec b, vec c) {
+#if HAVE_FMA
+  return v_fma(a, b, c);
 #else
-
-typedef double wide __attribute__((vector_size(VECTOR_BYTES)));
-typedef int64_t wide_int __attribute__((vector_size(VECTOR_BYTES)));
-typedef float half_vec __attribute__((vector_size(VECTOR_BYTES / 2)));
-
-#if defined __AVX512F__
-#define WIDE_FMA(a, b, c) _mm512_fmadd_pd(a, b, c)
-#elif defined __AVX2__
-#define WIDE_FMA(a, b, c) _mm256_fmadd_pd(a, b, c)
-#elif defined __aarch64__
-#define WIDE_FMA(a, b, c) vfmaq_f64(c, a, b)
-#else
-#define WIDE_FMA(a, b, c) ((a) * (b) + (c))
+  return a * b + c;
 #endif
-
-static inline wide wide_polynomial(wide x, int count, const double *series) {
-  wide sum = (wide){0} + series[0];
-  for (int i = 1; i < count; i++) sum = WIDE_FMA(sum, x, (wide){0} + series[i]);
-  return sum;
 }
 
-/* Within 1e-10 of e^x, for |x| < 700. */
-static inline wide wide_exp(wide x) {
-  const wide shifted = x * M_LOG2E + 0x1.8p52, r = x - (shifted - 0x1.8p52) * M_LN2;
-  static const double series[] = {1 / 40320.0, 1 / 5040.0, 1 / 720.0, 1 / 120.0, 1 / 24.0, 1 / 6.0, 0.5, 1, 1};
-  return wide_polynomial(r, (int)(sizeof series / sizeof *series), series) * (wide)(((wide_int)shifted + 1023) << 52);
-}
-
-/* erfc(z) = t e^(P(t) - z^2), t = 2 / (2 + z), for z >= 0: P by Chebyshev approximation for z <= 12, where erfc leaves
- * f32; within 4e-10. (The form is that of Press et al., Numerical Recipes, 6.2.) */
-static inline wide wide_erfc(wide x) {
-  static const double series[] = {7.3231450866439227e-6,   -8.7346568965448356e-6, -4.8822357905027256e-5,
-                                  0.00010096586384571586,  0.00016139731602016543, -0.00070483531672924595,
-                                  -0.00020432142440134922, 0.0043199505410249975,  -0.0017649371512111472,
-                                  -0.03190743732266354,    0.019323647938279975,   0.58560210531999665,
-                                  -0.57487630161613003};
-  const wide_int below = x < 0;
-  wide z = (wide)((wide_int)x & INT64_MAX);
-  const wide_int far = z > 12; /* not for NaN, which goes through */
-  z = (wide)((far & (wide_int)((wide){0} + 12)) | (~far & (wide_int)z));
-  const wide t = 2 / (2 + z), u = (t - 4.0 / 7) * (7.0 / 3);
-  const wide y = t * wide_exp(wide_polynomial(u, (int)(sizeof series / sizeof *series), series) - z * z);
-  return (wide)((below & (wide_int)(2 - y)) | (~below & (wide_int)y));
-}
-
-static inline vec v_erfc(vec a) {
-  half_vec halves[2];
-  memcpy(halves, &a, sizeof a);
-  for (int i = 0; i < 2; i++) {
-    halves[i] = __builtin_convertvector(wide_erfc(__builtin_convertvector(halves[i], wide)), half_vec);
+/* The polynomial of `count` > 2 coefficients, the highest power first: those of even and of odd powers are summed side
+ * by side, which halves the time that each step waits for the one before. */
+static inline vec v_polynomial(vec x, const double *series, int count) {
+  const vec xx = x * x;
+  vec a = V(series[0]), b = V(series[1]);
+  for (int i = 2; i + 1 < count; i += 2) {
+    a = v_muladd(a, xx, V(series[i]));
+    b = v_muladd(b, xx, V(series[i + 1]));
   }
-  memcpy(&a, halves, sizeof a);
-  return a;
+  if (count % 2 == 0) return v_muladd(a, x, b);
+  a = v_muladd(a, xx, V(series[count - 1]));
+  return v_muladd(b, x, a);
 }
-
-#endif
 
 /* --- log(1 + a): twice as fast as SLEEF's, within 1 ulp */
 
@@ -210,28 +166,28 @@ static inline vec log_of_parts(vec f, vec k, vec low) {
   const int count = IS_F64 ? 7 : 3;
   const real ln2_high = PICK(6.93147180369123816490e-01, 6.9313812256e-01);
   const real ln2_low = PICK(1.90821492927058770002e-10, 9.0580006145e-06);
-  const vec s = f / (V(2) + f), w = s * s, half = V(0.5) * f * f;
-  vec sum = V(series[0]);
-  for (int i = 1; i < count; i++) sum = sum * w + V(series[i]);
-  return k * ln2_high + (f - (half - (s * (half + sum * w) + (k * ln2_low + low))));
+  const vec s = f / (V(2) + f), w = s * s, half = V(0.5) * f * f, sum = v_polynomial(w, series, count);
+  const vec small = v_muladd(s, v_muladd(sum, w, half), v_muladd(k, V(ln2_low), low));
+  return v_muladd(k, V(ln2_high), f - (half - small));
 }
 
 /* 1 + a = 2^k (1 + f), but f is a itself where k would be 0: there nothing is rounded. What rounding 1 + a loses is
  * divided by 1 + f well enough with a few terms of a series. */
 static inline vec v_log1p(vec a) {
-  const vec u = V(1) + a, root = V(M_SQRT1_2);
+  const vec one = V(1), u = one + a, root = V(M_SQRT1_2);
   const int digits = PICK_INT(52, 23);
   const bits_vec over = ((bits_vec)u - (bits_vec)root) + ((bits_vec){0} + ((lane_bits)1 << (REAL_BITS - 2)));
   const ivec exponent = (ivec)(over >> digits) - (PICK_INT(1, 1) << (REAL_BITS - 2 - digits));
   const vec shift = V(PICK(0x1.8p52, 0x1.8p23)), k = (vec)(exponent + (ivec)shift) - shift;
-  const mask whole = v_eq(k, V(0)), large = v_lt(V(1), a), exact = m_or(whole, v_lt(V(64), k));
-  const vec f = v_select(whole, a, (vec)((bits_vec)u - ((bits_vec)exponent << digits)) - V(1));
-  const vec lost = v_select(large, V(1) - (u - a), a - (u - V(1)));
-  const vec inverse = V(1) - f * (V(1) - f * (V(1) - f));
+  const mask whole = v_eq(k, V(0)), exact = m_or(whole, v_lt(V(64), k));
+  const vec f = v_select(whole, a, (vec)((bits_vec)u - ((bits_vec)exponent << digits)) - one);
+  const vec lost = v_select(v_lt(one, a), one - (u - a), a - (u - one)), inverse = v_muladd(f, f - one, one);
   const vec scale = (vec)((bits_vec)(PICK_INT(1023, 127) - exponent) << digits);
-  vec y = log_of_parts(f, k, v_select(exact, V(0), lost * scale * inverse));
-  y = v_select(v_lt(a, V(INFINITY)), y, a); /* and NaN */
-  return v_select(v_lt(V(-1), a), y, v_select(v_eq(a, V(-1)), V(-INFINITY), V(NAN)));
+  const vec y = log_of_parts(f, k, v_keep(m_not(exact), lost * scale * inverse));
+  const mask plain = m_and(v_lt(V(-1), a), v_lt(a, V(INFINITY)));
+  if (!m_any(m_not(plain))) return y;
+  const vec other = v_select(v_lt(a, V(-1)), V(NAN), v_select(v_eq(a, V(-1)), V(-INFINITY), a)); /* a: Inf and NaN */
+  return v_select(plain, y, other);
 }
 
 /* log(1 + z) for z in [0, 1]: 1 + z is at most twice as large as it may be, so f is exact. */
@@ -240,12 +196,12 @@ static inline vec log1p_unit(vec z) {
   return log_of_parts(v_select(upper, V(0.5) * (z - V(1)), z), v_keep(upper, V(1)), V(0));
 }
 
-/* --- functions of e^x as quotients: twice as fast as SLEEF's, within 1 ulp. They need a fused multiply-add */
+/* --- functions made of e^x: two to three times as fast as SLEEF's. They need a fused multiply-add */
 
 #if HAVE_FMA
 
-/* e^x = 2^k (1 + high + low) for |x| < 1400: x = k ln(2) + r with r in two parts (Cody and Waite), then Taylor's series
- * of e^r - 1, whose first term r is added last. */
+/* e^x = 2^k (1 + high + low) for |x| < 1400: x = k ln(2) + r with r in two parts (Cody and Waite), then e^r - 1 by
+ * Chebyshev approximation, whose first term r is added last. */
 typedef struct exp_parts {
   vec high, low, k;
   ivec exponent;
@@ -258,12 +214,20 @@ static inline exp_parts split_exp(vec x) {
   const vec shifted = v_fma(x, V(M_LOG2E), shift), k = shifted - shift;
   const vec rest = v_fma(-k, V(ln2_high), x), r = v_fma(-k, V(ln2_low), rest);
   const vec r_low = v_fma(-k, V(ln2_low), rest - r);
-  static const double series[] = {1 / 6227020800.0, 1 / 479001600.0, 1 / 39916800.0, 1 / 3628800.0,
-                                  1 / 362880.0,     1 / 40320.0,     1 / 5040.0,     1 / 720.0,
-                                  1 / 120.0,        1 / 24.0,        1 / 6.0,        1 / 2.0};
-  const int first = IS_F64 ? 0 : 5, count = (int)(sizeof series / sizeof *series);
-  vec sum = V(series[first]);
-  for (int i = first + 1; i < count; i++) sum = v_fma(sum, r, V(series[i]));
+  static const double series64[] = {2.091813816945801e-9,
+                                    2.5105217695684518e-8,
+                                    2.7557263277791582e-7,
+                                    2.7557255398338711e-6,
+                                    2.4801587336443601e-5,
+                                    0.00019841269874822308,
+                                    0.0013888888888879073,
+                                    0.0083333333333261346,
+                                    0.041666666666666677,
+                                    0.16666666666666671,
+                                    0.5};
+  static const double series32[] = {0.00019899287840538398, 0.0013933652487807975, 0.0083332984663998711,
+                                    0.04166646489535542,    0.16666666719039148,   0.5};
+  const vec sum = IS_F64 ? v_polynomial(r, series64, 11) : v_polynomial(r, series32, 6);
   const vec tail = (r * r) * sum, high = r + tail;
   return (exp_parts){high, ((r - high) + tail) + r_low, k, (ivec)shifted - (ivec)shift};
 }
@@ -274,35 +238,91 @@ static inline vec power_of_2(ivec n) { return (vec)((n + PICK_INT(1023, 127)) <<
 /* (a + a_low) / (b + b_low), the low parts being corrections. */
 static inline vec quotient(vec a, vec a_low, vec b, vec b_low) {
   const vec inverse = V(1) / b, q = a * inverse;
-  return v_fma(v_fma(-q, b, a) + (a_low - q * b_low), inverse, q);
+  return v_fma(v_fma(-q, b, a) + v_fma(-q, b_low, a_low), inverse, q);
 }
 
-/* tanh |a| = (e^2|a| - 1) / (e^2|a| + 1), both sides over 2^k: high -+ 2^-k + 1. */
+/* tanh |a| = m / (m + 2), m = e^2|a| - 1. */
 static inline vec v_tanh(vec a) {
-  const vec size = v_abs(a), most = V(PICK(20, 10)), one = V(1);
-  const exp_parts e = split_exp(V(2) * v_select(v_lt(most, size), most, size));
-  const vec scale = power_of_2(-e.exponent), less = one - scale, more = one + scale;
-  const vec over = less + e.high, under = more + e.high;
-  const vec over_low = ((less - over) + e.high) + (((one - less) - scale) + e.low);
-  const vec under_low = ((more - under) + e.high) + (((one - more) + scale) + e.low);
-  return v_with_sign_of(quotient(over, over_low, under, under_low), a);
+  const exp_parts e = split_exp(V(2) * v_at_most(v_abs(a), PICK(20, 10)));
+  const vec power = power_of_2(e.exponent), less = power - V(1), two = V(2);
+  const vec m = v_fma(power, e.high, less), m_low = v_fma(power, e.low, v_fma(power, e.high, less - m));
+  const vec sum = m + two, sum_low = (m - (sum - two)) + m_low;
+  return v_with_sign_of(quotient(m, m_low, sum, sum_low), a);
 }
 
 /* 2^k (high + 1 - 2^-k) */
 static inline vec v_expm1(vec a) {
-  const vec least = V(PICK(-40, -20)), most = V(PICK(710, 89)), one = V(1);
-  const vec x = v_select(v_lt(a, least), least, v_select(v_lt(most, a), most, a));
-  const exp_parts e = split_exp(x);
+  const vec one = V(1);
+  const exp_parts e = split_exp(v_at_most(v_at_least(a, PICK(-40, -20)), PICK(710, 89)));
   const vec scale = v_keep(v_lt(e.k, V(100)), power_of_2(-e.exponent)), less = one - scale, sum = less + e.high;
   const vec error = v_select(v_lt(v_abs(less), v_abs(e.high)), (e.high - sum) + less, (less - sum) + e.high);
   const vec low = error + (v_select(v_lt(scale, one), (one - less) - scale, V(0)) + e.low);
   return v_with_sign_of((sum + low) * power_of_2(e.exponent - 1) * V(2), a);
 }
 
+/* erfc(z) = e^(-z^2) t P(u) for z >= 0, with t = 1 / (z + K), u = 1 - 2 K t, P by Chebyshev approximation up to where
+ * erfc is 0 (the form is that of Shepherd and Laframboise, Math. Comp. 36, 1981). K is such that the constant term
+ * hardly needs rounding, and erfc(0) is 1. What rounding the factors loses, to first order, is carried along. */
+static inline vec erfc_positive(vec z) {
+  static const double series64[] = {
+      1.1346645475520634e-9,  4.6309206837808441e-9,  1.2118153796655795e-10, -2.9028983460786673e-8,
+      -4.4850010151293705e-8, 6.2405498954614503e-8,  2.7527523209391771e-7,  1.4711713144238116e-7,
+      -9.208487091037038e-7,  -1.9196903920808932e-6, 1.4615328193913637e-6,  1.0576550992856992e-5,
+      5.2603521815062044e-6,  -4.6883340423906445e-5, -6.8361368845239775e-5, 0.00020890654110173284,
+      0.00049635690868299196, -0.0012072765593847097, -0.0031624375031458239, 0.011100820183852183,
+      0.011982291955497337,   -0.13837755251667646,   0.41684012340259829};
+  static const double series32[] = {4.50244286e-5, 0.000243573166, 9.35982497e-5, -0.00160485976, -0.00108220226,
+                                    0.0117311497,  -0.00188757691, -0.105759941,  0.377294834};
+  const vec c1 = V(PICK(-0.78148659576825974, -0.755801916)), c0 = V(PICK(1.0478953169132301, 1.04094589));
+  const vec k = V(PICK(2.3837890625, 2.2666015625)), one = V(1);
+  z = v_at_most(z, PICK(28, 11));
+  const vec sum = z + k, lost = z - (sum - k), t = one / sum;
+  const vec t_error = v_fma(-t, sum, one) - t * lost; /* 1 / (z + K) = t (1 + t_error) */
+  const vec u = v_fma(V(-2) * k * t, t_error, v_fma(V(-2) * k, t, one));
+  const vec higher = IS_F64 ? v_polynomial(u, series64, 23) : v_polynomial(u, series32, 9);
+  const vec rest = v_fma(u, higher, c1), rest_low = v_fma(u, higher, c1 - rest);
+  const vec p = v_fma(u, rest, c0), p_low = v_fma(u, rest, c0 - p) + u * rest_low;
+  const vec tp = t * p, tp_low = v_fma(t, p, -tp) + v_fma(t, p_low, t_error * tp);
+  const vec square = z * z, square_low = v_fma(z, z, -square);
+  const exp_parts e = split_exp(-square);
+  const vec power = one + e.high, power_low = ((one - power) + e.high) + v_fma(-square_low, power, e.low);
+  const vec y = power * tp, y_low = v_fma(power, tp, -y) + v_fma(power, tp_low, power_low * tp);
+  const ivec half = e.exponent >> 1; /* in two steps, since 2^k may be subnormal */
+  return (y + y_low) * power_of_2(half) * power_of_2(e.exponent - half);
+}
+
+static inline vec v_erfc(vec a) {
+  const vec y = erfc_positive(v_abs(a));
+  return v_select(v_lt(a, V(0)), V(2) - y, y);
+}
+
+/* Up to 0.9 an odd polynomial by Chebyshev approximation: a + a R(a^2). */
+static inline vec v_erf(vec a) {
+  static const double series64[] = {-7.7985438505499469e-10, 1.3721520406351094e-8,  -1.6208829856810201e-7,
+                                    1.6447471190594618e-6,   -1.4924740785377575e-5, 0.00012055295112667001,
+                                    -0.00085483259825432251, 0.0052239776072699453,  -0.026866170643256994,
+                                    0.1128379167094513,      -0.37612638903183544,   0.12837916709551257};
+  static const double series32[] = {7.8824971100866636e-5, -0.0008018854992786387, 0.0051893119426866177,
+                                    -0.026854328796067244, 0.11283597463488053,    -0.37612626903580438,
+                                    0.12837916588150263};
+  const vec size = v_abs(a), square = a * a;
+  const mask large = v_lt(V(0.9), size);
+  const vec y = v_fma(a, IS_F64 ? v_polynomial(square, series64, 12) : v_polynomial(square, series32, 7), a);
+  return m_any(large) ? v_select(large, v_with_sign_of(V(1) - erfc_positive(size), a), y) : y;
+}
+
 #else
 
 static inline vec v_tanh(vec a) { return SLEEF(tanh, u10)(a); }
 static inline vec v_expm1(vec a) { return SLEEF(expm1, u10)(a); }
+static inline vec v_erfc(vec a) { return SLEEF(erfc, u15)(a); }
+
+/* Next to 0 SLEEF loses bits of subnormal results; there erf(a) is 2 / sqrt(pi) a. */
+static inline vec v_erf(vec a) {
+  const mask small = v_lt(v_abs(a), V(PICK(0x1p-30, 0x1p-14)));
+  const vec y = SLEEF(erf, u10)(a);
+  return m_any(small) ? v_select(small, a + a * PICK(0.128379167095512573896, 0.128379167095512573896), y) : y;
+}
 
 #endif
 
