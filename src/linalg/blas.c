@@ -16,21 +16,14 @@
 /* Fortran calling convention; f32 and f64 differ in what the pointers to numbers point at. */
 typedef void (*gemv_fn)(const char *ta, const int *m, const int *n, const void *alpha, const void *a, const int *lda,
                         const void *x, const int *incx, const void *beta, void *y, const int *incy);
-typedef void (*syrk_fn)(const char *uplo, const char *ta, const int *n, const int *k, const void *alpha, const void *a,
-                        const int *lda, const void *beta, void *c, const int *ldc);
 typedef void (*trsm_fn)(const char *side, const char *uplo, const char *ta, const char *diag, const int *m,
                         const int *n, const void *alpha, const void *a, const int *lda, void *b, const int *ldb);
-typedef float (*sdot_fn)(const int *n, const float *x, const int *incx, const float *y, const int *incy);
-typedef double (*ddot_fn)(const int *n, const double *x, const int *incx, const double *y, const int *incy);
 
 /* Index 0: f32, 1: f64. Written once; see blas_library.c. */
 static struct {
   grad_gemm_fn gemm[2];
   gemv_fn gemv[2];
-  syrk_fn syrk[2];
   trsm_fn trsm[2];
-  sdot_fn sdot;
-  ddot_fn ddot;
   bool complete;
   bool has_small_kernels; /* see gemm_blocks.h */
 } blas;
@@ -47,16 +40,10 @@ static void find_symbols(void) {
   blas.gemm[1] = (grad_gemm_fn)grad__blas_library_symbol("dgemm_");
   blas.gemv[0] = (gemv_fn)grad__blas_library_symbol("sgemv_");
   blas.gemv[1] = (gemv_fn)grad__blas_library_symbol("dgemv_");
-  blas.syrk[0] = (syrk_fn)grad__blas_library_symbol("ssyrk_");
-  blas.syrk[1] = (syrk_fn)grad__blas_library_symbol("dsyrk_");
   blas.trsm[0] = (trsm_fn)grad__blas_library_symbol("strsm_");
   blas.trsm[1] = (trsm_fn)grad__blas_library_symbol("dtrsm_");
-  blas.sdot = (sdot_fn)grad__blas_library_symbol("sdot_");
-  blas.ddot = (ddot_fn)grad__blas_library_symbol("ddot_");
-  blas.complete = blas.sdot && blas.ddot;
-  for (int i = 0; i < 2; i++) {
-    blas.complete = blas.complete && blas.gemm[i] && blas.gemv[i] && blas.syrk[i] && blas.trsm[i];
-  }
+  blas.complete = true;
+  for (int i = 0; i < 2; i++) blas.complete = blas.complete && blas.gemm[i] && blas.gemv[i] && blas.trsm[i];
   blas.has_small_kernels = strcmp(text_of("openblas_get_corename"), "SkylakeX") == 0;
 }
 
@@ -81,13 +68,9 @@ static grad_status ready(grad_ctx *ctx, int n, const int64_t *extents) {
 
 static int slot(grad_dtype dtype) { return dtype == GRAD_F64; }
 
-static const void *offset(grad_dtype dtype, const void *data, int64_t elements) {
-  return (const char *)data + elements * (dtype == GRAD_F64 ? 8 : 4);
-}
-
 /* BLAS wants the lowest address of a vector whatever the sign of its step. */
 static const void *lowest(grad_dtype dtype, const void *x, int64_t n, int64_t step) {
-  return step < 0 ? offset(dtype, x, (n - 1) * step) : x;
+  return step < 0 ? (const char *)x + (n - 1) * step * (int64_t)grad__dtype_size(dtype) : x;
 }
 
 /* A product in tiles: what their threads share. */
@@ -155,56 +138,32 @@ grad_status grad__gemm(grad_ctx *ctx, grad_dtype dtype, bool ta, bool tb, int64_
   return p.stopped ? grad__fail(ctx, GRAD_EINTERRUPT, "interrupted") : GRAD_OK;
 }
 
-grad_status grad__gemv(grad_ctx *ctx, grad_dtype dtype, bool ta, int64_t m, int64_t n, double alpha, const void *a,
-                       int64_t lda, const void *x, int64_t incx, double beta, void *y, int64_t incy) {
+grad_status grad__gemv(grad_ctx *ctx, grad_dtype dtype, bool ta, int64_t m, int64_t n, const void *a, int64_t lda,
+                       const void *x, int64_t incx, void *y) {
   const int64_t nx = ta ? m : n, ny = ta ? n : m;
   if (ny == 0) return GRAD_OK;
-  if (nx == 0 || (incx == 1 && grad__small_gemm_fits(ny, 1, nx))) { /* BLAS does not apply beta when nx is 0 */
-    grad__small_gemm(dtype, ta, false, ny, 1, nx, alpha, a, lda, x, 1, beta, y, incy);
+  if (nx == 0 || (incx == 1 && grad__small_gemm_fits(ny, 1, nx))) { /* BLAS leaves y as it is when nx is 0 */
+    grad__small_gemm(dtype, ta, false, ny, 1, nx, 1, a, lda, x, 1, 0, y, 1);
     return GRAD_OK;
   }
-  if (grad__tall_gemv_fits(m, n, incx, incy) && alpha == 1 && beta == 0) {
-    return grad__tall_gemv(ctx, dtype, ta, m, n, a, lda, x, y);
-  }
-  const grad_status status = ready(ctx, 5, (int64_t[]){m, n, lda, incx, incy});
+  if (incx == 1 && grad__tall_gemv_fits(m, n)) return grad__tall_gemv(ctx, dtype, ta, m, n, a, lda, x, y);
+  const grad_status status = ready(ctx, 4, (int64_t[]){m, n, lda, incx});
   if (status) return status;
-  const int rows = (int)m, cols = (int)n, la = (int)lda, sx = (int)incx, sy = (int)incy;
-  const grad_blas_number one = grad__blas_number(dtype, alpha), two = grad__blas_number(dtype, beta);
-  blas.gemv[slot(dtype)](ta ? "N" : "T", &cols, &rows, &one, a, &la, lowest(dtype, x, nx, incx), &sx, &two,
-                         (void *)(uintptr_t)lowest(dtype, y, ny, incy), &sy);
+  const int rows = (int)m, cols = (int)n, la = (int)lda, step = (int)incx, dense = 1;
+  const grad_blas_number one = grad__blas_number(dtype, 1), zero = grad__blas_number(dtype, 0);
+  blas.gemv[slot(dtype)](ta ? "N" : "T", &cols, &rows, &one, a, &la, lowest(dtype, x, nx, incx), &step, &zero, y,
+                         &dense);
   return GRAD_OK;
 }
 
-grad_status grad__dot(grad_ctx *ctx, grad_dtype dtype, int64_t n, const void *x, int64_t incx, const void *y,
-                      int64_t incy, double *out) {
-  const grad_status status = ready(ctx, 3, (int64_t[]){n, incx, incy});
-  if (status) return status;
-  const int count = (int)n, sx = (int)incx, sy = (int)incy;
-  const void *const px = n ? lowest(dtype, x, n, incx) : x, *const py = n ? lowest(dtype, y, n, incy) : y;
-  *out = dtype == GRAD_F32 ? (double)blas.sdot(&count, px, &sx, py, &sy) : blas.ddot(&count, px, &sx, py, &sy);
-  return GRAD_OK;
-}
-
-grad_status grad__syrk(grad_ctx *ctx, grad_dtype dtype, bool lower, bool ta, int64_t n, int64_t k, double alpha,
-                       const void *a, int64_t lda, double beta, void *c, int64_t ldc) {
-  if (n == 0) return GRAD_OK;
-  const grad_status status = ready(ctx, 4, (int64_t[]){n, k, lda, ldc});
-  if (status) return status;
-  const int order = (int)n, inner = (int)k, la = (int)lda, lc = (int)ldc;
-  const grad_blas_number one = grad__blas_number(dtype, alpha), two = grad__blas_number(dtype, beta);
-  blas.syrk[slot(dtype)](lower ? "U" : "L", ta ? "N" : "T", &order, &inner, &one, a, &la, &two, c, &lc);
-  return GRAD_OK;
-}
-
-grad_status grad__trsm(grad_ctx *ctx, grad_dtype dtype, bool right, bool lower, bool ta, bool unit, int64_t m,
-                       int64_t n, double alpha, const void *a, int64_t lda, void *b, int64_t ldb) {
+grad_status grad__trsm(grad_ctx *ctx, grad_dtype dtype, bool lower, bool ta, int64_t m, int64_t n, const void *a,
+                       int64_t lda, void *b, int64_t ldb) {
   if (m == 0 || n == 0) return GRAD_OK;
   const grad_status status = ready(ctx, 4, (int64_t[]){m, n, lda, ldb});
   if (status) return status;
   const int rows = (int)m, cols = (int)n, la = (int)lda, lb = (int)ldb;
-  const grad_blas_number one = grad__blas_number(dtype, alpha);
-  blas.trsm[slot(dtype)](right ? "L" : "R", lower ? "U" : "L", ta ? "T" : "N", unit ? "U" : "N", &cols, &rows, &one, a,
-                         &la, b, &lb);
+  const grad_blas_number one = grad__blas_number(dtype, 1);
+  blas.trsm[slot(dtype)]("R", lower ? "U" : "L", ta ? "T" : "N", "N", &cols, &rows, &one, a, &la, b, &lb);
   return GRAD_OK;
 }
 
@@ -214,16 +173,6 @@ grad_status grad__blas_info(grad_ctx *ctx, grad_blas_info *out) {
   int (*const threads)(void) = (int (*)(void))grad__blas_library_symbol("openblas_get_num_threads");
   *out = (grad_blas_info){.version = text_of("openblas_get_config"),
                           .core = text_of("openblas_get_corename"),
-                          .threads = threads ? threads() : 1,
-                          .ours = grad__blas_library_ours()};
-  return GRAD_OK;
-}
-
-grad_status grad__blas_set_threads(grad_ctx *ctx, int threads) {
-  if (threads < 1) return grad__fail(ctx, GRAD_EVALUE, "at least one thread is needed, not %d", threads);
-  const grad_status status = load(ctx);
-  if (status) return status;
-  void (*const set)(int) = (void (*)(int))grad__blas_library_symbol("openblas_set_num_threads");
-  if (set) set(threads);
+                          .threads = threads ? threads() : 1};
   return GRAD_OK;
 }

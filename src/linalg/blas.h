@@ -13,35 +13,21 @@
 grad_status grad__gemm(grad_ctx *ctx, grad_dtype dtype, bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha,
                        const void *a, int64_t lda, const void *b, int64_t ldb, double beta, void *c, int64_t ldc);
 
-/* y = alpha op(a) x + beta y, a being m x n as stored. incx, incy: steps in elements, not 0; a negative step runs
- * backwards from the given address. */
-grad_status grad__gemv(grad_ctx *ctx, grad_dtype dtype, bool ta, int64_t m, int64_t n, double alpha, const void *a,
-                       int64_t lda, const void *x, int64_t incx, double beta, void *y, int64_t incy);
+/* y = op(a) x, a being m x n as stored. incx: the step in elements, not 0; a negative one runs backwards from the given
+ * address. */
+grad_status grad__gemv(grad_ctx *ctx, grad_dtype dtype, bool ta, int64_t m, int64_t n, const void *a, int64_t lda,
+                       const void *x, int64_t incx, void *y);
 
-/* *out = sum of x[i * incx] * y[i * incy], rounded to dtype. */
-grad_status grad__dot(grad_ctx *ctx, grad_dtype dtype, int64_t n, const void *x, int64_t incx, const void *y,
-                      int64_t incy, double *out);
-
-/* The lower (else upper) triangle of c (n x n) = alpha op(a) op(a)' + beta c, op(a) being n x k; the rest is kept. */
-grad_status grad__syrk(grad_ctx *ctx, grad_dtype dtype, bool lower, bool ta, int64_t n, int64_t k, double alpha,
-                       const void *a, int64_t lda, double beta, void *c, int64_t ldc);
-
-/* b (m x n) becomes alpha inv(op(a)) b, or with `right` alpha b inv(op(a)); a is triangular (`unit`: ones on its
- * diagonal, which is not read). No test for singularity: a zero on the diagonal gives Inf or NaN. */
-grad_status grad__trsm(grad_ctx *ctx, grad_dtype dtype, bool right, bool lower, bool ta, bool unit, int64_t m,
-                       int64_t n, double alpha, const void *a, int64_t lda, void *b, int64_t ldb);
+/* b (m x n) becomes inv(op(a)) b; a is triangular. No test for singularity: a zero on the diagonal gives Inf or NaN. */
+grad_status grad__trsm(grad_ctx *ctx, grad_dtype dtype, bool lower, bool ta, int64_t m, int64_t n, const void *a,
+                       int64_t lda, void *b, int64_t ldb);
 
 typedef struct grad_blas_info {
   const char *version; /* "OpenBLAS 0.3.21 ..."; "" when the library does not say */
   const char *core;    /* the kernels in use, "SkylakeX"; "" likewise */
-  int threads;
-  bool ours; /* loaded by this library rather than by the host */
+  int threads; /* inside one product: 1 unless OPENBLAS_NUM_THREADS says otherwise, or the host has loaded it before */
 } grad_blas_info;
 /* Loads the library. The texts live as long as the process. */
 grad_status grad__blas_info(grad_ctx *ctx, grad_blas_info *out);
-
-/* Threads inside one product: 1 unless OPENBLAS_NUM_THREADS says otherwise. The number belongs to the process: other
- * contexts, and a host that uses the same library, see it too. */
-grad_status grad__blas_set_threads(grad_ctx *ctx, int threads);
 
 #endif

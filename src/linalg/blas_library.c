@@ -14,7 +14,6 @@
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void *handle;
-static bool ours;
 
 #if defined __APPLE__
 static const char *const names[] = {"libopenblas.dylib", "/opt/homebrew/opt/openblas/lib/libopenblas.dylib",
@@ -50,7 +49,6 @@ static void load(void) {
   const bool core_set = set_unless_set("OPENBLAS_CORETYPE", cores[grad__simd_detect()]);
   const bool threads_set = set_unless_set("OPENBLAS_NUM_THREADS", "1");
   handle = open_library();
-  ours = handle != NULL;
   if (core_set) unsetenv("OPENBLAS_CORETYPE");
   if (threads_set) unsetenv("OPENBLAS_NUM_THREADS");
 }
@@ -71,5 +69,3 @@ grad_symbol grad__blas_library_symbol(const char *name) {
   } symbol = {.object = handle ? dlsym(handle, name) : NULL};
   return symbol.function;
 }
-
-bool grad__blas_library_ours(void) { return ours; }

@@ -14,7 +14,4 @@ grad_status grad__blas_library_load(grad_ctx *ctx);
 /* The function of that name; NULL when the library is not loaded or lacks it. */
 grad_symbol grad__blas_library_symbol(const char *name);
 
-/* True when this library loaded it, so that its threads are ours to set; false when the host had it already. */
-bool grad__blas_library_ours(void);
-
 #endif

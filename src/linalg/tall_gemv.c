@@ -62,8 +62,8 @@ static void run_rows(void *ud, int64_t index, int worker) {
   }
 }
 
-bool grad__tall_gemv_fits(int64_t m, int64_t n, int64_t incx, int64_t incy) {
-  return m >= FEWEST_ROWS && n >= FEWEST_COLUMNS && n <= MOST_COLUMNS && n <= m && incx == 1 && incy == 1;
+bool grad__tall_gemv_fits(int64_t m, int64_t n) {
+  return m >= FEWEST_ROWS && n >= FEWEST_COLUMNS && n <= MOST_COLUMNS && n <= m;
 }
 
 static void add_partials(grad_dtype dtype, const tall_product *p, int64_t nchunks) {

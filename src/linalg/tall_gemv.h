@@ -6,8 +6,8 @@
 
 #include "core/ctx.h"
 
-/* Is an m x n matrix with such steps in x and y one of these? */
-bool grad__tall_gemv_fits(int64_t m, int64_t n, int64_t incx, int64_t incy);
+/* Is an m x n matrix one of these? */
+bool grad__tall_gemv_fits(int64_t m, int64_t n);
 
 /* y = op(a) x, as grad__gemv. Runs on the context's threads; the result does not depend on how many there are. */
 grad_status grad__tall_gemv(grad_ctx *ctx, grad_dtype dtype, bool ta, int64_t m, int64_t n, const void *a, int64_t lda,

@@ -86,7 +86,7 @@ static grad_status triangular_eval(const grad_eval *a) {
       matrix = a->scratch;
     }
     grad__item_load(&b, false, x);
-    status = grad__trsm(a->ctx, dtype, false, !upper, transposed, false, n, k, 1, matrix, n, x, k);
+    status = grad__trsm(a->ctx, dtype, !upper, transposed, n, k, matrix, n, x, k);
     if (status) return status;
     x += n * k * (int64_t)grad__dtype_size(dtype);
   }

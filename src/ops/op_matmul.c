@@ -94,11 +94,11 @@ static grad_status product_blas(grad_ctx *ctx, grad_dtype dtype, factor a, facto
     stored_as(&b, &sb);
   }
   if (n == 1 && b.row != 0)
-    return grad__gemv(ctx, dtype, sa.transposed, sa.transposed ? k : m, sa.transposed ? m : k, 1, a.data, sa.ld, b.data,
-                      b.row, 0, c, 1);
+    return grad__gemv(ctx, dtype, sa.transposed, sa.transposed ? k : m, sa.transposed ? m : k, a.data, sa.ld, b.data,
+                      b.row, c);
   if (m == 1 && a.col != 0)
-    return grad__gemv(ctx, dtype, !sb.transposed, sb.transposed ? n : k, sb.transposed ? k : n, 1, b.data, sb.ld,
-                      a.data, a.col, 0, c, 1);
+    return grad__gemv(ctx, dtype, !sb.transposed, sb.transposed ? n : k, sb.transposed ? k : n, b.data, sb.ld, a.data,
+                      a.col, c);
   return grad__gemm(ctx, dtype, sa.transposed, sb.transposed, m, n, k, 1, a.data, sa.ld, b.data, sb.ld, 0, c, n);
 }
 

@@ -51,76 +51,43 @@ static void test_gemm(grad_dtype dtype, int64_t m, int64_t n, int64_t k, bool ta
   if (!check(same)) fprintf(stderr, "  gemm %d: %d x %d x %d, %d %d\n", dtype, (int)m, (int)n, (int)k, ta, tb);
 }
 
-static void test_gemv(grad_dtype dtype, int64_t m, int64_t n, bool ta, int64_t incx, int64_t incy, double beta) {
-  static double a[MOST], x[MOST], y[MOST], before[MOST];
-  randomize(dtype, a);
-  randomize(dtype, x);
-  randomize(dtype, y);
-  if (beta == 0) put(dtype, y, MOST / 2, (double)NAN);
-  memcpy(before, y, sizeof y);
+static void test_gemv(grad_dtype dtype, int64_t m, int64_t n, bool ta, int64_t incx) {
+  static double a[MOST], x[MOST], y[MOST];
   const int64_t middle = MOST / 2, size = dtype == GRAD_F32 ? 4 : 8, ny = ta ? n : m;
-  check(grad__gemv(ctx, dtype, ta, m, n, 2, a, LD, (char *)x + middle * size, incx, beta, (char *)y + middle * size,
-                   incy) == GRAD_OK);
-  bool same = true;
-  for (int64_t i = 0; i < ny; i++) {
-    double want = beta == 0 ? 0 : beta * get(dtype, before, middle + i * incy);
-    for (int64_t j = 0; j < (ta ? m : n); j++) want += 2 * op(dtype, a, ta, i, j) * get(dtype, x, middle + j * incx);
-    same = same && (get(dtype, y, middle + i * incy) == want);
-  }
-  if (!check(same))
-    fprintf(stderr, "  gemv %d: %d x %d, %d, steps %d %d\n", dtype, (int)m, (int)n, ta, (int)incx, (int)incy);
-}
-
-static void test_syrk(grad_dtype dtype, bool lower, bool ta) {
-  static double a[MOST], c[MOST], want[MOST];
-  randomize(dtype, a);
-  randomize(dtype, c);
-  memcpy(want, c, sizeof c);
-  const int64_t n = 20, k = 13;
-  for (int64_t i = 0; i < n; i++) {
-    for (int64_t j = 0; j < n; j++) {
-      double sum = 0;
-      for (int64_t p = 0; p < k; p++) sum += op(dtype, a, ta, i, p) * op(dtype, a, ta, j, p);
-      if (lower ? j <= i : j >= i) put(dtype, want, i * LD + j, sum + 3 * get(dtype, c, i * LD + j));
-    }
-  }
-  check(grad__syrk(ctx, dtype, lower, ta, n, k, 1, a, LD, 3, c, LD) == GRAD_OK);
-  check(memcmp(c, want, sizeof c) == 0);
-}
-
-static void test_trsm(grad_dtype dtype, bool right, bool lower, bool ta, bool unit) {
-  static double a[MOST], x[MOST], b[MOST];
-  const int64_t m = 9, n = 7, order = right ? n : m;
   randomize(dtype, a);
   randomize(dtype, x);
-  for (int64_t i = 0; i < order; i++) put(dtype, a, i * LD + i, 2);
+  for (int64_t i = 0; i <= ny; i++) put(dtype, y, i, i < ny ? (double)NAN : 7);
+  check(grad__gemv(ctx, dtype, ta, m, n, a, LD, (char *)x + middle * size, incx, y) == GRAD_OK);
+  bool same = get(dtype, y, ny) == 7;
+  for (int64_t i = 0; i < ny; i++) {
+    double want = 0;
+    for (int64_t j = 0; j < (ta ? m : n); j++) want += op(dtype, a, ta, i, j) * get(dtype, x, middle + j * incx);
+    same = same && get(dtype, y, i) == want;
+  }
+  if (!check(same)) fprintf(stderr, "  gemv %d: %d x %d, %d, step %d\n", dtype, (int)m, (int)n, ta, (int)incx);
+}
+
+static void test_trsm(grad_dtype dtype, bool lower, bool ta) {
+  static double a[MOST], x[MOST], b[MOST];
+  const int64_t m = 9, n = 7;
+  randomize(dtype, a);
+  randomize(dtype, x);
+  for (int64_t i = 0; i < m; i++) put(dtype, a, i * LD + i, 2);
   memcpy(b, x, sizeof b);
   for (int64_t i = 0; i < m; i++) {
     for (int64_t j = 0; j < n; j++) {
       double sum = 0;
-      for (int64_t p = 0; p < order; p++) {
-        const int64_t row = right ? p : i, col = right ? j : p, r = ta ? col : row, c = ta ? row : col;
-        const double factor = r == c && unit ? 1 : (lower ? c > r : c < r) ? 0 : get(dtype, a, r * LD + c);
-        sum += factor * get(dtype, x, right ? i * LD + p : p * LD + j);
+      for (int64_t p = 0; p < m; p++) {
+        const bool stored = (lower != ta) ? p <= i : p >= i;
+        if (stored) sum += op(dtype, a, ta, i, p) * get(dtype, x, p * LD + j);
       }
       put(dtype, b, i * LD + j, sum);
     }
   }
-  check(grad__trsm(ctx, dtype, right, lower, ta, unit, m, n, 1, a, LD, b, LD) == GRAD_OK);
+  check(grad__trsm(ctx, dtype, lower, ta, m, n, a, LD, b, LD) == GRAD_OK);
   for (int64_t i = 0; i < m * LD; i++) {
     if (i % LD < n) check_near(get(dtype, b, i), get(dtype, x, i), dtype == GRAD_F32 ? 2e-3 : 1e-10);
   }
-}
-
-static void test_dot(grad_dtype dtype) {
-  static double x[MOST], y[MOST];
-  randomize(dtype, x);
-  randomize(dtype, y);
-  double want = 0, got = 0;
-  for (int64_t i = 0; i < 100; i++) want += get(dtype, x, 200 - 2 * i) * get(dtype, y, i * 3);
-  const int64_t size = dtype == GRAD_F32 ? 4 : 8;
-  check(grad__dot(ctx, dtype, 100, (char *)x + 200 * size, -2, y, 3, &got) == GRAD_OK && got == want);
-  check(grad__dot(ctx, dtype, 0, x, 1, y, 1, &got) == GRAD_OK && got == 0);
 }
 
 /* Polled from any thread. */
@@ -194,16 +161,12 @@ static void test_limits(void) {
   double x = 0;
   check(grad__gemm(ctx, GRAD_F64, false, false, INT64_C(1) << 40, 1, 1, 1, &x, 1, &x, 1, 0, &x, 1) ==
         GRAD_EUNSUPPORTED);
-  check(grad__blas_set_threads(ctx, 0) == GRAD_EVALUE);
 }
 
 static void test_info(void) {
   grad_blas_info info;
-  check(getenv("OPENBLAS_NUM_THREADS") || (grad__blas_info(ctx, &info) == GRAD_OK && info.threads == 1 && info.ours));
   check(grad__blas_info(ctx, &info) == GRAD_OK && info.version && info.core);
-  check(grad__blas_set_threads(ctx, 2) == GRAD_OK && grad__blas_info(ctx, &info) == GRAD_OK);
-  check(info.threads == 2 || strstr(info.version, "OpenBLAS") == NULL);
-  check(grad__blas_set_threads(ctx, 1) == GRAD_OK);
+  check(getenv("OPENBLAS_NUM_THREADS") || info.threads == 1);
 }
 
 int main(void) {
@@ -216,13 +179,8 @@ int main(void) {
       test_gemm(dtype, m, n, k, i % 2, i / 2 % 2, 1, i % 3);
       test_gemm(dtype, m, n, k, (i + 1) % 2, i / 2 % 2, 2, 0);
     }
-    for (int i = 0; i < 49 * 2; i++)
-      test_gemv(dtype, sizes[i % 7], sizes[i / 7 % 7], i / 49, steps[i % 3], 1 + i % 2, i % 5 > 0);
-    for (int i = 0; i < 16; i++) {
-      test_trsm(dtype, i & 1, i & 2, i & 4, i & 8);
-      test_syrk(dtype, i & 1, i & 2);
-    }
-    test_dot(dtype);
+    for (int i = 0; i < 49 * 2; i++) test_gemv(dtype, sizes[i % 7], sizes[i / 7 % 7], i / 49, steps[i % 3]);
+    for (int i = 0; i < 4; i++) test_trsm(dtype, i & 1, i & 2);
     test_threads(dtype, 64, 128, 784, false, false);
     test_threads(dtype, 784, 130, 97, true, false);
     test_threads(dtype, 301, 257, 300, false, true);

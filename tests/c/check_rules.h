@@ -313,6 +313,30 @@ static inline void rules_sparsity(grad_ctx *ctx, const char *name, grad_program 
   }
 }
 
+/* A task for check_failing_alloc: builds, differentiates and runs the case at `ud`. */
+static inline grad_status rules_differentiate(grad_ctx *ctx, void *ud) {
+  const rules_case *c = ud;
+  grad_program *p = rules_program(ctx, c, GRAD_F64), *g = NULL;
+  grad_status status = p ? GRAD_OK : ctx->status;
+  bool wrt[RULES_MOST];
+  if (p) rules_wrt(p, wrt);
+  if (p) status = grad__ad_vjp(p, wrt, 1, &g);
+  check_arrays in = {0}, out = {0};
+  uint64_t state = 1;
+  for (int32_t i = 0; !status && i < g->ninputs; i++) {
+    const grad_type *t = grad__type(g, g->inputs[i]);
+    grad_array *a = check_push(ctx, &in, t->dtype, t->ndim, t->shape, NULL);
+    if (a) rules_fill(a, &state);
+    if (!a) status = ctx->status;
+  }
+  if (!status) status = check_run(g, &in, NULL, &out);
+  check_release(&in);
+  check_release(&out);
+  grad__program_release(g);
+  grad__program_release(p);
+  return status;
+}
+
 static inline void check_rules(grad_ctx *ctx, const rules_case *c, bool tight) {
   uint64_t state = 1000;
   grad_program *p = rules_program(ctx, c, GRAD_F64), *g = NULL;

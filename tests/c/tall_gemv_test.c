@@ -56,11 +56,11 @@ static void release(problem *p) {
 static void test_problem(grad_ctx *ctx, problem p) {
   const int64_t ny = p.ta ? p.n : p.m;
   const double tolerance = p.dtype == GRAD_F64 ? 1e-11 : 2e-3;
-  check(grad__tall_gemv_fits(p.m, p.n, 1, 1));
+  check(grad__tall_gemv_fits(p.m, p.n));
   grad_ctx_set_threads(ctx, 1);
-  check(grad__gemv(ctx, p.dtype, p.ta, p.m, p.n, 1, p.a, p.lda, p.x, 1, 0, p.y, 1) == GRAD_OK);
+  check(grad__gemv(ctx, p.dtype, p.ta, p.m, p.n, p.a, p.lda, p.x, 1, p.y) == GRAD_OK);
   grad_ctx_set_threads(ctx, 3);
-  check(grad__gemv(ctx, p.dtype, p.ta, p.m, p.n, 1, p.a, p.lda, p.x, 1, 0, p.z, 1) == GRAD_OK);
+  check(grad__gemv(ctx, p.dtype, p.ta, p.m, p.n, p.a, p.lda, p.x, 1, p.z) == GRAD_OK);
   check(memcmp(p.y, p.z, (size_t)ny * (p.dtype == GRAD_F64 ? 8 : 4)) == 0);
   bool near = true;
   for (int64_t i = 0; i < ny; i++) {
