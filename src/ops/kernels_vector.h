@@ -109,21 +109,32 @@ static inline vec v_splat(real x) { return (vec){0} + x; }
 
 #if defined __AVX512F__
 static inline mask m_first(int count) { return (mask)((1u << count) - 1); }
-static inline vec v_load_rest(const real *p, int count) { return INTRINSIC(maskz_loadu)(m_first(count), p); }
-static inline void v_store_rest(real *p, vec v, int count) { INTRINSIC(mask_storeu)(p, m_first(count), v); }
+static inline vec v_load_first(const real *p, int count) { return INTRINSIC(maskz_loadu)(m_first(count), p); }
+static inline void v_store_first(real *p, vec v, int count) { INTRINSIC(mask_storeu)(p, m_first(count), v); }
 #else
-static inline vec v_load_rest(const real *p, int count) {
+static inline vec v_load_first(const real *p, int count) {
   real lanes[LANES] = {0};
   for (int i = 0; i < count; i++) lanes[i] = p[i];
   return v_load(lanes);
 }
 
-static inline void v_store_rest(real *p, vec v, int count) {
+static inline void v_store_first(real *p, vec v, int count) {
   real lanes[LANES];
   v_store(lanes, v);
   for (int i = 0; i < count; i++) p[i] = lanes[i];
 }
 #endif
+
+/* One number is loaded and stored as such: a processor hands a store on to a load of the same width long before it
+ * reaches the cache, which programs of single numbers wait for at every step. */
+static inline vec v_load_rest(const real *p, int count) { return count == 1 ? (vec){p[0]} : v_load_first(p, count); }
+
+static inline void v_store_rest(real *p, vec v, int count) {
+  if (count == 1)
+    *p = v[0];
+  else
+    v_store_first(p, v, count);
+}
 
 /* --- masks */
 
