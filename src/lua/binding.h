@@ -180,6 +180,7 @@ static inline bool grad__tensor_is_traced(const grad_tensor *t) { return t->seri
 static inline bool grad__tensor_is_weak(const grad_tensor *t) { return t->serial != 0 && t->weak; }
 /* NULL when the value is no tensor. */
 grad_tensor *grad__tensor_to(lua_State *L, int index);
+grad_tensor *grad__tensor_in(const grad_lua *g, lua_State *L, int index); /* for who has the state at hand */
 grad_tensor *grad__tensor_check(lua_State *L, int arg, const char *what);
 /* A concrete tensor; a traced one raises and says so. */
 grad_tensor *grad__tensor_check_concrete(lua_State *L, int arg, const char *what);

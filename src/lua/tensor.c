@@ -10,8 +10,9 @@
 
 enum { PAYLOAD_OFFSET = (sizeof(grad_tensor) + 15) / 16 * 16 };
 
-grad_tensor *grad__tensor_to(lua_State *L, int index) {
-  const grad_lua *g = grad__lua(L);
+grad_tensor *grad__tensor_to(lua_State *L, int index) { return grad__tensor_in(grad__lua(L), L, index); }
+
+grad_tensor *grad__tensor_in(const grad_lua *g, lua_State *L, int index) {
   void *ud = lua_touserdata(L, index);
   if (!ud || !lua_getmetatable(L, index)) return NULL;
   const void *meta = lua_topointer(L, -1);
@@ -83,11 +84,12 @@ void grad__tensor_made(lua_State *L, const grad_array *array) {
 }
 
 static grad_array *new_inline(lua_State *L, size_t bytes, grad_dtype dtype, int ndim, const int64_t *shape) {
+  const grad_lua *g = grad__lua(L);
   grad_tensor *t = lua_newuserdatauv(L, PAYLOAD_OFFSET + bytes, 0);
   t->serial = 0;
-  t->id = (grad_id)grad__lua(L)->serial;
+  t->id = (grad_id)g->serial;
   grad__array_wrap(&t->array, (char *)t + PAYLOAD_OFFSET, dtype, ndim, shape);
-  set_meta(L, grad__lua(L)->ref_light);
+  set_meta(L, g->ref_light);
   return &t->array;
 }
 

@@ -202,7 +202,7 @@ typedef struct operands {
   grad_trace *newest; /* the trace to record in */
 } operands;
 
-static operands read_operands(lua_State *L, int nin, operand *x) {
+static operands read_operands(lua_State *L, const grad_lua *g, int nin, operand *x) {
   operands all = {.simple = true, .plain = true};
   for (int k = 0; k < nin; k++) {
     x[k] = (operand){0};
@@ -210,13 +210,13 @@ static operands read_operands(lua_State *L, int nin, operand *x) {
       x[k].number = lua_tonumber(L, k + 1);
       continue;
     }
-    const grad_tensor *t = grad__tensor_to(L, k + 1);
+    const grad_tensor *t = grad__tensor_in(g, L, k + 1);
     x[k].tensor = t;
     all.simple = all.simple && t;
     if (!t) continue;
     all.plain = false;
     x[k].array = &t->array;
-    grad_trace *trace = grad__trace_for(L, t);
+    grad_trace *trace = g->live_traces > 0 || grad__tensor_is_traced(t) ? grad__trace_for(L, t) : NULL;
     if (!trace) continue;
     all.simple = false;
     if (!all.newest || trace->serial > all.newest->serial) all.newest = trace;
@@ -236,8 +236,9 @@ static bool run_square(lua_State *L, const elementwise *e, const operand *x) {
 static void call_elementwise(lua_State *L, const elementwise *e) {
   operand x[MAX_OPERANDS];
   int nin = e->op->nin;
-  const operands all = read_operands(L, nin, x);
-  if (all.simple && !(grad__lua(L)->debug && !all.plain)) {
+  const grad_lua *g = grad__lua(L);
+  const operands all = read_operands(L, g, nin, x);
+  if (all.simple && !(g->debug && !all.plain)) {
     if (all.plain ? run_numbers(L, e, nin, x) : run_square(L, e, x) || run_direct(L, e, nin, x)) return;
   } else if (all.newest) {
     record(L, e->op, nin, x, all.newest);
