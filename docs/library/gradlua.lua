@@ -760,12 +760,8 @@ function gl.optim.rmsprop(params, options, ...) end
 function gl.optim.rprop(params, options, ...) end
 --- Robbins-Monro (1951); momentum, Polyak (1964), Sutskever et al. (2013)
 function gl.optim.sgd(params, options, ...) end
---- What a learning rate, a number or a schedule, is at a step; `base` is where a schedule starts that has no lr of its own.
-function gl.optim.schedule.at(lr, base, step) end
 --- Each schedule works on the rate that the one before it gives.
-function gl.optim.schedule.chain(list) end
---- Raises unless a learning rate is a number or a schedule.
-function gl.optim.schedule.check(who, lr) end
+function gl.optim.schedule.chain(options) end
 --- factor * lr for the first total_iters steps, then lr
 function gl.optim.schedule.constant(options) end
 --- half a cosine from lr to eta_min in T_max steps. Loshchilov, Hutter (2016)
@@ -776,8 +772,6 @@ function gl.optim.schedule.cosine_restarts(options) end
 function gl.optim.schedule.cyclic(options) end
 --- lr * gamma ^ t
 function gl.optim.schedule.exponential(options) end
---- Whether a value is a schedule.
-function gl.optim.schedule.is_schedule(value) end
 --- lr times a factor that goes from one to the other
 function gl.optim.schedule.linear(options) end
 --- lr times gamma at each of the steps milestones
@@ -789,7 +783,7 @@ function gl.optim.schedule.plateau(options) end
 --- lr * (1 - t / total_iters) ^ power
 function gl.optim.schedule.polynomial(options) end
 --- Schedules after one another: list[i + 1] begins, from its own step 0, at list.milestones[i].
-function gl.optim.schedule.sequential(list) end
+function gl.optim.schedule.sequential(options) end
 --- lr times gamma every step_size steps
 function gl.optim.schedule.step(options) end
 --- linear from start_factor * lr to lr, which the last of `steps` steps reaches

@@ -30,6 +30,7 @@ end
 ---@param options? {normalize: boolean} along the unit vector of the direction
 ---@return fun(x: any, v: any, ...: any): any
 function derivatives.directional(f, options)
+  check.callable("directional", "f", f)
   local normalize = check.options("directional", options, { normalize = false }).normalize
   return function(x, v, ...)
     local rest = table.pack(...)

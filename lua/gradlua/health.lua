@@ -89,6 +89,7 @@ end
 ---@param params any?
 ---@return table
 local function health(grads, params)
+  if grads == nil then check.fail("health", "grads is missing: a tensor, or a table of them") end
   local leaves, paths = tree.flatten("health", grads)
   local others, places = {}, {}
   if params ~= nil then others, places = tree.flatten("health", params) end

@@ -71,6 +71,7 @@ end
 --- What is known about a function called `name`.
 ---@return gradlua.About
 function M.about(name, f)
+  f = internal.arity.plain(f)
   local row, signature, doc, method = internal.about.row(f)
   if described[f] then
     signature, doc = described[f]()

@@ -1,6 +1,7 @@
 --- gradlua: the module table: what is written in C, and what is better said in Lua, loaded when it is first asked for.
 local gl = require "gradlua.core"
 local check = require "gradlua.check"
+local arity = require("gradlua.internal").arity
 
 -- Modules that are fields of gl, and functions of gl with the modules that hold them.
 local modules = { data = true, health = true, logger = true, nn = true, optim = true, plot = true }
@@ -23,11 +24,21 @@ function gl.argmin(first, ...)
   return position_of_least(first, ...)
 end
 
+--- What is published: its functions refuse more arguments than they take.
+local function counted(name, value)
+  if type(value) == "function" then return arity.counted(name, value) end
+  if type(value) == "table" and getmetatable(value) == nil then
+    for key, part in pairs(value) do value[key] = counted(name .. "." .. key, part) end
+  end
+  return value
+end
+
 return setmetatable(gl, {
   __index = function(t, name)
     local value
     if modules[name] then value = require("gradlua." .. name) end
     if functions[name] then value = require("gradlua." .. functions[name])[name] end
+    value = counted(name, value)
     rawset(t, name, value)
     return value
   end,

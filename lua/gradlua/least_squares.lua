@@ -42,6 +42,7 @@ end
 --- A full covariance of more parameters than this is not made from a sparse Jacobian.
 local largest_covariance = 1000
 
+--- (r, x0 [, options]) -> result
 --- Minimizes half the sum of squares of r(x) (a tensor of residuals) from x0. Options: method (lm trf gn; lm without
 --- bounds, trf with them), bounds ({lower, upper}), loss (linear huber soft_l1 cauchy arctan) with f_scale, geodesic (lm),
 --- sparse (true, false; otherwise where the residual's structure is sparse), and gl.minimize's tol, f_tol, x_tol, target,
@@ -69,7 +70,7 @@ function M.least_squares(r, x0, options)
   else
     callbacks.residual_jacobian = staged(gl.jacobian(vector))
   end
-  local minimizer = minimize.solver(name, space, callbacks, options)
+  local minimizer = minimize.solver(name, name, space, callbacks, options)
   local result = minimizer:run()
   local covariance, errors, about = minimizer.solver:fit(not S or space.n <= largest_covariance)
   local at = minimizer.solver:result().x

@@ -93,9 +93,10 @@ function Minimizer:state() return self.solver:state() end
 
 function Minimizer:load(state) return self.solver:load(state) end
 
---- A minimizer of what `callbacks` compute on the vector of `space`, with the options that all solvers share.
+--- A minimizer of what `callbacks` compute on the vector of `space`, with the options that all solvers share; `kind` is
+--- the core's ("minimize" or "least_squares"), `name` what messages call it.
 ---@return gradlua.Minimizer
-function M.solver(name, space, callbacks, options)
+function M.solver(kind, name, space, callbacks, options)
   local inner_bounds = add_constraints(name, options.constraints, space, callbacks)
   add_bounds(name, options.bounds or inner_bounds, space, callbacks)
   local trace = {}
@@ -111,14 +112,17 @@ function M.solver(name, space, callbacks, options)
     info.x = space.unpack_plain(info.x)
     return options.on_step(info)
   end
-  local solver = internal.solver[name](space.start, callbacks, options)
+  local solver = internal.solver[kind](space.start, callbacks, options)
   return setmetatable({ solver = solver, space = space, trace = trace }, Minimizer)
 end
 
+--- (f, x0 [, options]) -> minimizer
 --- A minimizer to be stepped by hand: :step() :run() :result() :state() :load(state). Arguments as gl.minimize's.
 ---@return gradlua.Minimizer
-function M.minimizer(f, x0, options)
-  local name = "minimize"
+function M.minimizer(f, x0, options) return M.prepare("minimizer", f, x0, options) end
+
+--- The minimizer of f from x0; `name` is what messages call it.
+function M.prepare(name, f, x0, options)
   check.callable(name, "f", f)
   check.kind(name, "options", options, "table or nil")
   options = options or {}
@@ -135,9 +139,10 @@ function M.minimizer(f, x0, options)
   local method = options.method
   if uses_hessian[method] then callbacks.hessian = staged(gl.hessian(on_vector)) end
   if uses_products[method] then callbacks.hvp = staged(gl.hvp(on_vector)) end
-  return M.solver(name, space, callbacks, options)
+  return M.solver("minimize", name, space, callbacks, options)
 end
 
+--- (f, x0 [, options]) -> result
 --- Minimizes f from x0 (a number, a tensor, a nested table) with exact derivatives. Options: method (gd nesterov cg bfgs
 --- lbfgs lbfgsb newton newton_cg trust_ncg trust_exact dogleg auglag sqp; chosen from the problem otherwise), bounds
 --- ({lower, upper}, numbers or of x0's structure), constraints ({eq = f or list, ineq = f or list}, c(x) = 0 and
@@ -151,7 +156,7 @@ end
 ---@param options table?
 ---@return table
 function M.minimize(f, x0, options)
-  return M.minimizer(f, x0, options):run()
+  return M.prepare("minimize", f, x0, options):run()
 end
 
 return M

@@ -60,6 +60,7 @@ function Bar:finish()
   if self.terminal and not self.host then io.stderr:write("\n") end
 end
 
+--- ([label]) -> bar
 --- A bar, for a loop of your own: bar:start(total), bar:advance() after each step, bar:finish().
 ---@param label string?
 return function(label)

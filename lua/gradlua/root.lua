@@ -76,7 +76,7 @@ local function solve(name, f, x0, is_fixed_point, args, options)
   local plain = with(plain_args)
   local function value_of(compute)
     return function(vector)
-      local value, traced = internal.roots.concrete(compute(vector))
+      local value, traced = internal.roots.concrete((compute(vector)))
       staged = staged or traced
       return value
     end

@@ -77,6 +77,11 @@ void grad__lua_register(lua_State *L, const grad_fn *rows);
 void grad__lua_register_row(lua_State *L, const grad_fn *row);
 /* Pushes a closure with the state and `row` as its first upvalues and the `extra` values on top of the stack after. */
 void grad__lua_push_function(lua_State *L, lua_CFunction f, const grad_fn *row, int extra);
+/* call.c: the C function of every row that has a builder. */
+int grad__call_row(lua_State *L);
+/* arity.c: pushes the function of a row, which refuses more arguments than its signature names; of_object: besides the
+ * object itself, of whose class it is a method. */
+void grad__lua_push_row(lua_State *L, const grad_fn *row, bool of_object);
 /* Makes a metatable named `name` in the registry and leaves it on the stack. Rows named "__..." are its events; the
  * others are methods, in its field "__index" (in "methods" when there is a row "__index"). With a row "__gc" the
  * metatable is hidden from Lua: nobody else may call that. */

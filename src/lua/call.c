@@ -314,27 +314,9 @@ static bool all_plain(lua_State *L, int nargs) {
   return true;
 }
 
-/* The signature names the arguments: one more than there are commas outside of braces; braces are the options. */
-static void check_count(lua_State *L, const grad_fn *fn, int nargs) {
-  int most = 1, depth = 0;
-  bool options = false;
-  for (const char *at = fn->signature; *at && strncmp(at, "->", 2) != 0; at++) {
-    if (strncmp(at, "...", 3) == 0) return;
-    depth += (*at == '{') - (*at == '}');
-    options = options || *at == '{';
-    most += *at == ',' && depth == 0;
-  }
-  most -= options;
-  while (nargs > most && lua_isnil(L, nargs)) nargs--;
-  if (nargs > most)
-    grad__lua_error(L, "takes at most %d argument%s, got %d: %s(%.*s)", most, most == 1 ? "" : "s", nargs, fn->name,
-                    (int)strcspn(fn->signature, ">") - (int)strlen(" -"), fn->signature);
-}
-
 int grad__call_row(lua_State *L) {
   const grad_fn *fn = grad__lua_fn(L);
   grad_call *c = grad__call_begin(L);
-  if (c->nargs > 1) check_count(L, fn, c->nargs);
   c->views = fn->views;
   const bool plain = fn->plain && all_plain(L, c->nargs), traced = c->trace != NULL;
   fn->build(c);

@@ -32,9 +32,6 @@ struct grad_call {
   bool list; /* the results come back as one Lua list */
 };
 
-/* The C function of every row that has a builder. */
-int grad__call_row(lua_State *L);
-
 /* For C functions that build without a row of their own: begin with the arguments as they are on the stack, build, then
  * finish: pushes the results and returns their number. Pushes one value (the call), which stays. */
 grad_call *grad__call_begin(lua_State *L);

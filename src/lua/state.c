@@ -108,7 +108,7 @@ void grad__lua_push_function(lua_State *L, lua_CFunction f, const grad_fn *row, 
 }
 
 void grad__lua_register_row(lua_State *L, const grad_fn *row) {
-  grad__lua_push_function(L, row->call ? row->call : grad__call_row, row, 0);
+  grad__lua_push_row(L, row, false);
   if (row->method) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, state_of(L)->ref_methods);
     lua_pushvalue(L, -2);
@@ -133,7 +133,7 @@ void grad__lua_metatable(lua_State *L, const char *name, const grad_fn *rows) {
       gc = rows->call;
       continue;
     }
-    grad__lua_push_function(L, rows->call, rows, 0);
+    grad__lua_push_row(L, rows, !event);
     lua_setfield(L, event ? -3 : -2, rows->name);
     has_index = has_index || strcmp(rows->name, "__index") == 0;
   }

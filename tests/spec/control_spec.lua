@@ -68,7 +68,7 @@ describe("gl.cond", function()
     assert.are.equal(1, jitted:stats().traces)
     near({ 2, 5, 12 }, gl.vmap(power)(gl.tensor({ 0, 1, 2 }, { dtype = "i64" }), gl.full({ 3 }, 2)))
     near({ 1, 4, 13 }, gl.vmap(gl.grad(power, 2))(gl.tensor({ 0, 1, 2 }, { dtype = "i64" }), gl.full({ 3 }, 2)))
-    raises(function() jitted(gl.ones(2), 2.0) end, "one number")
+    raises(function() gl.jit(function(n, y) return gl.fori(n, function(_, v) return v end, y) end)(gl.ones(2), 2.0) end, "one number")
   end)
 
   it("stops each element of a batch of loops where it ends", function()

@@ -56,7 +56,7 @@ describe("help", function()
     assert.is_truthy(text:find("gl.sum(x", 1, true))
     assert.is_truthy(text:find("x:sum(...)", 1, true))
     assert.is_truthy(gl.help("nn.linear"):find("x W' + b", 1, true))
-    assert.is_truthy(gl.help("minimize"):find("gl.minimize(f, x0, options) -> table", 1, true))
+    assert.is_truthy(gl.help("minimize"):find("gl.minimize(f, x0 [, options]) -> result", 1, true))
   end)
 
   it("names the nearest for what does not exist, and lists modules", function()

@@ -17,6 +17,7 @@ end
 ---@return integer
 function M.count(params)
   local total = 0
+  check.kind("nn.count", "params", params, "table or tensor or number")
   tree.each("nn.count", params, function(leaf) total = total + (gl.is_tensor(leaf) and leaf:numel() or 1) end)
   return total
 end

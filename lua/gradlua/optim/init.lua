@@ -14,9 +14,9 @@ local internal = require "gradlua.internal"
 local check = require "gradlua.check"
 local tree = require "gradlua.tree"
 local described = require "gradlua.described"
-local schedule = require "gradlua.optim.schedule"
+local rate = require "gradlua.optim.rate"
 
-local M = { schedule = schedule }
+local M = { schedule = require "gradlua.optim.schedule" }
 
 --- The options that each rule has beside the common ones.
 local known = {
@@ -111,7 +111,7 @@ end
 
 --- Checks the options that act on all parameters together.
 local function check_common(who, o)
-  if o.lr ~= nil then schedule.check(who, o.lr) end
+  if o.lr ~= nil then rate.check(who, o.lr) end
   if o.clip_norm ~= nil and not (type(o.clip_norm) == "number" and o.clip_norm > 0) then
     check.fail(who, "clip_norm must be a number above 0, not %s", tostring(o.clip_norm))
   end
@@ -147,7 +147,7 @@ local function make(rule_name, params, options)
   local groups, clip_norm, ema, skip = o.groups, o.clip_norm, o.ema, o.skip_nonfinite
   local lr = o.lr
   o.groups, o.clip_norm, o.ema, o.skip_nonfinite = nil, nil, nil, nil
-  o.lr = schedule.is_schedule(lr) and lr.lr or type(lr) == "number" and lr or nil
+  o.lr = rate.is_schedule(lr) and lr.lr or type(lr) == "number" and lr or nil
   local rule = internal.rules.rule(rule_name, fields_of(who, o))
   local rules = { [false] = rule }
   for _, group in ipairs(groups or {}) do
@@ -164,7 +164,7 @@ local function make(rule_name, params, options)
 
   local self = { name = rule_name, lr = lr or rule:get("lr"), base = rule:get("lr"), clip_norm = clip_norm,
     skip_nonfinite = skip, ema = ema, steps = 0, skipped = 0, slots = {}, rates = {} }
-  if schedule.is_schedule(lr) then lr.lr = lr.lr or self.base end
+  if rate.is_schedule(lr) then lr.lr = lr.lr or self.base end
   collect(who, params, {}, "", self.slots)
   for _, slot in ipairs(self.slots) do
     local group = group_of(groups, slot.path)
@@ -178,7 +178,7 @@ end
 
 --- The rate of a slot at this step: its own base, or the optimizer's, through the schedule.
 local function rate_of(self, slot)
-  if schedule.is_schedule(self.lr) then return self.lr:rate(slot.base or self.lr.lr or self.base, self.steps) end
+  if rate.is_schedule(self.lr) then return self.lr:rate(slot.base or self.lr.lr or self.base, self.steps) end
   return slot.base or self.lr
 end
 
@@ -215,10 +215,10 @@ function Optimizer:step(grads)
     self.skipped = self.skipped + 1
   else
     for i, slot in ipairs(self.slots) do
-      local rate = rate_of(self, slot)
-      if rate ~= self.rates[slot.rule] then
-        slot.rule:set { lr = rate }
-        self.rates[slot.rule] = rate
+      local lr = rate_of(self, slot)
+      if lr ~= self.rates[slot.rule] then
+        slot.rule:set { lr = lr }
+        self.rates[slot.rule] = lr
       end
       slot.rule:update(self.steps + 1, scale, slot.param, gradients[i], slot.state)
       if self.ema then internal.rules.ema(slot.average, slot.param, self.ema) end
@@ -274,7 +274,7 @@ function Optimizer:state()
     if self.ema then copy.average = slot.average:clone() end
     return copy
   end)
-  local is_schedule = schedule.is_schedule(self.lr)
+  local is_schedule = rate.is_schedule(self.lr)
   return { rule = self.name, steps = self.steps, skipped = self.skipped, lr = not is_schedule and self.lr or nil,
     schedule = is_schedule and self.lr:state() or nil, parameters = tensors }
 end
@@ -295,7 +295,7 @@ function Optimizer:load(state)
   end
   self.steps, self.skipped = state.steps, state.skipped
   if state.lr then self.lr = state.lr end
-  if state.schedule and schedule.is_schedule(self.lr) then self.lr:load(state.schedule) end
+  if state.schedule and rate.is_schedule(self.lr) then self.lr:load(state.schedule) end
 end
 
 local function name_of_adjustment(number)
@@ -320,7 +320,7 @@ local function describe(rule_name)
   for _, names in ipairs { { "lr" }, known[rule_name], { "weight_decay" } } do
     for _, option in ipairs(names) do options[#options + 1] = option .. " = " .. value_text(rule, option) end
   end
-  return ("params, {%s, ...} -> optimizer"):format(table.concat(options, ", ")), internal.rules.text(rule_name)
+  return ("params [, {%s, ...}] -> optimizer"):format(table.concat(options, ", ")), internal.rules.text(rule_name)
 end
 
 for rule_name in pairs(known) do

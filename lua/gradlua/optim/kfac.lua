@@ -7,7 +7,7 @@ local gl = require "gradlua.core"
 local check = require "gradlua.check"
 local tree = require "gradlua.tree"
 local layer = require "gradlua.nn.layer"
-local schedule = require "gradlua.optim.schedule"
+local rate = require "gradlua.optim.rate"
 
 local M = {}
 
@@ -141,7 +141,7 @@ function KFAC:step(grads, x)
     size = size + (moves[k] * full):sum():item()
   end
   -- The step must not change the model's distribution by more than kl_clip (section 6.5: 1/2 of this product).
-  local lr = schedule.at(self.lr, 1, self.steps)
+  local lr = rate.at(self.lr, 1, self.steps)
   local scale = math.min(1, math.sqrt(self.kl_clip / math.max(lr ^ 2 * size, 1e-300)))
   for k, stage in ipairs(self.linear) do
     local params = at(self.params, stage.path)
@@ -173,19 +173,21 @@ function KFAC:load(state)
   end
 end
 
+--- (params, {model, distribution, lr = 1, damping = 1e-2, decay = 0.95, update_every = 1, kl_clip = 1e-2}) -> optimizer
 --- K-FAC for models of gl.nn (a sequential of linear layers, activations and functions): opt:step(grads, x). Options: model,
 --- distribution of the outputs (categorical and bernoulli: logits; gaussian: means of unit variance), lr (1, or a schedule), damping
 --- (1e-2), decay (0.95, of the averaged factors), update_every (1 step), kl_clip (1e-2; math.huge for none).
 ---@return gradlua.KFAC
 function M.kfac(params, options)
   local who = "optim.kfac"
+  check.kind(who, "params", params, "table")
   local o = check.options(who, options, { model = check.none, distribution = "categorical", lr = 1, damping = 1e-2,
     decay = 0.95, update_every = 1, kl_clip = 1e-2 })
   if not roots[o.distribution] then
     check.fail(who, "no distribution '%s'; there are gaussian, bernoulli, categorical", tostring(o.distribution))
   end
   check.integer(who, "update_every", o.update_every, 1)
-  schedule.check(who, o.lr)
+  rate.check(who, o.lr)
   local self = setmetatable({ name = "kfac", params = params, roots = roots[o.distribution], lr = o.lr, damping = o.damping,
     decay = o.decay, update_every = o.update_every, kl_clip = o.kl_clip, steps = 0, observed = 0,
     stages = stages_of(who, o.model), linear = {} }, KFAC)

@@ -6,7 +6,7 @@ local check = require "gradlua.check"
 local tree = require "gradlua.tree"
 local minimize = require "gradlua.minimize"
 local variables = require "gradlua.variables"
-local schedule = require "gradlua.optim.schedule"
+local rate = require "gradlua.optim.rate"
 
 local M = {}
 
@@ -63,7 +63,7 @@ local function step_along(self, grads)
   local gradient = space.pack("the gradient", grads)
   if space.n == 0 or gradient:abs():max():item() <= self.tolerance_grad then return end
   remember(self, gradient)
-  local length = schedule.at(self.lr, 1, self.steps)
+  local length = rate.at(self.lr, 1, self.steps)
   if not self.gradient then length = length * math.min(1, 1 / gradient:abs():sum():item()) end
   self.moved = -length * times_inverse_hessian(self.history, gradient)
   self.gradient = gradient
@@ -101,6 +101,7 @@ function LBFGS:load(state)
   self.gradient, self.moved = state.gradient and state.gradient:clone(), state.moved and state.moved:clone()
 end
 
+--- (params [, {lr = 1, max_iter = 20, history_size = 100, tolerance_grad, tolerance_change, line_search, initial_step}]) -> optimizer
 --- Limited-memory BFGS for a training loop: opt:step(grads), or opt:step(function(params) return loss end). Options: lr (1,
 --- or a schedule: the length of a step by gradients), max_iter (20 iterations of a step by a loss), history_size (100
 --- pairs), tolerance_grad (1e-7), tolerance_change (1e-9, relative change of the loss), line_search (wolfe, hager_zhang,
@@ -114,7 +115,7 @@ function M.lbfgs(params, options)
     check.fail(who, "line_search_fn must be strong_wolfe, not %s: see line_search", tostring(o.line_search_fn))
   end
   check.integer(who, "history_size", o.history_size, 1)
-  schedule.check(who, o.lr)
+  rate.check(who, o.lr)
   variables.check_tensors(who, params)
   o.name, o.params, o.memory, o.steps, o.history = "lbfgs", params, o.history_size, 0, {}
   return setmetatable(o, LBFGS)

@@ -4,7 +4,7 @@ local gl = require "gradlua.core"
 local check = require "gradlua.check"
 local tree = require "gradlua.tree"
 local variables = require "gradlua.variables"
-local schedule = require "gradlua.optim.schedule"
+local rate = require "gradlua.optim.rate"
 
 local M = {}
 
@@ -77,7 +77,7 @@ end
 --- One step, in place: params - lr times the natural gradient. Further arguments go to the model.
 function Natural:step(grads, ...)
   local direction, used = self:direction(grads, ...)
-  local lr = schedule.at(self.lr, 1, self.steps)
+  local lr = rate.at(self.lr, 1, self.steps)
   tree.map("optim.natural:step", function(param, v) param:copy_(param - lr * v:to(param:dtype())) end, self.params, direction)
   self.steps, self.cg_used = self.steps + 1, used
 end
@@ -93,6 +93,7 @@ function Natural:load(state)
   self.steps, self.lr, self.damping = state.steps, state.lr or self.lr, state.damping
 end
 
+--- (params, {model, distribution, lr = 1, damping = 1e-3, cg_iter = 100, cg_tol = 1e-8}) -> optimizer
 --- Natural gradient descent (S. Amari (1998)) by conjugate gradients on products with the exact Fisher information, which
 --- is never formed. Options: model (function of params and opt:step's further arguments; gives the outputs, one example
 --- a row), distribution (gaussian: means of unit variance; normal: the last axis is mean and log standard deviation;
@@ -105,7 +106,7 @@ function M.natural(params, options)
     cg_iter = 100, cg_tol = 1e-8 })
   check.callable(who, "model", o.model)
   variables.check_tensors(who, params)
-  schedule.check(who, o.lr)
+  rate.check(who, o.lr)
   local metric = metrics[o.distribution]
   if not metric then
     check.fail(who, "no distribution '%s'; there are gaussian, normal, bernoulli, categorical", tostring(o.distribution))

@@ -2,10 +2,10 @@
 --- A schedule stands as an optimizer's `lr`, where it counts the optimizer's steps, or is called: s(step), step 0, 1, ...
 --- The option `lr` is the base rate that it starts from; otherwise the optimizer's own.
 
-local gl = require "gradlua.core"
 local internal = require "gradlua.internal"
 local check = require "gradlua.check"
 local described = require "gradlua.described"
+local rate = require "gradlua.optim.rate"
 
 local M = {}
 
@@ -40,51 +40,6 @@ local function option_names(options)
   return names, required
 end
 
----@class gradlua.Schedule
----@field lr number? the base rate
-local Schedule = {}
-Schedule.__index = Schedule
-
---- Whether a value is a schedule.
-function M.is_schedule(value) return getmetatable(value) == Schedule end
-
---- Raises unless a learning rate is a number or a schedule.
-function M.check(who, lr)
-  if type(lr) ~= "number" and not M.is_schedule(lr) then check.fail(who, "lr must be a number or a schedule, not %s", type(lr)) end
-  return lr
-end
-
---- What a learning rate, a number or a schedule, is at a step; `base` is where a schedule starts that has no lr of its own.
-function M.at(lr, base, step)
-  return M.is_schedule(lr) and lr:rate(lr.lr or base, step) or lr
-end
-
---- The rate at a step from a base rate.
-function Schedule:rate(base, step) return self.apply(base, step) end
-
-function Schedule:__call(step)
-  if not self.lr then check.fail("schedule." .. self.kind, "give the base rate as option lr to call a schedule by hand") end
-  return self.apply(self.lr, step)
-end
-
---- Tells a plateau schedule what was measured after an epoch.
-function Schedule:observe(metric)
-  local who = "schedule." .. self.kind
-  if not self.handle then check.fail(who, "only a plateau schedule observes a metric") end
-  if not self.lr then check.fail(who, "give the base rate as option lr, or the schedule to an optimizer first") end
-  if gl.is_tensor(metric) then metric = metric:item() end
-  self.observed = self.observed or {}
-  self.observed[#self.observed + 1] = metric
-  self.handle:observe(self.lr, metric)
-end
-
---- What a plateau schedule has seen; other schedules have no state.
-function Schedule:state() return { observed = self.observed or {} } end
-
-function Schedule:load(state)
-  for _, metric in ipairs(state.observed or {}) do self:observe(metric) end
-end
-
 for kind, about in pairs(kinds) do
   local known, required = option_names(about[1])
   local function constructor(options)
@@ -93,30 +48,33 @@ for kind, about in pairs(kinds) do
       if o[name] == nil then check.fail("schedule." .. kind, "the option %s must be given", name) end
     end
     local handle = internal.rules.schedule(kind, o)
-    return setmetatable({ kind = kind, lr = o.lr, handle = kind == "plateau" and handle or nil,
-      apply = function(base, step) return handle:rate(base, step) end }, Schedule)
+    return rate.schedule { kind = kind, lr = o.lr, handle = kind == "plateau" and handle or nil,
+      apply = function(base, step) return handle:rate(base, step) end }
   end
   M[kind] = constructor
-  described[constructor] = function() return ("{%s, lr} -> schedule"):format(about[1]), about[2] end
+  local signature = (required[1] and "{%s, lr} -> schedule" or "[{%s, lr}] -> schedule"):format(about[1])
+  described[constructor] = function() return signature, about[2] end
 end
 
 local function check_list(who, list)
   check.kind(who, "list", list, "table")
   for i = 1, math.max(#list, 1) do
-    if not M.is_schedule(list[i]) then check.fail(who, "expected a list of schedules {first, second, ..}, entry %d is none", i) end
+    if not rate.is_schedule(list[i]) then check.fail(who, "expected a list of schedules {first, second, ..}, entry %d is none", i) end
   end
 end
 
+--- ({first, second, .., lr}) -> schedule
 --- Each schedule works on the rate that the one before it gives.
 ---@param list gradlua.Schedule[]
 function M.chain(list)
   check_list("schedule.chain", list)
-  return setmetatable({ kind = "chain", lr = list.lr or (list[1] and list[1].lr), apply = function(base, step)
+  return rate.schedule { kind = "chain", lr = list.lr or (list[1] and list[1].lr), apply = function(base, step)
     for _, s in ipairs(list) do base = s:rate(s.lr or base, step) end
     return base
-  end }, Schedule)
+  end }
 end
 
+--- ({first, second, .., milestones, lr}) -> schedule
 --- Schedules after one another: list[i + 1] begins, from its own step 0, at list.milestones[i].
 function M.sequential(list)
   check_list("schedule.sequential", list)
@@ -124,13 +82,13 @@ function M.sequential(list)
   if #list.milestones ~= #list - 1 then
     check.fail("schedule.sequential", "%d schedules need %d milestones, not %d", #list, #list - 1, #list.milestones)
   end
-  return setmetatable({ kind = "sequential", lr = list.lr or (list[1] and list[1].lr), apply = function(base, step)
+  return rate.schedule { kind = "sequential", lr = list.lr or (list[1] and list[1].lr), apply = function(base, step)
     local i, start = 1, 0
     while list.milestones[i] and step >= list.milestones[i] do
       start, i = list.milestones[i], i + 1
     end
     return list[i]:rate(base, step - start)
-  end }, Schedule)
+  end }
 end
 
 return M

@@ -97,7 +97,7 @@ static const grad_fn rows[] = {
         "x times the normal distribution function; approximate = \"tanh\""),
     ROW(silu, "x -> tensor", "x * sigmoid(x)"),
     ROW(hardtanh, "x -> tensor", "clamp to [-1, 1]"),
-    ROW(clamp, "x, lo, hi -> tensor", "limited to [lo, hi]; nil for no bound; slope 1 at the edges"),
+    ROW(clamp, "x [, lo] [, hi] -> tensor", "limited to [lo, hi]; nil for no bound; slope 1 at the edges"),
     GRAD_FN_END,
 };
 

@@ -317,7 +317,6 @@ static bool are_integers(lua_State *L, int last) {
 static int arange(lua_State *L) {
   int options = grad__options(L), last = lua_gettop(L) - (options != 0);
   const grad_dtype dtype = grad__option_dtype(L, options, GRAD_F64);
-  if (last > 3) grad__lua_error(L, "takes at most 3 arguments, got %d", last);
   if (dtype == GRAD_I64 && last > 0 && are_integers(L, last) && !(last == 3 && lua_tointeger(L, 3) == 0)) {
     push_integers(L, last == 1 ? 1 : lua_tointeger(L, 1), lua_tointeger(L, last == 1 ? 1 : 2),
                   last == 3 ? lua_tointeger(L, 3) : 1);

@@ -249,10 +249,7 @@ static void call_elementwise(lua_State *L, const elementwise *e) {
 
 static int elementwise_call(lua_State *L) {
   const elementwise *e = (const elementwise *)grad__lua_fn(L);
-  int nin = e->op->nin, n = lua_gettop(L);
-  if (n > nin && !(n == 2 && lua_rawequal(L, 1, 2))) /* Lua passes the operand of a unary operator twice */
-    grad__lua_error(L, "takes %d argument%s, got %d", nin, nin == 1 ? "" : "s", n);
-  lua_settop(L, nin);
+  lua_settop(L, e->op->nin); /* Lua passes the operand of a unary operator twice */
   call_elementwise(L, e);
   return 1;
 }

@@ -6,14 +6,7 @@
 #include "lua/trace.h"
 #include "ops/ops.h"
 
-/* The tensor of a function of `most` arguments. */
-static const grad_tensor *subject(lua_State *L, int most) {
-  const int n = lua_gettop(L);
-  if (n > most) grad__lua_error(L, "takes %d argument%s, got %d", most, most == 1 ? "" : "s", n);
-  return grad__tensor_check(L, 1, "x");
-}
-
-static const grad_array *header(lua_State *L) { return &subject(L, 1)->array; }
+static const grad_array *header(lua_State *L) { return &grad__tensor_check(L, 1, "x")->array; }
 
 static int shape(lua_State *L) {
   const grad_array *a = header(L);
@@ -26,13 +19,13 @@ static int shape(lua_State *L) {
 }
 
 static int size(lua_State *L) {
-  const grad_array *a = &subject(L, 2)->array;
+  const grad_array *a = header(L);
   lua_pushinteger(L, a->shape[grad__arg_axis(L, 2, "axis", a->ndim)]);
   return 1;
 }
 
 static int length(lua_State *L) {
-  const grad_array *a = &subject(L, 2)->array; /* Lua passes the operand of a unary operator twice */
+  const grad_array *a = header(L);
   if (a->ndim == 0) grad__lua_error(L, "a 0-d tensor has no length");
   lua_pushinteger(L, a->shape[0]);
   return 1;
@@ -54,7 +47,7 @@ static int dtype(lua_State *L) {
 }
 
 static int item(lua_State *L) {
-  const grad_tensor *t = subject(L, 1);
+  const grad_tensor *t = grad__tensor_check(L, 1, "x");
   static const int64_t zero[GRAD_MAX_AXES];
   if (grad__array_numel(&t->array) != 1) {
     grad__lua_error(L, "needs a tensor with one element, got %s", grad__tensor_text(t).chars);
@@ -76,7 +69,7 @@ static void push_table(lua_State *L, const grad_array *a, int axis, int64_t *ind
 }
 
 static int totable(lua_State *L) {
-  const grad_tensor *t = subject(L, 1);
+  const grad_tensor *t = grad__tensor_check(L, 1, "x");
   int64_t index[GRAD_MAX_AXES];
   luaL_checkstack(L, GRAD_MAX_AXES + 4, NULL);
   push_table(L, grad__trace_read(L, t, "x:totable()"), 0, index);
@@ -84,7 +77,7 @@ static int totable(lua_State *L) {
 }
 
 static int clone(lua_State *L) {
-  const grad_tensor *t = subject(L, 1);
+  const grad_tensor *t = grad__tensor_check(L, 1, "x");
   lua_settop(L, 1);
   if (!grad__trace_push_lifted(L, 1)) grad__tensor_push_copy(L, &t->array, (grad_dtype)t->array.dtype);
   return 1;

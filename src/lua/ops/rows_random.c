@@ -336,7 +336,7 @@ static int to_text(lua_State *L) {
        .doc = "standard normal",                                                                                       \
        .call = rand_normal},                                                                                           \
       {.name = "randint",                                                                                              \
-       .signature = "lo, hi, shape -> i64 tensor",                                                                     \
+       .signature = "lo, hi [, shape] -> i64 tensor",                                                                     \
        .doc = "integers lo .. hi, both included",                                                                      \
        .call = rand_int},                                                                                              \
       {.name = "randperm", .signature = "n -> i64 tensor", .doc = "1 .. n in random order", .call = rand_perm},        \
@@ -346,7 +346,7 @@ static int to_text(lua_State *L) {
        .call = bernoulli,                                                                                              \
        .method = true},                                                                                                \
   {                                                                                                                    \
-    .name = "choice", .signature = "x, n [, {replace = true}] -> tensor",                                              \
+    .name = "choice", .signature = "x [, n = 1] [, {replace = true}] -> tensor",                                              \
     .doc = "n rows of x, or numbers from 1 .. x, at random", .call = choice, .method = true                            \
   }
 

@@ -136,12 +136,7 @@ static int io_idx(lua_State *L) {
   return 1;
 }
 
-static void check_no_options(lua_State *L) {
-  if (!lua_isnoneornil(L, 2)) grad__lua_error(L, "takes a path and no options");
-}
-
 static int io_npy(lua_State *L) {
-  check_no_options(L);
   job *j = open_source(L);
   grad_array *out = grad__tensor_push_empty(L);
   job_check(L, j, grad__npy_read(grad__lua_ctx(L), &j->source, out));
@@ -151,7 +146,6 @@ static int io_npy(lua_State *L) {
 }
 
 static int io_npz(lua_State *L) {
-  check_no_options(L);
   job *j = open_source(L);
   j->list.ctx = grad__lua_ctx(L);
   job_check(L, j, grad__npz_read(j->list.ctx, &j->source, &j->list));
@@ -304,14 +298,14 @@ static int io_is_terminal(lua_State *L) {
 
 static const grad_fn rows[] = {
     {.name = "csv",
-     .signature = "path, {delimiter, header, skip = 0, dtype = \"f64\"} -> tensor, columns",
+     .signature = "path [, {delimiter, header, skip = 0, dtype = \"f64\"}] -> tensor, columns",
      .doc =
          "rows and columns of numbers from delimited text (gz read as is), and what is known of the columns: a list of "
          "{name, classes}. A column of texts becomes class numbers from 1. header: true or false, found out otherwise; "
          "skip: that many first lines",
      .call = io_csv},
     {.name = "idx",
-     .signature = "path, {dtype} -> tensor",
+     .signature = "path [, {dtype}] -> tensor",
      .doc = "an array in the IDX format of the MNIST files (gz read as is)",
      .call = io_idx},
     {.name = "npy", .signature = "path -> tensor", .doc = "an array that NumPy saved", .call = io_npy},
