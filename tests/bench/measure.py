@@ -1,17 +1,22 @@
-"""Measures one workload with one library: prints "case <tab> seconds <tab> value" for each case, as measure.lua does.
+"""Measures one workload with one library: prints "case <tab> seconds <tab> value <tab> seconds of the first call" for
+each case, as measure.lua does, and the peak memory of the process at the end.
 
 A workload NAME.py has functions torch(), jax() and numpy() that return {case: step}; step does the work once and gives
-a number (for JAX after block_until_ready). Compilation is not timed: a step runs twice before.
+a number (for JAX after block_until_ready). What compiles does so in the first call. The library torch_compiled is
+torch() with every step given to torch.compile, which also needs a C++ compiler; COMPILED = False in a workload says that
+its steps are not for it (a loop of 10,000 operations), and a step that compiles for longer than two minutes is left out.
 """
 import importlib.util
 import math
 import os
+import resource
+import signal
 import sys
 import time
 
 import numpy as np
 
-MINIMUM_SECONDS, REPEATS = 0.02, 7
+MINIMUM_SECONDS, REPEATS, COMPILE_SECONDS = 0.02, 7, 120
 folder = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -25,8 +30,16 @@ def labels(n, classes):
     return np.arange(n) * 7 % classes
 
 
+def give_up(*_):
+    raise TimeoutError
+
+
 def measure(step):
+    signal.alarm(COMPILE_SECONDS)
+    start = time.perf_counter()
     step()
+    first = time.perf_counter() - start
+    signal.alarm(0)
     value = float(step())
     count = 1
     while True:
@@ -43,7 +56,18 @@ def measure(step):
         for _ in range(count):
             step()
         times.append((time.perf_counter() - start) / count)
-    return sorted(times)[REPEATS // 2], value
+    return sorted(times)[REPEATS // 2], value, first
+
+
+def compiled(module):
+    """The steps of torch(), compiled; without a C++ compiler none."""
+    import shutil
+
+    if not shutil.which("c++") or not getattr(module, "COMPILED", True):
+        return {}
+    import torch
+
+    return {case: torch.compile(step) for case, step in module.torch().items()}
 
 
 def main():
@@ -52,7 +76,7 @@ def main():
     if not os.path.exists(path):
         return
     threads = int(os.environ.get("GRADLUA_THREADS", "1"))
-    if library == "torch":
+    if library.startswith("torch"):
         import torch
         torch.set_num_threads(threads)
     if library == "jax":
@@ -62,10 +86,22 @@ def main():
     module = importlib.util.module_from_spec(spec)
     module.fill, module.labels = fill, labels
     spec.loader.exec_module(module)
-    make = getattr(module, library, None)
-    for case, step in (make() if make else {}).items():
-        seconds, value = step() if getattr(module, "SELF_TIMED", False) else measure(step)
-        print(f"{case}\t{seconds:.9g}\t{value:.17g}", flush=True)
+    signal.signal(signal.SIGALRM, give_up)
+    timed = getattr(module, "SELF_TIMED", False)
+    if library == "torch_compiled":
+        cases = {} if timed else compiled(module)
+    else:
+        cases = getattr(module, library, dict)()
+    for case, step in cases.items():
+        try:
+            seconds, value, *first = step() if timed else measure(step)
+        except TimeoutError:
+            print(f"{case}: not compiled in {COMPILE_SECONDS} s", file=sys.stderr)
+            continue
+        print(f"{case}\t{seconds:.9g}\t{value:.17g}\t{first[0] if first else 0:.9g}", flush=True)
+    if cases and not timed:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(f"peak memory of the process: {workload}\t{peak}\t0\t0", flush=True)
 
 
 main()

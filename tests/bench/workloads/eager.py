@@ -1,4 +1,5 @@
 REPEATS = 1000
+COMPILED = False
 
 
 def steps(array, sin, total):

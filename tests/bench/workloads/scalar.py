@@ -1,4 +1,5 @@
 """The programs of scalar.lua. JAX is left out: XLA compiles 10,000 operations for minutes."""
+COMPILED = False
 OPERATIONS, INPUTS = 10000, (1.1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 
 
