@@ -206,7 +206,39 @@ static void move_rows(loop_run *r, int64_t row, bool first) {
   }
 }
 
+/* Steps without a call each: all of a scan, or as many of a while as the stacks have room for. The carry goes to where
+ * it would have been after a last step by a call. */
+static grad_status repeat(loop_run *r, grad_repeat *loop, bool *done) {
+  const grad_eval *a = r->a;
+  *done = false;
+  if (!a->repeat) return GRAD_OK;
+  place_carry(r);
+  *loop = (grad_repeat){.body = r->v.body,
+                        .test = r->v.test,
+                        .nconsts = r->v.nconsts,
+                        .ncarry = r->v.ncarry,
+                        .nxs = r->v.nxs,
+                        .in = r->args,
+                        .carry = r->out,
+                        .ys = a->out + r->v.ncarry,
+                        .first = r->step,
+                        .most = loop->most,
+                        .reverse = r->v.reverse};
+  const grad_status status = a->repeat(a->call_ud, a, loop, done);
+  if (status || !*done || loop->steps == 0) return status;
+  for (int32_t k = 0; k < r->v.ncarry; k++) r->in[r->v.nconsts + k] = r->out[k];
+  r->step += loop->steps;
+  return GRAD_OK;
+}
+
 static grad_status scan_steps(loop_run *r, int64_t length) {
+  grad_repeat loop = {.most = length};
+  bool done;
+  const grad_status status = repeat(r, &loop, &done);
+  if (status || done) {
+    if (!status) give_carry(r);
+    return status;
+  }
   for (int64_t t = 0; t < length; t++) {
     const int64_t row = r->v.reverse ? length - 1 - t : t;
     move_rows(r, row, t == 0);
@@ -262,6 +294,14 @@ static grad_status while_steps(loop_run *r) {
   while (!status && passes) {
     status = grow_stacks(r, &cap);
     if (status) break;
+    grad_repeat loop = {.most = r->v.nys ? cap - r->step : INT64_MAX};
+    bool done;
+    status = repeat(r, &loop, &done);
+    if (status) break;
+    if (done) {
+      passes = loop.passes;
+      continue;
+    }
     place_carry(r);
     for (int32_t k = 0; k < r->v.nys; k++) place_y(r, k, r->a->out[r->v.ncarry + k], r->step);
     status = run_body(r);

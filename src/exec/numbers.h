@@ -1,14 +1,58 @@
-/* numbers.h: a region of one position as compact code over an array of slots: programs of single numbers have thousands
- * of instructions and nothing to amortize them over. */
+/* numbers.h: compact code over an array of slots, a number each: programs of single numbers have thousands of
+ * instructions and nothing to amortize them over. A slot has eight bytes, whatever the dtype. Code is made of a region
+ * of one position (below), or of a whole small program (unroll.h). */
 #ifndef GRAD_EXEC_NUMBERS_H
 #define GRAD_EXEC_NUMBERS_H
 
 #include "exec/region.h"
+#include "program/opdef.h"
 
 typedef struct grad_number_op {
-  uint16_t code;
+  uint16_t code, n;   /* n: of a call, a conversion or a reduction: so many slots in a row */
   int32_t out, in[3]; /* slots */
 } grad_number_op;
+
+typedef struct grad_number_reduction {
+  grad_reduce_fn reduce;
+  grad_reduction kind;
+  grad_dtype dtype;
+} grad_number_reduction;
+
+/* An instruction that runs by its eval slot, on slots in a row. */
+typedef struct grad_number_eval {
+  const grad_program *p;
+  grad_array *args; /* headers of inputs, then outputs */
+  grad_array **pointers;
+  int32_t *slots; /* the first of each argument */
+  grad_eval e;
+} grad_number_eval;
+
+/* What the ops with a function to call take it from, in their order. */
+typedef struct grad_number_code {
+  grad_number_op *ops;
+  grad_kernel *calls;
+  grad_copier *copiers;
+  grad_number_reduction *reductions;
+  grad_number_eval *evals;
+  int32_t nops, ncalls, ncopiers, nreductions, nevals;
+} grad_number_code;
+
+/* PACK: n slots in a row to the front of others, as elements of in[1] bytes without gaps; UNPACK: back. */
+enum {
+  GRAD_NUMBER_COPY,
+  GRAD_NUMBER_CALL,
+  GRAD_NUMBER_CONVERT,
+  GRAD_NUMBER_REDUCE,
+  GRAD_NUMBER_EVAL,
+  GRAD_NUMBER_PACK,
+  GRAD_NUMBER_UNPACK,
+  GRAD_NUMBER_OPS
+};
+/* The code of an elementwise op on operands of that dtype (for where: of the branches), which does one number what the
+ * kernel does to each of a block; GRAD_NUMBER_CALL: its kernel is to be called. */
+uint16_t grad__number_op_code(const grad_op *op, grad_dtype dtype);
+/* Errors: those of the instructions that run by their eval slot. */
+grad_status grad__number_code_run(const grad_number_code *code, double *slots);
 
 /* A slot filled before the code runs, or emptied after it. */
 typedef struct grad_number_move {
@@ -19,11 +63,9 @@ typedef struct grad_number_move {
 } grad_number_move;
 
 struct grad_numbers {
-  grad_number_op *ops;
-  grad_kernel *calls; /* of ops that have no code of their own, in order */
-  grad_copier *copiers;
+  grad_number_code code;
   grad_number_move *loads, *stores;
-  int32_t nops, nloads, nstores, nslots;
+  int32_t nloads, nstores, nslots;
 };
 
 /* Fills region->numbers. alloc: zeroed memory that lives as long as the region; NULL fails. */

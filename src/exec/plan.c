@@ -225,6 +225,7 @@ void grad__plan_free(grad_plan *plan) {
     grad__free(ctx, s, sizeof *s);
     s = next;
   }
+  grad__repeaters_free(ctx, plan->repeaters);
   for (int32_t k = 0; plan->copies && k < plan->program->ninputs; k++) grad__array_release(&plan->copies[k]);
   if (!plan->lent) grad__free_aligned(ctx, plan->workspace, (size_t)plan->workspace_bytes);
   grad__free_aligned(ctx, plan->nested.data, (size_t)plan->nested.bytes);

@@ -165,6 +165,14 @@ static grad_status call_nested(void *ud, grad_program *sub, const grad_array *co
   return status == GRAD_OK ? run_plan(nested, in, scalars, out) : status;
 }
 
+static grad_status repeat_nested(void *ud, const grad_eval *how, grad_repeat *loop, bool *done) {
+  grad_plan *plan = ud;
+  grad_repeater *r = NULL;
+  const grad_status status = grad__repeater_of(&plan->repeaters, loop, &r);
+  *done = r != NULL;
+  return r ? grad__repeater_run(r, how, loop) : status;
+}
+
 /* --- steps */
 
 static grad_status run_op(const plan_run *r, const grad_op_step *op) {
@@ -180,6 +188,7 @@ static grad_status run_op(const plan_run *r, const grad_op_step *op) {
                  .scratch = plan->workspace + plan->values_bytes,
                  .scalars = r->scalars,
                  .call = call_nested,
+                 .repeat = repeat_nested,
                  .call_ud = plan};
   return grad__fail_at(plan->program, op->ins, op->ins->op->eval(&e));
 }

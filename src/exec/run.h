@@ -6,6 +6,7 @@
 #include "exec/exec.h"
 #include "exec/machine_code.h"
 #include "exec/region.h"
+#include "exec/repeat.h"
 
 enum { GRAD_BASE_WORKSPACE, GRAD_BASE_INPUTS }; /* then the inputs, then the outputs: entries of a run's bases */
 
@@ -72,9 +73,10 @@ struct grad_plan {
   int64_t workspace_bytes, values_bytes, op_scratch, region_scratch, partials;
   bool threaded;
   grad_subplan *subplans;
-  grad_shared_room nested; /* the subplans' workspace */
-  grad_shared_room *lent;  /* the workspace is not this plan's own but the parent's `nested`; NULL otherwise */
-  grad_code code;          /* of the regions */
+  grad_repeater *repeaters; /* of the loops with small bodies */
+  grad_shared_room nested;  /* the subplans' workspace */
+  grad_shared_room *lent;   /* the workspace is not this plan's own but the parent's `nested`; NULL otherwise */
+  grad_code code;           /* of the regions */
   grad_plan_info info;
   bool running;
 };

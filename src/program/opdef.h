@@ -58,7 +58,9 @@ grad_status grad__instr_infer(const grad_program *p, const grad_instr *ins, grad
  * no input. `scratch` has the bytes that the op's scratch slot asked for, 64-byte aligned. Eval allocates nothing
  * (CONTROL ops excepted) and is a pure function of inputs and params. An output whose type has a dynamic extent comes
  * as an empty header, which eval fills with grad__array_new once it knows the extent. */
-typedef struct grad_eval {
+typedef struct grad_eval grad_eval;
+typedef struct grad_repeat grad_repeat;
+struct grad_eval {
   grad_ctx *ctx;
   const grad_instr *ins;
   const grad_array *const *in;
@@ -67,8 +69,25 @@ typedef struct grad_eval {
   const double *scalars;
   /* Runs a nested program: out headers are filled with arrays that the callee allocates and the caller releases. */
   grad_status (*call)(void *ud, grad_program *sub, const grad_array *const *in, const double *scalars, grad_array *out);
+  /* The same for a loop of them; *done is false when it is to be put together from calls, as it is when this is NULL.
+   */
+  grad_status (*repeat)(void *ud, const grad_eval *how, grad_repeat *loop, bool *done);
   void *call_ud;
-} grad_eval;
+};
+
+/* Steps of a loop of nested programs (ad/loop.h): at most `most` of them, beginning with row `first` of the stacks
+ * (with row most - 1 - first, backwards, when in reverse). */
+struct grad_repeat {
+  grad_program *body, *test; /* test NULL: all the steps */
+  int32_t nconsts, ncarry, nxs;
+  const grad_array *const *in; /* consts, carry, xs */
+  const grad_array *carry;     /* row-major: where the last carry goes; may be that of `in` */
+  grad_array *const *ys;       /* row-major stacks */
+  int64_t first, most;
+  bool reverse;
+  int64_t steps; /* done */
+  bool passes;   /* the test, after the last of them */
+};
 
 /* Forward rule. p is the program being built; x, y the primal inputs and outputs in p; dx the tangents (GRAD_NONE:
  * zero). Sets dy[k] (preset GRAD_NONE: zero). What it emits must be linear in dx, and every instruction that depends on
