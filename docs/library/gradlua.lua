@@ -559,7 +559,7 @@ function gl.sparse_jacobian(f, x, options) end
 function gl.sparse_hessian(f, x) end
 --- f for many examples at once, along an axis of the arguments; false: an argument, or a result, that all examples share; a table of axes for a table of tensors. Each draws its own random numbers, as in a loop over the examples
 function gl.vmap(f, options) end
---- f, recorded once for each signature of its arguments (tensors by dtype and shape, numbers as integers or floats); static: positions of arguments that are constants, as those must be which shapes, counts of Lua's loops and its comparisons depend on; check: each call is compared with f itself; :stats() tells hits and retraces
+--- f, recorded once for each signature of its arguments (tensors by dtype and shape, numbers as integers or floats); static: positions of arguments that are constants, as those must be which shapes, counts of Lua's loops and its comparisons depend on; donate: true, or positions of arguments that are given away, so that results may take their memory; check: each call is compared with f itself; :stats() tells hits and retraces
 function gl.jit(f, options) end
 --- x (a tensor, a number, or a table of them) as a constant for every derivative
 function gl.stop_gradient(x) end

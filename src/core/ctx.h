@@ -33,6 +33,7 @@ struct grad_ctx {
   grad_progress_fn progress;
   void *progress_ud;
   const struct grad_file_system *files; /* of io/source.h; NULL: the system's files */
+  int calls_out; /* calls of the host's or Lua's functions that the core waits for: what it works on must stay */
   grad_simd simd;
   bool interpret;            /* run fused loops without machine code: GRADLUA_INTERPRET is set, or a test compares */
   int threads, most_threads; /* what grad_ctx_set_threads takes at most */

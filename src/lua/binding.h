@@ -44,7 +44,8 @@ typedef struct grad_lua {
   grad_ctx *ctx;
   bool closed; /* nothing can be asked for any more: what a finalizer made now would never be given back */
   const void *meta_light, *meta_owner; /* identities of the two metatables of tensors */
-  int ref_light, ref_owner, ref_methods, ref_module;
+  const void *meta_donated;            /* of what was one; NULL: nothing was ever donated */
+  int ref_light, ref_owner, ref_donated, ref_methods, ref_module;
   size_t uncharged;         /* bytes of storage made since the collector was last told */
   bool debug;               /* gl.debug: values are checked, every instruction knows its line */
   volatile int interrupted; /* set by gradlua_interrupt_flag's user, polled by the core */
@@ -175,7 +176,7 @@ enum { GRAD_INLINE = 2048 };
 typedef struct grad_tensor {
   grad_array array;
   uint64_t serial; /* 0: concrete */
-  int32_t slot;    /* of the trace in grad_lua.traces */
+  int32_t slot;    /* of the trace in grad_lua.traces; of a tensor that was given away: the donor */
   grad_id id;      /* concrete: how many traces had been begun when the tensor, or what it is a view of, was made */
   bool weak;       /* traced, and made of plain numbers only: it takes the dtype of the tensors it meets, as they do */
   bool argument;   /* traced, and an argument as it was handed in, not something made of it that has the same id */
@@ -183,7 +184,7 @@ typedef struct grad_tensor {
 
 static inline bool grad__tensor_is_traced(const grad_tensor *t) { return t->serial != 0; }
 static inline bool grad__tensor_is_weak(const grad_tensor *t) { return t->serial != 0 && t->weak; }
-/* NULL when the value is no tensor. */
+/* NULL when the value is no tensor. Raises for one that was given away. */
 grad_tensor *grad__tensor_to(lua_State *L, int index);
 grad_tensor *grad__tensor_in(const grad_lua *g, lua_State *L, int index); /* for who has the state at hand */
 grad_tensor *grad__tensor_check(lua_State *L, int arg, const char *what);
@@ -207,6 +208,15 @@ void grad__tensor_push_number(lua_State *L, double value);
 void grad__tensor_push_element(lua_State *L, const grad_array *array, const int64_t *index);
 /* May the two share an element's memory? (By their outer bounds.) */
 bool grad__array_overlap(const grad_array *a, const grad_array *b);
+/* donated.c: tensors that were given away. A donor stands for the user's line that takes them. */
+int32_t grad__donor_add(lua_State *L);
+/* The concrete tensor at `index` loses its memory, and is none any more. Raises nothing. */
+void grad__tensor_give_away(lua_State *L, int index, int32_t donor);
+bool grad__tensor_is_donated(lua_State *L, int index);
+#if defined __GNUC__
+__attribute__((noreturn))
+#endif
+void grad__tensor_raise_donated(lua_State *L, const grad_tensor *x);
 /* Makes row->call the metamethod `event` of tensors. */
 void grad__tensor_metamethod(lua_State *L, const char *event, const grad_fn *row);
 /* "f64 2 x 3" for messages. */

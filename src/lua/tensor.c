@@ -17,7 +17,9 @@ grad_tensor *grad__tensor_in(const grad_lua *g, lua_State *L, int index) {
   if (!ud || !lua_getmetatable(L, index)) return NULL;
   const void *meta = lua_topointer(L, -1);
   lua_pop(L, 1);
-  return meta == g->meta_light || meta == g->meta_owner ? ud : NULL;
+  if (meta == g->meta_light || meta == g->meta_owner) return ud;
+  if (meta == g->meta_donated) grad__tensor_raise_donated(L, ud);
+  return NULL;
 }
 
 grad_tensor *grad__tensor_check(lua_State *L, int arg, const char *what) {

@@ -122,7 +122,9 @@ static grad_status host_eval(const grad_eval *a) {
   for (int64_t at = 0; at < examples; at++) {
     for (int i = 0; i < nin; i++) one[i] = example(&whole[i], depth, at);
     for (int k = 0; k < nout; k++) one[nin + k] = example(a->out[k], depth, at);
+    a->ctx->calls_out++;
     grad_status status = run_callback(op, kind, (const grad_array *const *)pointers, pointers + nin);
+    a->ctx->calls_out--;
     if (status) return grad__fail(a->ctx, status, "%s failed: %s", op->name, grad_status_text(status));
     status = grad__interrupted(a->ctx);
     if (status) return status;

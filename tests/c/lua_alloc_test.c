@@ -55,6 +55,10 @@ static const struct {
     {"a training step", "local loss, grads = step(params, inputs, labels)\n"
                         "optimizer:step(grads)\n"
                         "return loss:item()"},
+    {"donated arguments", "local f = gl.jit(function(p, g) return p - 0.1 * g, (p * g):sum() end, { donate = 1 })\n"
+                          "local p, sum = x:clone()\n"
+                          "for _ = 1, 3 do p, sum = f(p, x) end\n"
+                          "return sum"},
     {"minimizing", "return gl.minimize(function(v) return ((v - 1) ^ 2):sum() end, x, { method = 'lbfgs' }).f"},
     {"saving and loading", "gl.save(path, { a = { x, 3 }, b = 'text' })\n"
                            "return gl.load(path).a[1]:sum():item()"},

@@ -73,6 +73,27 @@ static void test_lend(void) {
   gradlua_free(g);
 }
 
+/* A script that gives away what the host has lent gives it back; the host's memory never becomes a result's. */
+static void test_lend_donated(void) {
+  enum { N = 1000 };
+  gradlua *g = open_with((gradlua_config){0});
+  static double data[N];
+  int64_t shape[] = {N};
+  grad_array *array;
+  released = 0;
+  for (int i = 0; i < N; i++) data[i] = i;
+  grad_ctx *core = gradlua_core(g);
+  check(run(g, "step = gl.jit(function(p) return 2 * p end, {donate = true})"
+               "for _ = 1, 3 do step(gl.ones(1000)) end reused = step:stats().reused") == GRAD_OK);
+  check(grad_array_borrow(core, data, GRAD_F64, 1, shape, NULL, 0, count_release, NULL, &array) == GRAD_OK);
+  check(gradlua_lend(g, "x", array) == GRAD_OK);
+  grad_array_free(array);
+  check(run(g, "y = step(x) assert(y:sum():item() == 999000 and step:stats().reused == reused)") == GRAD_OK);
+  check(released == 1 && data[0] == 0 && data[N - 1] == N - 1);
+  check(run(g, "x:sum()") == GRAD_ESCRIPT && strstr(gradlua_message(g), "donated"));
+  gradlua_free(g);
+}
+
 /* --- compiled functions */
 
 static void test_compile(void) {
@@ -261,6 +282,7 @@ static void test_threads(void) {
 int main(void) {
   test_errors();
   test_lend();
+  test_lend_donated();
   test_compile();
   test_register();
   test_instructions();

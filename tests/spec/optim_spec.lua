@@ -211,6 +211,12 @@ describe("the pure form", function()
     local p = update(gl.ones(2, { dtype = "f32" }), init(gl.ones(2, { dtype = "f32" })), gl.ones(2, { dtype = "f32" }), 0.5)
     assert.are.equal("f32", p:dtype())
     near(0.5, p[1]:item(), 1e-5)
+    local layers = { { w = gl.ones(2) }, {}, { b = gl.ones(1), kind = "last" } }
+    init, update = optim.sgd({ { w = gl.ones(2) }, {}, { b = gl.ones(1) } }, { lr = 0.5 }):pure()
+    p = update({ { w = gl.ones(2) }, {}, { b = gl.zeros(1) } }, init(layers), layers) -- what goes in comes out
+    near(0.5, p[1].w[2]:item())
+    near(1, p[3].b[1]:item())
+    assert.is_true(next(p[2]) == nil and p[3].kind == "last")
     assert.has_error(function() optim.adam(gl.ones(1), { ema = 0.9 }):pure() end)
   end)
 

@@ -152,6 +152,17 @@ local function put(root, keys, value)
   return root
 end
 
+--- A table like params, with the i-th of the leaves `old` replaced by the i-th of `new`; empty tables (the parameters of a
+--- layer that has none) and other leaves stay.
+local function replaced(params, old, new)
+  local i = 1
+  return tree.map("optim:pure", function(leaf)
+    if not rawequal(leaf, old[i]) then return leaf end
+    i = i + 1
+    return new[i - 1]
+  end, params)
+end
+
 --- The pair for an optimizer, whose options and groups it takes over.
 ---@return function init, function update
 function M.pure(optimizer, follow)
@@ -185,16 +196,18 @@ function M.pure(optimizer, follow)
       if type(lr) ~= "number" then check.fail(who, "with a schedule, give the rate as fourth argument") end
     end
     local t, scale = state.step + 1, scale_of(grads)
-    local new_params, new_slots
-    for _, slot in ipairs(optimizer.slots) do
+    local old, new, new_slots = {}, {}, nil
+    for i, slot in ipairs(optimizer.slots) do
       local p = follow(who, params, slot)
       local rate = slot.base or lr
       if gl.is_tensor(rate) then rate = rate:to(p:dtype()) end
       local factor = gl.is_tensor(scale) and scale:to(p:dtype()) or scale
-      local new, s = update_slot(apply, slot, p, follow(who, grads, slot), follow(who, state.slots, slot), t, rate, factor)
-      new_params, new_slots = put(new_params, slot.keys, new), put(new_slots, slot.keys, s)
+      local g, s = follow(who, grads, slot), follow(who, state.slots, slot)
+      old[i] = p
+      new[i], s = update_slot(apply, slot, p, g, s, t, rate, factor)
+      new_slots = put(new_slots, slot.keys, s)
     end
-    return new_params, { step = t, slots = new_slots }
+    return replaced(params, old, new), { step = t, slots = new_slots }
   end
 
   return init, update

@@ -12,13 +12,15 @@
 
 static const char name[] = "gradlua.jit";
 
-/* The userdata; its user values: the function, the set of fixed arguments, the list of entries (the one used last comes
- * first), reasons of retraces, names of tables that are not guarded. */
+/* The userdata; its user values: the function, the sets of fixed and of donated arguments, the list of entries (the one
+ * used last comes first), reasons of retraces, names of tables that are not guarded. */
 typedef struct jitted {
   lua_Integer hits, traces;
-  bool check; /* each call is compared with the plain function */
+  bool check; /* each call is compared with the plain function; nothing is donated then */
+  int32_t donor;
+  grad_donations donations;
 } jitted;
-enum { UV_FUNCTION = 1, UV_FIXED, UV_ENTRIES, UV_REASONS, UV_UNGUARDED };
+enum { UV_FUNCTION = 1, UV_FIXED, UV_DONATED, UV_ENTRIES, UV_REASONS, UV_UNGUARDED };
 enum { MOST_ENTRIES = 64, MOST_REASONS = 100 };
 
 /* Places behind the userdata, which is argument 0 at stack 1, and the n arguments. */
@@ -147,15 +149,27 @@ static void push_open(lua_State *L, void *ud, const grad_node *node) {
                             grad__trace_open_input(L, o->trace, (grad_dtype)node->dtype, node->ndim, shape));
 }
 
-static void take_arguments(lua_State *L, grad_jit_entry *e, int n) {
-  lua_getiuservalue(L, 1, UV_FIXED);
-  const int fixed = lua_gettop(L);
-  for (int i = 1; i <= n; i++) {
-    const bool is_fixed = lua_rawgeti(L, fixed, i) != LUA_TNIL;
+/* Is argument i in the set that is the user value `which`? */
+static bool is_in_set(lua_State *L, int which, int i) {
+  bool in = lua_getiuservalue(L, 1, which) == LUA_TBOOLEAN && lua_toboolean(L, -1);
+  if (lua_istable(L, -1)) {
+    in = lua_rawgeti(L, -1, i) != LUA_TNIL;
     lua_pop(L, 1);
-    grad__template_add(L, &e->arguments, n + AT_REFERENCES, 1 + i, "an argument", is_fixed, NULL, NULL);
   }
   lua_pop(L, 1);
+  return in;
+}
+
+static void take_arguments(lua_State *L, grad_jit_entry *e, int n) {
+  jitted *j = lua_touserdata(L, 1);
+  e->donor = j->donor;
+  e->donations = &j->donations;
+  for (int i = 1; i <= n; i++) {
+    const int32_t first = e->arguments.nnodes;
+    const bool is_fixed = is_in_set(L, UV_FIXED, i);
+    grad__template_add(L, &e->arguments, n + AT_REFERENCES, 1 + i, "an argument", is_fixed, NULL, NULL);
+    if (!j->check && is_in_set(L, UV_DONATED, i)) grad__donations_mark(e, first);
+  }
 }
 
 static int record(lua_State *L, int n) {
@@ -273,7 +287,11 @@ static int call(lua_State *L) {
 
 static int stats(lua_State *L) {
   const jitted *j = luaL_checkudata(L, 1, name);
-  lua_createtable(L, 0, 5);
+  lua_createtable(L, 0, 7);
+  lua_pushinteger(L, j->donations.tensors);
+  lua_setfield(L, -2, "donated");
+  lua_pushinteger(L, j->donations.reused);
+  lua_setfield(L, -2, "reused");
   lua_pushinteger(L, j->hits);
   lua_setfield(L, -2, "hits");
   lua_pushinteger(L, j->traces);
@@ -293,37 +311,47 @@ static int to_text(lua_State *L) {
   return 1;
 }
 
-/* {static = {2, 3}}: pushes the set of these positions. */
-static void push_fixed(lua_State *L, int options) {
+/* The option `what`, {2, 3} say: pushes the set of these positions; nil when it is not given. */
+static void push_positions(lua_State *L, int options, const char *what) {
+  int64_t positions[64];
+  int n = 1;
+  if (grad__option_push(L, options, what) == LUA_TNIL) return;
+  if (lua_type(L, -1) == LUA_TNUMBER)
+    positions[0] = grad__arg_integer(L, -1, what);
+  else
+    n = grad__arg_integers(L, lua_gettop(L), what, 64, positions);
   lua_newtable(L);
-  if (grad__option_push(L, options, "static") != LUA_TNIL) {
-    int64_t positions[64];
-    int n = 1;
-    if (lua_type(L, -1) == LUA_TNUMBER)
-      positions[0] = grad__arg_integer(L, -1, "static");
-    else
-      n = grad__arg_integers(L, lua_gettop(L), "static", 64, positions);
-    for (int i = 0; i < n; i++) {
-      if (positions[i] < 1)
-        grad__lua_error(L, "static: %lld is no argument: Lua counts from 1", (long long)positions[i]);
-      lua_pushboolean(L, true);
-      lua_rawseti(L, -3, positions[i]);
-    }
+  lua_replace(L, -2);
+  for (int i = 0; i < n; i++) {
+    if (positions[i] < 1)
+      grad__lua_error(L, "%s: %lld is no argument: Lua counts from 1", what, (long long)positions[i]);
+    lua_pushboolean(L, true);
+    lua_rawseti(L, -2, positions[i]);
   }
+}
+
+/* Pushes the set of donated arguments; true: all of them; nil or false: none. */
+static void push_donated(lua_State *L, int options) {
+  if (grad__option_push(L, options, "donate") == LUA_TBOOLEAN) return;
   lua_pop(L, 1);
+  push_positions(L, options, "donate");
 }
 
 static int make_jit(lua_State *L) {
   int options = grad__options_at(L, 2);
   grad__transform_check_function(L, 1);
-  push_fixed(L, options);
-  int fixed = lua_gettop(L);
+  push_positions(L, options, "static");
+  push_donated(L, options);
+  const int sets = lua_gettop(L) - 1;
+  const int32_t donor = lua_toboolean(L, -1) ? grad__donor_add(L) : 0;
   jitted *j = lua_newuserdatauv(L, sizeof *j, UV_UNGUARDED);
-  *j = (jitted){.check = grad__option_boolean(L, options, "check", false)};
+  *j = (jitted){.check = grad__option_boolean(L, options, "check", false), .donor = donor};
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, UV_FUNCTION);
-  lua_pushvalue(L, fixed);
+  lua_pushvalue(L, sets);
   lua_setiuservalue(L, -2, UV_FIXED);
+  lua_pushvalue(L, sets + 1);
+  lua_setiuservalue(L, -2, UV_DONATED);
   for (int list = UV_ENTRIES; list <= UV_UNGUARDED; list++) {
     lua_newtable(L);
     lua_setiuservalue(L, -2, list);
@@ -334,12 +362,12 @@ static int make_jit(lua_State *L) {
 
 static const grad_fn rows[] = {
     {.name = "jit",
-     .signature = "f [, {static, check}] -> callable",
+     .signature = "f [, {static, donate, check}] -> callable",
      .doc =
          "f, recorded once for each signature of its arguments (tensors by dtype and shape, numbers as integers or "
          "floats); static: positions of arguments that are constants, as those must be which shapes, counts of Lua's "
-         "loops and its comparisons depend on; check: each call is compared with f itself; :stats() tells hits and "
-         "retraces",
+         "loops and its comparisons depend on; donate: true, or positions of arguments that are given away, so that "
+         "results may take their memory; check: each call is compared with f itself; :stats() tells hits and retraces",
      .call = make_jit},
     GRAD_FN_END,
 };
@@ -350,8 +378,8 @@ static const grad_fn methods[] = {
     {.name = "stats",
      .signature = "-> table",
      .doc = "hits, traces, retraces, the reasons of the retraces, and the names of what is not guarded: captured "
-            "tables that "
-            "are too large, globals that a function looks up",
+            "tables that are too large, globals that a function looks up; donated: tensors given away so far, reused: "
+            "those whose memory a result took",
      .call = stats},
     GRAD_FN_END,
 };

@@ -13,6 +13,12 @@
 bool grad__jit_is(lua_State *L, int index);
 bool grad__jit_push_function(lua_State *L, int index);
 
+/* What came of donated arguments. */
+typedef struct grad_donations {
+  lua_Integer tensors; /* that were given away */
+  lua_Integer reused;  /* of them: their memory became a result's */
+} grad_donations;
+
 /* A userdata. Its user value is the list of references: Lua values that keep alive what is pointed to, and those that
  * the templates and the guards name. */
 typedef struct grad_jit_entry {
@@ -32,6 +38,12 @@ typedef struct grad_jit_entry {
   grad_drawn drawn[GRAD_MOST_DRAWN];
   int64_t states[GRAD_MOST_DRAWN][2];
   bool running;
+  /* donated arguments: jit_donate.c */
+  bool donates;
+  bool giving; /* in this call */
+  bool *lent;  /* by output: it has the memory of an input */
+  int32_t donor;
+  grad_donations *donations; /* the jitted function's */
 } grad_jit_entry;
 
 /* Pushes a new entry, then its references. */
@@ -43,6 +55,21 @@ void grad__jit_entry_take(lua_State *L, grad_jit_entry *e, int references, grad_
 int grad__jit_entry_run(lua_State *L, grad_jit_entry *e, int references, int nodes);
 /* The same for an entry with inputs from older traces: t is its trace, and what they are. */
 int grad__jit_entry_run_once(lua_State *L, grad_jit_entry *e, int references, int nodes, const grad_trace *t);
+
+/* jit_donate.c. Tensors among the nodes from `first_node` on are donated, except for those that are handed back. */
+void grad__donations_mark(grad_jit_entry *e, int32_t first_node);
+/* Pushes the flags of inputs whose memory is worth to be taken, for the recipe; returns NULL when nothing is donated.
+ */
+const bool *grad__donations_push_flags(lua_State *L, grad_jit_entry *e, const grad_program *p);
+/* The input whose memory the output may take, so that it needs none; -1: none. */
+int32_t grad__donations_source(const grad_jit_entry *e, int32_t output);
+/* Raises when a captured tensor was given away. */
+void grad__donations_check(lua_State *L, const grad_jit_entry *e);
+/* Around a run: outputs get the memory of inputs, with a reference to it; when the run failed they lose it; when it did
+ * not, the donated arguments do, whose nodes stand from stack index `nodes` on. None of them raises. */
+void grad__donations_lend(lua_State *L, grad_jit_entry *e);
+void grad__donations_take_back(grad_jit_entry *e);
+void grad__donations_end(lua_State *L, grad_jit_entry *e, int nodes);
 
 /* jit_check.c: raises unless the n values from stack index `a` on are those from `b` on, up to rounding. */
 void grad__jit_compare(lua_State *L, int a, int b, int n);

@@ -30,8 +30,9 @@ static int entry_gc(lua_State *L) {
   if (e->values) release(e, e->values, e->noutputs, sizeof *e->values);
   if (e->plain) release(e, e->plain, e->noutputs, sizeof *e->plain);
   if (e->passed) release(e, e->passed, e->noutputs, sizeof *e->passed);
+  if (e->lent) release(e, e->lent, e->noutputs, sizeof *e->lent);
   e->in = NULL, e->wrapped = NULL, e->numbers = NULL, e->out = NULL, e->values = NULL, e->plain = NULL,
-  e->passed = NULL, e->g = NULL;
+  e->passed = NULL, e->lent = NULL, e->g = NULL;
   return 0;
 }
 
@@ -85,6 +86,7 @@ static void take_outputs(lua_State *L, grad_jit_entry *e, int references, const 
   e->values = allocate(L, e, e->noutputs, sizeof *e->values);
   e->plain = allocate(L, e, e->noutputs, sizeof *e->plain);
   e->passed = allocate(L, e, e->noutputs, sizeof *e->passed);
+  e->lent = allocate(L, e, e->noutputs, sizeof *e->lent);
   for (int32_t k = 0; k < e->results.nnodes; k++) {
     const grad_node *node = &e->results.nodes[k];
     if (node->kind == GRAD_NODE_EXACT && node->at) {
@@ -110,8 +112,10 @@ void grad__jit_entry_take(lua_State *L, grad_jit_entry *e, int references, grad_
   grad__reference_add(L, references);
   take_inputs(L, e, references, t);
   take_outputs(L, e, references, t->p);
-  e->derived = grad__derived_push(L, t, &(grad_recipe){.kind = GRAD_RECIPE_RUN});
+  const bool *donated = grad__donations_push_flags(L, e, t->p);
+  e->derived = grad__derived_push(L, t, &(grad_recipe){.kind = GRAD_RECIPE_RUN, .wrt = donated});
   grad__reference_add(L, references);
+  lua_pop(L, 1);
 }
 
 /* --- running */
@@ -155,6 +159,8 @@ static void push_outputs(lua_State *L, const grad_jit_entry *e, const grad_progr
   for (int32_t k = 0; k < e->noutputs; k++) {
     if (e->plain[k])
       lua_pushnil(L);
+    else if (grad__donations_source(e, k) >= 0)
+      grad__tensor_push_empty(L);
     else
       grad__output_push(L, grad__type(p, p->outputs[k]));
   }
@@ -168,19 +174,20 @@ static void prepare(lua_State *L, grad_jit_entry *e, const outputs *o) {
     if (!e->plain[k]) e->out[k] = ((const grad_tensor *)lua_touserdata(L, o->at + k))->array;
 }
 
-/* Puts what a run gave on the stack; only then the collector is told of the memory of results. */
-static void take_results(lua_State *L, const grad_jit_entry *e, const grad_program *p, int first) {
+/* Puts what a run gave on the stack. Returns the bytes that it made for results which had no memory before. */
+static size_t take_results(lua_State *L, const grad_jit_entry *e, int first) {
+  size_t made = 0;
   for (int32_t k = 0; k < e->noutputs; k++) {
     if (!e->plain[k]) {
-      ((grad_tensor *)lua_touserdata(L, first + k))->array = e->out[k];
+      grad_array *result = &((grad_tensor *)lua_touserdata(L, first + k))->array;
+      if (!result->data && !e->lent[k] && e->out[k].storage) made += e->out[k].storage->bytes;
+      *result = e->out[k];
       continue;
     }
     grad__tensor_push_element(L, &e->out[k], NULL);
     lua_replace(L, first + k);
   }
-  for (int32_t k = 0; k < p->noutputs; k++)
-    if (grad__type_is_dynamic(grad__type(p, p->outputs[k])))
-      grad__tensor_made(L, &((const grad_tensor *)lua_touserdata(L, first + k))->array);
+  return made;
 }
 
 /* Where Lua allocates, a finalizer may run this very entry: nothing is allocated between the filling of the entry's
@@ -189,17 +196,22 @@ int grad__jit_entry_run(lua_State *L, grad_jit_entry *e, int references, int nod
   const grad_derived *d = e->derived;
   grad_program *p = grad__cached_program(d->entry, 0);
   const outputs o = {.e = e, .nodes = nodes, .at = lua_gettop(L) + 1};
+  grad__donations_check(L, e);
   push_outputs(L, e, p);
   if (e->g->debug) {
     prepare(L, e, &o);
     grad__debug_run(L, p, e->in, d->scalars, "in the jitted function");
   }
   prepare(L, e, &o);
+  grad__donations_lend(L, e);
   e->running = true;
   const grad_status status = grad__cached_run(d->entry, 0, e->in, d->scalars, e->out);
   e->running = false;
+  if (status) grad__donations_take_back(e);
   grad__lua_check(L, status);
-  take_results(L, e, p, o.at);
+  const size_t made = take_results(L, e, o.at);
+  grad__donations_end(L, e, nodes);
+  grad__lua_charge(L, made);
   move_generators(e);
   grad__template_fill(L, &e->results, references, push_output, (void *)&o);
   return e->results.nvalues;

@@ -85,7 +85,7 @@ static void add_guard(const maker *m, grad_identity key) {
                                          .key_at = key_at,
                                          .value_at = value_at,
                                          .input = -1,
-                                         .replaceable = grad__tensor_to(L, -1) != NULL};
+                                         .replaceable = !grad__tensor_is_donated(L, -1) && grad__tensor_to(L, -1)};
   g->owners[g->nowners - 1].count++;
 }
 
@@ -422,7 +422,8 @@ void grad__guards_pin(grad_guards *g, const grad_tensor *x) {
 
 /* Takes the tensor on top instead of the guarded one, if it is of its kind. */
 static bool replace(lua_State *L, grad_guard *guard, int references, const grad_array **inputs) {
-  const grad_tensor *x = guard->replaceable ? grad__tensor_to(L, -1) : NULL, *old = tensor_of(guard);
+  const grad_tensor *x = guard->replaceable && !grad__tensor_is_donated(L, -1) ? grad__tensor_to(L, -1) : NULL,
+                    *old = tensor_of(guard);
   if (!x || grad__tensor_is_traced(x) || x->array.dtype != old->array.dtype ||
       !grad__shape_equal(x->array.ndim, x->array.shape, old->array.ndim, old->array.shape))
     return false;

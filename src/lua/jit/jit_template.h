@@ -18,6 +18,7 @@ typedef enum grad_node_kind {
 
 typedef struct grad_node {
   uint8_t kind, dtype, ndim;
+  bool donated;  /* TENSOR: the caller gives it away; see jit_donate.c */
   int32_t leaf;  /* TENSOR, NUMBER: which leaf of the template */
   int32_t at;    /* TENSOR: the shape's place in `extents`; EXACT: a reference; TABLE: that of the first key, the others
                     follow; 0: the keys are 1 .. count */

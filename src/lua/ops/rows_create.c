@@ -351,7 +351,7 @@ static int linspace(lua_State *L) {
 }
 
 static int is_tensor(lua_State *L) {
-  lua_pushboolean(L, grad__tensor_to(L, 1) != NULL);
+  lua_pushboolean(L, grad__tensor_is_donated(L, 1) || grad__tensor_to(L, 1));
   return 1;
 }
 

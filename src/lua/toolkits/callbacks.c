@@ -99,7 +99,10 @@ grad_status grad__callbacks_call(grad_callbacks *callbacks, grad_request *reques
   lua_rawgeti(L, callbacks->table, 1);
   lua_pushlightuserdata(L, request);
   lua_pushvalue(L, callbacks->table);
-  if (lua_pcall(L, 2, 0, 0) == LUA_OK) return GRAD_OK;
+  callbacks->ctx->calls_out++;
+  const int status = lua_pcall(L, 2, 0, 0);
+  callbacks->ctx->calls_out--;
+  if (status == LUA_OK) return GRAD_OK;
   lua_replace(L, callbacks->error);
   callbacks->raised = true;
   return grad__fail(callbacks->ctx, GRAD_ECALLBACK, "%s raised an error", request->name);

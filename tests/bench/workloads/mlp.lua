@@ -46,20 +46,21 @@ for _, dtype in ipairs { "f32", "f64" } do
     end
   end)
 end
-add("MLP 784-128-10, batch 64, f32, step with Adam, jit", function()
-  local p, x, y, loss = network({ 784, 128, 10 }, 64, "f32")
-  local init, update = gl.optim.adam(p, { lr = 1e-9 }):pure()
-  local f = gl.value_and_grad(loss)
-  local step = gl.jit(function(q, state, images, targets)
-    local value, gradients = f(q, images, targets)
-    local new, new_state = update(gradients, state, q)
-    return value, new, new_state
+for _, donate in ipairs { false, { 1, 2 } } do
+  add("MLP 784-128-10, batch 64, f32, step with Adam, jit" .. (donate and ", donated" or ""), function()
+    local p, x, y, loss = network({ 784, 128, 10 }, 64, "f32")
+    local init, update = gl.optim.adam(p, { lr = 1e-9 }):pure()
+    local f = gl.value_and_grad(loss)
+    local step = gl.jit(function(q, state, images, targets)
+      local value, gradients = f(q, images, targets)
+      return value, update(gradients, state, q)
+    end, { donate = donate })
+    local state = init(p)
+    return function()
+      local value
+      value, p, state = step(p, state, x, y)
+      return value
+    end
   end)
-  local state = init(p)
-  return function()
-    local value
-    value, p, state = step(p, state, x, y)
-    return value
-  end
-end)
+end
 return cases
