@@ -22,9 +22,8 @@ static grad_status plain(const grad_pattern *a, bool by_rows, grad_arena *arena,
  * at least as many as its longest row has entries, and each row that is set apart needs at most one. *promise: their
  * sum. */
 static grad_status best_length(const grad_pattern *a, grad_arena *arena, int64_t *length, int64_t *promise) {
-  int64_t *rows_of = grad__arena_alloc(arena, ((size_t)a->cols + 1) * sizeof *rows_of), longer = 0;
+  int64_t *rows_of = grad__arena_zeros(arena, ((size_t)a->cols + 1) * sizeof *rows_of), longer = 0;
   if (!rows_of) return a->ctx->status;
-  memset(rows_of, 0, ((size_t)a->cols + 1) * sizeof *rows_of);
   for (int64_t r = 0; r < a->rows; r++) rows_of[a->indptr[r + 1] - a->indptr[r]]++;
   *length = a->cols;
   *promise = a->cols;

@@ -68,7 +68,55 @@ grad_id grad__where_rows(grad_program *p, grad_id mask, grad_id yes, grad_id no)
   return grad__where(p, spread, yes, no);
 }
 
+int32_t grad__count_floats(const grad_program *p, int32_t n, const grad_id *ids) {
+  int32_t count = 0;
+  for (int32_t i = 0; i < n; i++) count += grad__type_is_float(grad__type(p, ids[i]));
+  return count;
+}
+
+/* --- tangents */
+
+int32_t grad__append_tangents(const grad_jvp *a, grad_id *to) {
+  int32_t n = 0;
+  for (int32_t i = 0; i < a->ins->nin; i++) {
+    if (a->dx[i] != GRAD_NONE) to[n++] = a->dx[i];
+  }
+  return n;
+}
+
+void grad__give_tangents(const grad_jvp *a, const grad_program *f, grad_id first) {
+  for (int32_t k = 0; k < f->noutputs && first != GRAD_NONE; k++) {
+    if (grad__type_is_float(grad__type(f, f->outputs[k]))) a->dy[k] = first++;
+  }
+}
+
+const grad_id *grad__push_inline(const grad_jvp *a, const grad_program *sub, const grad_id *x, const grad_id *dx) {
+  grad_program *p = a->p, *pushed = NULL;
+  grad_id *in = grad__ids_in(p, 2 * sub->ninputs), *made = grad__ids_in(p, 2 * sub->noutputs);
+  bool *wrt = grad__arena_alloc(&p->arena, (size_t)sub->ninputs);
+  if (!in || !made || !wrt) {
+    grad__program_try(p, p->ctx->status);
+    return NULL;
+  }
+  int32_t n = sub->ninputs;
+  for (int32_t i = 0; i < sub->ninputs; i++) {
+    wrt[i] = dx[i] != GRAD_NONE;
+    in[i] = x[i];
+    if (wrt[i]) in[n++] = dx[i];
+  }
+  if (!grad__program_try(p, grad__push_program(sub, wrt, a->joint, &pushed))) return NULL;
+  grad__inline(p, pushed, in, NULL, made, NULL);
+  grad__program_release(pushed);
+  return made + sub->noutputs;
+}
+
 /* --- slots that these ops have in common */
+
+void grad__infer_type(grad_infer *a, int32_t k, const grad_type *type) {
+  a->out[k].dtype = type->dtype;
+  a->out[k].ndim = type->ndim;
+  for (int i = 0; i < type->ndim; i++) a->out[k].shape[i] = type->shape[i];
+}
 
 grad_status grad__infer_like_outputs(grad_infer *a, const grad_program *sub, int32_t from, int32_t n,
                                      const int64_t *rows) {
@@ -113,8 +161,7 @@ static bool transpose_subs(grad_transpose *a, int32_t skip, grad_program **subs)
 void grad__transpose_call(grad_transpose *a, int32_t skip) {
   grad_program *subs[2] = {NULL, NULL};
   const grad_instr *ins = a->ins;
-  grad_id *in = grad__ids_new(&a->p->arena, ins->nin + ins->nout);
-  if (!in) grad__program_try(a->p, a->p->ctx->status);
+  grad_id *in = grad__ids_in(a->p, ins->nin + ins->nout);
   if (in && transpose_subs(a, skip, subs)) {
     int32_t n = 0;
     for (int32_t i = 0; i < ins->nin; i++) {
@@ -135,13 +182,12 @@ static grad_status one_element(const grad_batch *a, grad_program **out) {
   grad_status status = grad__program_new(a->p->ctx, &q);
   if (status) return status;
   const grad_instr *ins = a->ins;
-  grad_id *in = grad__ids_new(&q->arena, ins->nin);
+  grad_id *in = grad__ids_in(q, ins->nin);
   for (int rows = 0; rows < 2 && in; rows++) {
     for (int32_t i = 0; i < ins->nin; i++) {
       if (a->batched[i] == rows) in[i] = grad__program_input_like(q, &a->xt[i]);
     }
   }
-  if (!in) grad__program_try(q, a->p->ctx->status);
   const grad_id y =
       in ? grad__emit_nested(q, ins->op, ins->nin, in, ins->nparams, ins->params, ins->nsubs, ins->subs) : GRAD_NONE;
   for (int32_t k = 0; k < ins->nout && y != GRAD_NONE; k++) grad__program_output(q, y + k);
@@ -163,12 +209,8 @@ bool grad__may_refuse(const grad_program *p) {
 
 void grad__batch_by_scan(grad_batch *a) {
   grad_program *body = NULL;
-  grad_id *in = grad__ids_new(&a->p->arena, a->ins->nin);
-  if (!in) {
-    grad__program_try(a->p, a->p->ctx->status);
-    return;
-  }
-  if (!grad__program_try(a->p, one_element(a, &body))) return;
+  grad_id *in = grad__ids_in(a->p, a->ins->nin);
+  if (!in || !grad__program_try(a->p, one_element(a, &body))) return;
   int32_t n = 0, nconsts = 0;
   for (int rows = 0; rows < 2; rows++) {
     for (int32_t i = 0; i < a->ins->nin; i++) {
@@ -214,10 +256,7 @@ static grad_status inputs_as_residuals(const grad_program *body, const bool *wrt
     status =
         grad__extract(body, body->ninputs, body->inputs, body->noutputs + body->ninputs, outputs, true, &cut->primal);
   }
-  int32_t ntangents = 0;
-  for (int32_t i = 0; i < nlin && !status; i++) {
-    ntangents += grad__dtype_is_float(grad__type(body, body->outputs[i])->dtype);
-  }
+  const int32_t ntangents = grad__count_floats(body, nlin, body->outputs);
   if (!status) {
     status = grad__extract(pushed, pushed->ninputs, pushed->inputs, ntangents, pushed->outputs + body->noutputs, false,
                            &cut->linear);

@@ -75,6 +75,16 @@ grad_id grad__newton(grad_program *p, grad_program *residual, grad_id x0, int32_
 /* How many of these values are of float type. */
 int32_t grad__count_floats(const grad_program *p, int32_t n, const grad_id *ids);
 
+/* For jvp rules. grad__append_tangents: those of the instruction's inputs that are there; returns how many.
+ * grad__give_tangents: dy of the outputs that are floats in f, from consecutive ids.
+ * grad__push_inline: the tangents of sub's outputs (all floats) at x for the tangents dx, in line; NULL: p has failed.
+ */
+int32_t grad__append_tangents(const grad_jvp *a, grad_id *to);
+void grad__give_tangents(const grad_jvp *a, const grad_program *f, grad_id first);
+const grad_id *grad__push_inline(const grad_jvp *a, const grad_program *sub, const grad_id *x, const grad_id *dx);
+
+/* For infer: output k has this type, dynamic extents included. */
+void grad__infer_type(grad_infer *a, int32_t k, const grad_type *type);
 /* For infer: outputs [from, from + n) of a nested program are the op's outputs; `rows`: stacked along a new first axis
  * of that extent (NULL: not stacked). */
 grad_status grad__infer_like_outputs(grad_infer *a, const grad_program *sub, int32_t from, int32_t n,

@@ -79,7 +79,7 @@ static void push_linear(grad_push *s, const grad_instr *ins, const grad_jvp *a, 
     if (in[i] == GRAD_NONE) in[i] = a->x[i];
   }
   const grad_id out = grad__emit_like(s->p, s->src, ins, in);
-  for (int32_t k = 0; k < ins->nout; k++) a->dy[k] = out == GRAD_NONE ? out : out + k;
+  grad__ids_from(out, ins->nout, a->dy);
 }
 
 static void keep_tangents(grad_push *s, const grad_instr *ins, const grad_id *dy) {

@@ -1,6 +1,4 @@
 /* linearize.c: forward mode cut in two: what the point decides, and what each tangent costs. */
-#include <string.h>
-
 #include "ad/pass.h"
 
 typedef struct split {
@@ -15,17 +13,13 @@ typedef struct split {
 static bool split_room(split *c) {
   const grad_program *p = c->s.p;
   grad_arena *temporary = &c->s.temporary;
-  c->linear = grad__arena_alloc(temporary, (size_t)p->nvalues + 1);
-  c->cut = grad__arena_alloc(temporary, (size_t)p->nvalues + 1);
-  c->live = grad__arena_alloc(temporary, (size_t)p->ninstrs + 1);
+  c->linear = grad__arena_zeros(temporary, (size_t)p->nvalues + 1);
+  c->cut = grad__arena_zeros(temporary, (size_t)p->nvalues + 1);
+  c->live = grad__arena_zeros(temporary, (size_t)p->ninstrs + 1);
   c->residuals = grad__ids_new(temporary, p->nvalues + c->s.src->noutputs);
   c->tangents_in = grad__ids_new(temporary, c->s.src->ninputs);
   c->tangents_out = grad__ids_new(temporary, c->s.src->noutputs);
-  if (!c->linear || !c->cut || !c->live || !c->residuals || !c->tangents_in || !c->tangents_out) return false;
-  memset(c->linear, 0, (size_t)p->nvalues + 1);
-  memset(c->cut, 0, (size_t)p->nvalues + 1);
-  memset(c->live, 0, (size_t)p->ninstrs + 1);
-  return true;
+  return c->linear && c->cut && c->live && c->residuals && c->tangents_in && c->tangents_out;
 }
 
 /* Makes v, or the smaller value that it is a view of, a residual. Constants are made again where they are used. */

@@ -2,8 +2,6 @@
  * and scans that keep their state every few steps only (Griewank, Walther 2000, "Revolve", in its simplest form).
  *
  * inputs  args      subs  {body}: args -> results */
-#include <string.h>
-
 #include "ad/control.h"
 #include "ad/pass.h"
 
@@ -26,42 +24,28 @@ static grad_status checkpoint_infer(grad_infer *a) {
 
 static grad_status checkpoint_eval(const grad_eval *a) { return grad__call_sub(a, a->ins->subs[0], a->in); }
 
-/* The args, then the tangents that are there. */
-static int32_t with_tangents(const grad_jvp *a, grad_id *in) {
-  int32_t n = a->ins->nin;
-  memcpy(in, a->x, (size_t)n * sizeof *in);
-  for (int32_t i = 0; i < a->ins->nin; i++) {
-    if (a->dx[i] != GRAD_NONE) in[n++] = a->dx[i];
-  }
-  return n;
-}
-
-static void give_tangents(const grad_jvp *a, grad_id first) {
-  const grad_program *body = a->ins->subs[0];
-  for (int32_t k = 0; k < a->ins->nout && first != GRAD_NONE; k++) {
-    if (grad__type_is_float(grad__type(body, body->outputs[k]))) a->dy[k] = first++;
-  }
-}
-
 /* Forward mode keeps nothing anyway: values and tangents in one. Else the tangents' program computes all it needs. */
 static void checkpoint_jvp(grad_jvp *a) {
   const grad_instr *ins = a->ins;
   grad_program *body = NULL;
   grad_cut cut = {0};
-  grad_id *in = grad__ids_new(&a->p->arena, 2 * ins->nin);
+  grad_id *in = grad__ids_in(a->p, 2 * ins->nin);
   bool *wrt = grad__arena_alloc(&a->p->arena, (size_t)ins->nin + 1);
   if (!in || !wrt) {
     grad__program_try(a->p, a->p->ctx->status);
     return;
   }
-  for (int32_t i = 0; i < ins->nin; i++) wrt[i] = a->dx[i] != GRAD_NONE;
-  const int32_t n = with_tangents(a, in);
+  for (int32_t i = 0; i < ins->nin; i++) {
+    wrt[i] = a->dx[i] != GRAD_NONE;
+    in[i] = a->x[i];
+  }
+  const int32_t n = ins->nin + grad__append_tangents(a, in + ins->nin);
   if (a->joint && grad__program_try(a->p, grad__ad_jvp(ins->subs[0], wrt, &body))) {
     const grad_id out = grad__emit_nested(a->p, ins->op, n, in, 0, NULL, 1, &body);
-    for (int32_t k = 0; k < ins->nout && out != GRAD_NONE; k++) a->y[k] = out + k;
-    give_tangents(a, out == GRAD_NONE ? out : out + ins->nout);
+    grad__ids_from(out, ins->nout, a->y);
+    grad__give_tangents(a, ins->subs[0], out == GRAD_NONE ? out : out + ins->nout);
   } else if (!a->joint && grad__program_try(a->p, grad__cut_body(ins->subs[0], wrt, ins->nout, 0, true, &cut))) {
-    give_tangents(a, grad__emit_nested(a->p, ins->op, n, in, 0, NULL, 1, &cut.linear));
+    grad__give_tangents(a, ins->subs[0], grad__emit_nested(a->p, ins->op, n, in, 0, NULL, 1, &cut.linear));
   }
   grad__program_release(body);
   grad__cut_clear(&cut);
@@ -73,7 +57,7 @@ static void checkpoint_batch(grad_batch *a) {
   grad_program *wide = NULL;
   if (!grad__program_try(a->p, grad__ad_vmap(a->ins->subs[0], a->size, a->batched, NULL, &wide))) return;
   const grad_id out = grad__emit_nested(a->p, a->ins->op, a->ins->nin, a->x, 0, NULL, 1, &wide);
-  for (int32_t k = 0; k < a->ins->nout && out != GRAD_NONE; k++) a->y[k] = out + k;
+  grad__ids_from(out, a->ins->nout, a->y);
   grad__program_release(wide);
 }
 
@@ -92,7 +76,7 @@ const grad_op grad__op_checkpoint = {
 
 void grad__checkpoint(grad_program *p, grad_program *body, int32_t nargs, const grad_id *args, grad_id *out) {
   const grad_id first = grad__emit_nested(p, &grad__op_checkpoint, nargs, args, 0, NULL, 1, &body);
-  for (int32_t k = 0; k < body->noutputs; k++) out[k] = first == GRAD_NONE ? first : first + k;
+  grad__ids_from(first, body->noutputs, out);
 }
 
 /* --- scans in blocks */
@@ -137,7 +121,7 @@ static grad_status block_program(const grad_loop *loop, int64_t every, grad_prog
   grad_program *q = NULL;
   grad_status status = grad__program_new(body->ctx, &q);
   if (status) return status;
-  grad_id *made = grad__ids_new(&q->arena, body->noutputs);
+  grad_id *made = grad__ids_in(q, body->noutputs);
   for (int32_t i = 0; i < body->ninputs; i++) {
     const grad_type *t = grad__type(body, body->inputs[i]);
     const bool is_row = i >= loop->nconsts + loop->ncarry;
@@ -157,8 +141,6 @@ static grad_status block_program(const grad_loop *loop, int64_t every, grad_prog
       grad__scan(q, &inner, made);
     }
     for (int32_t k = 0; k < body->noutputs && !q->status; k++) grad__program_output(q, made[k]);
-  } else {
-    grad__program_try(q, body->ctx->status);
   }
   return grad__program_finish(q, out);
 }
@@ -206,11 +188,8 @@ void grad__scan_checkpointed(grad_program *p, const grad_loop *loop, int64_t eve
     grad__scan(p, loop, out);
     return;
   }
-  grad_id *xs = grad__ids_new(&p->arena, loop->nxs), *rest = grad__ids_new(&p->arena, loop->body->noutputs);
-  if (!xs || !rest) {
-    grad__program_try(p, p->ctx->status);
-    return;
-  }
+  grad_id *xs = grad__ids_in(p, loop->nxs), *rest = grad__ids_in(p, loop->body->noutputs);
+  if (!xs || !rest) return;
   for (int32_t k = 0; k < loop->body->noutputs; k++) out[k] = GRAD_NONE;
   scan_blocks(p, loop, loop->reverse ? left : 0, blocks, every, xs, out);
   if (left && !p->status) scan_rest(p, loop, loop->reverse ? 0 : blocks * every, left, xs, rest, out);

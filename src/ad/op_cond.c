@@ -58,23 +58,6 @@ static bool *active_args(const grad_jvp *a, grad_arena *temporary) {
   return wrt;
 }
 
-/* Appends the tangents that are there. */
-static int32_t append_tangents(const grad_jvp *a, grad_id *to) {
-  int32_t n = 0;
-  for (int32_t i = 1; i < a->ins->nin; i++) {
-    if (a->dx[i] != GRAD_NONE) to[n++] = a->dx[i];
-  }
-  return n;
-}
-
-/* dy[k] of the float outputs, from consecutive ids. */
-static void give_tangents(const grad_jvp *a, grad_id first) {
-  const grad_program *sub = a->ins->subs[0];
-  for (int32_t k = 0; k < a->ins->nout && first != GRAD_NONE; k++) {
-    if (grad__type_is_float(grad__type(sub, sub->outputs[k]))) a->dy[k] = first++;
-  }
-}
-
 /* Values and tangents in one cond. */
 static void jvp_joint(grad_jvp *a, const bool *wrt, grad_id *in) {
   grad_program *subs[2] = {NULL, NULL};
@@ -82,10 +65,10 @@ static void jvp_joint(grad_jvp *a, const bool *wrt, grad_id *in) {
   for (int k = 0; k < 2 && good; k++) good = grad__program_try(a->p, grad__ad_jvp(a->ins->subs[k], wrt, &subs[k]));
   if (good) {
     memcpy(in, a->x, (size_t)a->ins->nin * sizeof *in);
-    const int32_t n = a->ins->nin + append_tangents(a, in + a->ins->nin);
+    const int32_t n = a->ins->nin + grad__append_tangents(a, in + a->ins->nin);
     const grad_id out = grad__emit_nested(a->p, a->ins->op, n, in, 0, NULL, 2, subs);
-    for (int32_t k = 0; k < a->ins->nout && out != GRAD_NONE; k++) a->y[k] = out + k;
-    give_tangents(a, out == GRAD_NONE ? out : out + a->ins->nout);
+    grad__ids_from(out, a->ins->nout, a->y);
+    grad__give_tangents(a, a->ins->subs[0], out == GRAD_NONE ? out : out + a->ins->nout);
   }
   for (int k = 0; k < 2; k++) grad__program_release(subs[k]);
 }
@@ -96,7 +79,7 @@ static grad_status with_all_residuals(const grad_cut *cuts, int which, int32_t n
   grad_program *q = NULL;
   grad_status status = grad__program_like(own, &q);
   if (status) return status;
-  grad_id *made = grad__ids_new(&q->arena, own->noutputs);
+  grad_id *made = grad__ids_in(q, own->noutputs);
   if (made) {
     grad__inline(q, own, q->inputs, NULL, made, NULL);
     for (int32_t i = 0; i < nout; i++) grad__program_output(q, made[i]);
@@ -106,8 +89,6 @@ static grad_status with_all_residuals(const grad_cut *cuts, int which, int32_t n
         grad__program_output(q, k == which ? made[i] : grad__zeros_of(q, grad__type(primal, primal->outputs[i])));
       }
     }
-  } else {
-    q->status = own->ctx->status;
   }
   return grad__program_finish(q, out);
 }
@@ -118,7 +99,7 @@ static grad_status over_all_residuals(const grad_cut *cuts, int which, grad_prog
   grad_program *q = NULL;
   grad_status status = grad__program_new(own->ctx, &q);
   if (status) return status;
-  grad_id *in = grad__ids_new(&q->arena, own->ninputs), *made = grad__ids_new(&q->arena, own->noutputs);
+  grad_id *in = grad__ids_in(q, own->ninputs), *made = grad__ids_in(q, own->noutputs);
   if (in && made) {
     for (int k = 0; k < 2; k++) {
       const grad_program *linear = cuts[k].linear;
@@ -132,8 +113,6 @@ static grad_status over_all_residuals(const grad_cut *cuts, int which, grad_prog
     }
     grad__inline(q, own, in, NULL, made, NULL);
     for (int32_t i = 0; i < own->noutputs; i++) grad__program_output(q, made[i]);
-  } else {
-    q->status = own->ctx->status;
   }
   return grad__program_finish(q, out);
 }
@@ -143,11 +122,11 @@ static void emit_split(grad_jvp *a, const grad_cut *cuts, grad_program *const *p
   const int32_t nres = cuts[0].nresiduals + cuts[1].nresiduals;
   const grad_id out = grad__emit_nested(a->p, a->ins->op, a->ins->nin, a->x, 0, NULL, 2, primal);
   if (out == GRAD_NONE) return;
-  for (int32_t k = 0; k < a->ins->nout; k++) a->y[k] = out + k;
+  grad__ids_from(out, a->ins->nout, a->y);
   in[0] = a->x[0];
   for (int32_t i = 0; i < nres; i++) in[1 + i] = out + a->ins->nout + i;
-  const int32_t n = 1 + nres + append_tangents(a, in + 1 + nres);
-  give_tangents(a, grad__emit_nested(a->p, a->ins->op, n, in, 0, NULL, 2, linear));
+  const int32_t n = 1 + nres + grad__append_tangents(a, in + 1 + nres);
+  grad__give_tangents(a, a->ins->subs[0], grad__emit_nested(a->p, a->ins->op, n, in, 0, NULL, 2, linear));
 }
 
 /* One cond gives the values and what the tangents need, another moves the tangents. */
@@ -196,11 +175,8 @@ static void cond_transpose(grad_transpose *a) { grad__transpose_call(a, 1); }
 static void batch_select(grad_batch *a, grad_program *const *wide) {
   grad_program *p = a->p;
   const int32_t nout = a->ins->nout;
-  grad_id *yes = grad__ids_new(&p->arena, nout), *no = grad__ids_new(&p->arena, nout);
-  if (!yes || !no) {
-    grad__program_try(p, p->ctx->status);
-    return;
-  }
+  grad_id *yes = grad__ids_in(p, nout), *no = grad__ids_in(p, nout);
+  if (!yes || !no) return;
   grad__inline(p, wide[0], a->x + 1, NULL, yes, NULL);
   grad__inline(p, wide[1], a->x + 1, NULL, no, NULL);
   for (int32_t k = 0; k < nout && !p->status; k++) a->y[k] = grad__where_rows(p, a->x[0], yes[k], no[k]);
@@ -220,7 +196,7 @@ static void cond_batch(grad_batch *a) {
     batch_select(a, wide);
   } else if (good) {
     const grad_id out = grad__emit_nested(a->p, a->ins->op, a->ins->nin, a->x, 0, NULL, 2, wide);
-    for (int32_t k = 0; k < a->ins->nout && out != GRAD_NONE; k++) a->y[k] = out + k;
+    grad__ids_from(out, a->ins->nout, a->y);
   }
   for (int k = 0; k < 2; k++) grad__program_release(wide[k]);
 }
@@ -249,14 +225,11 @@ const grad_op grad__op_cond = {
 void grad__cond(grad_program *p, grad_id predicate, grad_program *yes, grad_program *no, int32_t nargs,
                 const grad_id *args, grad_id *out) {
   grad_program *const subs[2] = {yes, no};
-  for (int32_t k = 0; k < yes->noutputs; k++) out[k] = GRAD_NONE;
-  grad_id *in = p->status ? NULL : grad__ids_new(&p->arena, nargs + 1);
-  if (!in) {
-    grad__program_try(p, p->ctx->status);
-    return;
-  }
+  grad__ids_from(GRAD_NONE, yes->noutputs, out);
+  grad_id *in = grad__ids_in(p, nargs + 1);
+  if (!in) return;
   in[0] = predicate;
   for (int32_t i = 0; i < nargs; i++) in[i + 1] = args[i];
   const grad_id first = grad__emit_nested(p, &grad__op_cond, nargs + 1, in, 0, NULL, 2, subs);
-  for (int32_t k = 0; k < yes->noutputs && first != GRAD_NONE; k++) out[k] = first + k;
+  grad__ids_from(first, yes->noutputs, out);
 }

@@ -9,12 +9,6 @@
 #include "ad/pass.h"
 #include "ops/structured.h"
 
-int32_t grad__count_floats(const grad_program *p, int32_t n, const grad_id *ids) {
-  int32_t count = 0;
-  for (int32_t i = 0; i < n; i++) count += grad__type_is_float(grad__type(p, ids[i]));
-  return count;
-}
-
 static grad_status custom_infer(grad_infer *a) {
   const grad_program *f = a->subs[0];
   if (f->status) return f->status;
@@ -94,11 +88,8 @@ static grad_status rework(const grad_program *rule, int32_t nargs, bool turn, gr
 /* args, then a tangent for each float arg, zeros written out. */
 static grad_id *with_tangents(const grad_jvp *a, const grad_program *f) {
   grad_program *p = a->p;
-  grad_id *in = grad__ids_new(&p->arena, 2 * f->ninputs);
-  if (!in) {
-    grad__program_try(p, p->ctx->status);
-    return NULL;
-  }
+  grad_id *in = grad__ids_in(p, 2 * f->ninputs);
+  if (!in) return NULL;
   int32_t n = f->ninputs;
   for (int32_t i = 0; i < f->ninputs; i++) {
     const grad_type *t = grad__type(f, f->inputs[i]);
@@ -108,21 +99,14 @@ static grad_id *with_tangents(const grad_jvp *a, const grad_program *f) {
   return in;
 }
 
-static void give_tangents(const grad_jvp *a, const grad_program *f, const grad_id *tangents) {
-  for (int32_t k = 0; k < f->noutputs; k++) {
-    if (grad__type_is_float(grad__type(f, f->outputs[k]))) a->dy[k] = *tangents++;
-  }
-}
-
 /* The jvp rule itself, in line. */
 static void apply_jvp(grad_jvp *a, const grad_program *f, const grad_program *rule, const grad_id *in) {
-  grad_id *made = grad__ids_new(&a->p->arena, rule->noutputs);
-  if (!made) {
-    grad__program_try(a->p, a->p->ctx->status);
-    return;
-  }
+  grad_id *made = grad__ids_in(a->p, rule->noutputs);
+  if (!made) return;
   grad__inline(a->p, rule, in, NULL, made, NULL);
-  give_tangents(a, f, made);
+  for (int32_t k = 0; k < f->noutputs; k++) {
+    if (grad__type_is_float(grad__type(f, f->outputs[k]))) a->dy[k] = *made++;
+  }
 }
 
 static void emit_linear(grad_jvp *a, const grad_program *f, grad_program *jvp, grad_program *vjp, const grad_id *in) {
@@ -130,9 +114,7 @@ static void emit_linear(grad_jvp *a, const grad_program *f, grad_program *jvp, g
   grad_program *const subs[2] = {vjp, jvp};
   const int32_t n = f->ninputs + grad__count_floats(f, f->ninputs, f->inputs);
   const grad_id out = grad__emit_nested(a->p, &grad__op_custom_linear, n, in, 1, &nargs, jvp ? 2 : 1, subs);
-  grad_id tangents[GRAD_MAX_OUT];
-  for (int32_t k = 0; k < f->noutputs; k++) tangents[k] = out == GRAD_NONE ? out : out + k;
-  give_tangents(a, f, tangents);
+  grad__give_tangents(a, f, out);
 }
 
 static void custom_jvp(grad_jvp *a) {
@@ -173,14 +155,13 @@ static bool batch_subs(grad_batch *a, grad_program **wide) {
 
 static void custom_batch(grad_batch *a) {
   grad_program *wide[3] = {NULL, NULL, NULL};
-  grad_id *in = grad__ids_new(&a->p->arena, a->ins->nin);
+  grad_id *in = grad__ids_in(a->p, a->ins->nin);
   if (in && batch_subs(a, wide)) {
     for (int32_t i = 0; i < a->ins->nin; i++) in[i] = grad__batched_input(a, i);
     const grad_id out =
         grad__emit_nested(a->p, a->ins->op, a->ins->nin, in, a->ins->nparams, a->ins->params, a->ins->nsubs, wide);
-    for (int32_t k = 0; k < a->ins->nout && out != GRAD_NONE; k++) a->y[k] = out + k;
+    grad__ids_from(out, a->ins->nout, a->y);
   }
-  if (!in) grad__program_try(a->p, a->p->ctx->status);
   for (int k = 0; k < 3; k++) grad__program_release(wide[k]);
 }
 
@@ -190,12 +171,7 @@ static grad_status linear_infer(grad_infer *a) {
   const grad_program *vjp = a->subs[0];
   const int32_t nargs = (int32_t)a->params[0];
   a->nout = vjp->ninputs - nargs;
-  for (int k = 0; k < a->nout; k++) {
-    const grad_type *t = grad__type(vjp, vjp->inputs[nargs + k]);
-    a->out[k].dtype = t->dtype;
-    a->out[k].ndim = t->ndim;
-    memcpy(a->out[k].shape, t->shape, t->ndim * sizeof *t->shape);
-  }
+  for (int32_t k = 0; k < a->nout; k++) grad__infer_type(a, k, grad__type(vjp, vjp->inputs[nargs + k]));
   return GRAD_OK;
 }
 
@@ -212,34 +188,15 @@ static void linear_jvp(grad_jvp *a) {
     grad__program_fail(a->p, GRAD_EUNSUPPORTED, "custom: derivatives of this order need a jvp rule");
     return;
   }
-  const grad_program *jvp = a->ins->subs[1];
-  grad_program *pushed = NULL;
-  bool *wrt = grad__arena_alloc(&a->p->arena, (size_t)a->ins->nin + 1);
-  grad_id *in = grad__ids_new(&a->p->arena, 2 * a->ins->nin), *made = grad__ids_new(&a->p->arena, 2 * jvp->noutputs);
-  if (!wrt || !in || !made) {
-    grad__program_try(a->p, a->p->ctx->status);
-    return;
-  }
-  int32_t n = a->ins->nin;
-  for (int32_t i = 0; i < a->ins->nin; i++) {
-    wrt[i] = a->dx[i] != GRAD_NONE;
-    in[i] = a->x[i];
-    if (wrt[i]) in[n++] = a->dx[i];
-  }
-  if (!grad__program_try(a->p, grad__push_program(jvp, wrt, a->joint, &pushed))) return;
-  grad__inline(a->p, pushed, in, NULL, made, NULL);
-  for (int32_t k = 0; k < a->ins->nout; k++) a->dy[k] = made[jvp->noutputs + k];
-  grad__program_release(pushed);
+  const grad_id *tangents = grad__push_inline(a, a->ins->subs[1], a->x, a->dx);
+  for (int32_t k = 0; tangents && k < a->ins->nout; k++) a->dy[k] = tangents[k];
 }
 
 static void linear_transpose(grad_transpose *a) {
   const grad_program *vjp = a->ins->subs[0];
   const int32_t nargs = (int32_t)a->ins->params[0];
-  grad_id *in = grad__ids_new(&a->p->arena, vjp->ninputs), *made = grad__ids_new(&a->p->arena, vjp->noutputs);
-  if (!in || !made) {
-    grad__program_try(a->p, a->p->ctx->status);
-    return;
-  }
+  grad_id *in = grad__ids_in(a->p, vjp->ninputs), *made = grad__ids_in(a->p, vjp->noutputs);
+  if (!in || !made) return;
   for (int32_t i = 0; i < nargs; i++) in[i] = a->x[i];
   for (int32_t k = 0; k < a->ins->nout; k++) in[nargs + k] = grad__or_zeros(a->p, a->cy[k], &a->yt[k]);
   grad__inline(a->p, vjp, in, NULL, made, NULL);
@@ -318,7 +275,7 @@ static bool check_rule(grad_program *p, const grad_program *f, const grad_progra
 
 void grad__custom(grad_program *p, grad_program *f, grad_program *jvp, grad_program *vjp, int32_t nargs,
                   const grad_id *args, grad_id *out) {
-  for (int32_t k = 0; k < f->noutputs; k++) out[k] = GRAD_NONE;
+  grad__ids_from(GRAD_NONE, f->noutputs, out);
   if (!jvp && !vjp) {
     grad__program_fail(p, GRAD_EVALUE, "custom: give a jvp rule, a vjp rule, or both");
     return;
@@ -327,5 +284,5 @@ void grad__custom(grad_program *p, grad_program *f, grad_program *jvp, grad_prog
   const int64_t params[2] = {jvp != NULL, vjp != NULL};
   grad_program *subs[3] = {f, jvp ? jvp : vjp, vjp};
   const grad_id first = grad__emit_nested(p, &grad__op_custom, nargs, args, 2, params, 1 + !!jvp + !!vjp, subs);
-  for (int32_t k = 0; k < f->noutputs && first != GRAD_NONE; k++) out[k] = first + k;
+  grad__ids_from(first, f->noutputs, out);
 }

@@ -22,9 +22,7 @@ static grad_status implicit_infer(grad_infer *a) {
                       "root: the equation gives %s for the unknown's %s: they must be equal floats",
                       grad__type_text(r).chars, grad__type_text(x).chars);
   }
-  a->out[0].dtype = x->dtype;
-  a->out[0].ndim = x->ndim;
-  memcpy(a->out[0].shape, x->shape, x->ndim * sizeof *x->shape);
+  grad__infer_type(a, 0, x);
   return GRAD_OK;
 }
 
@@ -54,41 +52,20 @@ static grad_status products(const grad_program *residual, grad_program **matvec,
   return status;
 }
 
-/* (dr/da) da at the solution */
-static grad_id push_args(grad_jvp *a) {
-  const grad_program *residual = a->ins->subs[0];
-  grad_program *pushed = NULL;
-  bool *wrt = grad__arena_alloc(&a->p->arena, (size_t)a->ins->nin);
-  grad_id *in = grad__ids_new(&a->p->arena, 2 * a->ins->nin);
-  grad_id *made = grad__ids_new(&a->p->arena, 2 * residual->noutputs);
-  if (!wrt || !in || !made) {
-    grad__program_try(a->p, a->p->ctx->status);
-    return GRAD_NONE;
-  }
-  int32_t n = a->ins->nin;
-  for (int32_t i = 0; i < a->ins->nin; i++) {
-    wrt[i] = i > 0 && a->dx[i] != GRAD_NONE;
-    in[i] = i ? a->x[i] : a->y[0];
-    if (wrt[i]) in[n++] = a->dx[i];
-  }
-  if (!grad__program_try(a->p, grad__push_program(residual, wrt, a->joint, &pushed))) return GRAD_NONE;
-  grad__inline(a->p, pushed, in, NULL, made, NULL);
-  grad__program_release(pushed);
-  return made[residual->noutputs];
-}
-
+/* (dr/dx) dx = -(dr/da) da at the solution x. */
 static void implicit_jvp(grad_jvp *a) {
+  const int32_t n = a->ins->nin;
+  grad_id *at = grad__ids_in(a->p, n), *da = grad__ids_in(a->p, n);
   bool any = false;
-  for (int32_t i = 1; i < a->ins->nin; i++) any = any || a->dx[i] != GRAD_NONE;
-  grad_id *consts = any ? grad__ids_new(&a->p->arena, a->ins->nin) : NULL;
-  if (!any) return;
-  grad_program *matvec = NULL, *vecmat = NULL;
-  const grad_id change = consts ? push_args(a) : GRAD_NONE;
-  if (change != GRAD_NONE && grad__program_try(a->p, products(a->ins->subs[0], &matvec, &vecmat))) {
-    for (int32_t i = 0; i < a->ins->nin; i++) consts[i] = i ? a->x[i] : a->y[0];
-    a->dy[0] = grad__linear_solve(a->p, matvec, vecmat, a->ins->nin, consts, grad__neg(a->p, change));
+  for (int32_t i = 0; at && da && i < n; i++) {
+    at[i] = i ? a->x[i] : a->y[0];
+    da[i] = i ? a->dx[i] : GRAD_NONE;
+    any = any || da[i] != GRAD_NONE;
   }
-  if (!consts) grad__program_try(a->p, a->p->ctx->status);
+  grad_program *matvec = NULL, *vecmat = NULL;
+  const grad_id *change = any ? grad__push_inline(a, a->ins->subs[0], at, da) : NULL;
+  if (change && grad__program_try(a->p, products(a->ins->subs[0], &matvec, &vecmat)))
+    a->dy[0] = grad__linear_solve(a->p, matvec, vecmat, n, at, grad__neg(a->p, *change));
   grad__program_release(matvec);
   grad__program_release(vecmat);
 }
@@ -106,11 +83,8 @@ const grad_op grad__op_implicit = {
 };
 
 grad_id grad__implicit(grad_program *p, grad_program *residual, grad_id solution, int32_t nargs, const grad_id *args) {
-  grad_id *in = p->status ? NULL : grad__ids_new(&p->arena, nargs + 1);
-  if (!in) {
-    grad__program_try(p, p->ctx->status);
-    return GRAD_NONE;
-  }
+  grad_id *in = grad__ids_in(p, nargs + 1);
+  if (!in) return GRAD_NONE;
   in[0] = solution;
   for (int32_t i = 0; i < nargs; i++) in[i + 1] = args[i];
   return grad__emit_nested(p, &grad__op_implicit, nargs + 1, in, 0, NULL, 1, &residual);
@@ -124,7 +98,7 @@ static grad_status newton_body(const grad_program *residual, grad_program **out)
   if (!status) status = grad__program_new(residual->ctx, &q);
   if (!status) {
     const int32_t nargs = residual->ninputs - 1;
-    grad_id *in = grad__ids_new(&q->arena, nargs + 1), *made = grad__ids_new(&q->arena, residual->noutputs);
+    grad_id *in = grad__ids_in(q, nargs + 1), *made = grad__ids_in(q, residual->noutputs);
     for (int32_t i = 0; i < nargs && in; i++) {
       in[i + 1] = grad__program_input_like(q, grad__type(residual, residual->inputs[i + 1]));
     }
@@ -139,8 +113,6 @@ static grad_status newton_body(const grad_program *residual, grad_program **out)
       grad__program_output(q, next);
       grad__program_output(q, made[0]);
       grad__program_output(q, grad__add(q, steps, grad__lit(q, 1, steps)));
-    } else {
-      grad__program_try(q, residual->ctx->status);
     }
     status = grad__program_finish(q, out);
   }
@@ -182,12 +154,9 @@ static grad_status newton_test(const grad_program *residual, double tol, int64_t
 grad_id grad__newton(grad_program *p, grad_program *residual, grad_id x0, int32_t nargs, const grad_id *args,
                      double tol, int64_t most) {
   grad_program *body = NULL, *test = NULL;
-  grad_id *in = p->status ? NULL : grad__ids_new(&p->arena, nargs + 1), out[3] = {GRAD_NONE, GRAD_NONE, GRAD_NONE};
-  grad_id *made = in ? grad__ids_new(&p->arena, residual->noutputs) : NULL;
-  if (!made) {
-    grad__program_try(p, p->ctx->status);
-    return GRAD_NONE;
-  }
+  grad_id *in = grad__ids_in(p, nargs + 1), *made = grad__ids_in(p, residual->noutputs);
+  grad_id out[3] = {GRAD_NONE, GRAD_NONE, GRAD_NONE};
+  if (!in || !made) return GRAD_NONE;
   in[0] = grad__stop_gradient(p, x0); /* the equation gives the derivatives, not the steps */
   for (int32_t i = 0; i < nargs; i++) in[i + 1] = grad__stop_gradient(p, args[i]);
   grad__inline(p, residual, in, NULL, made, NULL);

@@ -33,9 +33,7 @@ static grad_status solve_infer(grad_infer *a) {
     grad_status status = check_product(a, a->subs[k], b);
     if (status) return status;
   }
-  a->out[0].dtype = b->dtype;
-  a->out[0].ndim = b->ndim;
-  memcpy(a->out[0].shape, b->shape, b->ndim * sizeof *b->shape);
+  grad__infer_type(a, 0, b);
   return GRAD_OK;
 }
 
@@ -146,38 +144,22 @@ static grad_id solve_again(grad_program *p, const grad_instr *ins, const grad_id
   return grad__linear_solve(p, ins->subs[transposed], ins->subs[!transposed], nconsts, consts, b);
 }
 
-/* dA x, where x is the solution; GRAD_NONE when A has no tangent. */
-static grad_id push_matrix(grad_jvp *a) {
-  const int32_t nconsts = a->ins->nin - 1;
-  grad_program *pushed = NULL;
-  bool *wrt = grad__arena_alloc(&a->p->arena, (size_t)a->ins->nin), any = false;
-  grad_id *in = grad__ids_new(&a->p->arena, 2 * a->ins->nin), made[2];
-  if (!wrt || !in) {
-    grad__program_try(a->p, a->p->ctx->status);
-    return GRAD_NONE;
-  }
-  int32_t n = a->ins->nin;
-  wrt[nconsts] = false;
-  in[nconsts] = a->y[0];
-  for (int32_t i = 0; i < nconsts; i++) {
-    wrt[i] = a->dx[i] != GRAD_NONE;
-    any = any || wrt[i];
-    in[i] = a->x[i];
-    if (wrt[i]) in[n++] = a->dx[i];
-  }
-  if (!any || !grad__program_try(a->p, grad__push_program(a->ins->subs[0], wrt, a->joint, &pushed))) return GRAD_NONE;
-  grad__inline(a->p, pushed, in, NULL, made, NULL);
-  grad__program_release(pushed);
-  return made[1];
-}
-
 /* A x = b: A dx = db - dA x */
 static void solve_jvp(grad_jvp *a) {
-  const grad_id product = push_matrix(a);
-  if (a->p->status) return;
-  const grad_id minus = product == GRAD_NONE ? GRAD_NONE : grad__neg(a->p, product);
-  const grad_id right = grad__add_tangents(a->p, a->dx[a->ins->nin - 1], minus);
-  if (right != GRAD_NONE) a->dy[0] = solve_again(a->p, a->ins, a->x, right, false);
+  const int32_t nconsts = a->ins->nin - 1;
+  grad_id *at = grad__ids_in(a->p, nconsts + 1), *da = grad__ids_in(a->p, nconsts + 1), right = a->dx[nconsts];
+  bool any = false;
+  for (int32_t i = 0; at && da && i < nconsts; i++) {
+    at[i] = a->x[i];
+    da[i] = a->dx[i];
+    any = any || da[i] != GRAD_NONE;
+  }
+  if (any) {
+    at[nconsts] = a->y[0];
+    const grad_id *product = grad__push_inline(a, a->ins->subs[0], at, da);
+    right = product ? grad__add_tangents(a->p, right, grad__neg(a->p, *product)) : GRAD_NONE;
+  }
+  if (right != GRAD_NONE && !a->p->status) a->dy[0] = solve_again(a->p, a->ins, a->x, right, false);
 }
 
 static void solve_transpose(grad_transpose *a) {
@@ -204,11 +186,8 @@ const grad_op grad__op_linear_solve = {
 
 grad_id grad__linear_solve(grad_program *p, grad_program *matvec, grad_program *vecmat, int32_t nconsts,
                            const grad_id *consts, grad_id b) {
-  grad_id *in = p->status ? NULL : grad__ids_new(&p->arena, nconsts + 1);
-  if (!in) {
-    grad__program_try(p, p->ctx->status);
-    return GRAD_NONE;
-  }
+  grad_id *in = grad__ids_in(p, nconsts + 1);
+  if (!in) return GRAD_NONE;
   for (int32_t i = 0; i < nconsts; i++) in[i] = consts[i];
   in[nconsts] = b;
   const int64_t param = nconsts;

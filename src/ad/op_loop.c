@@ -454,9 +454,7 @@ grad_id grad__emit_loop(grad_program *p, const grad_loop *loop, grad_program *te
               : grad__emit_nested(p, &grad__op_scan, n, in, 4, params, 1, subs);
 }
 
-static void give_ids(grad_id first, int32_t n, grad_id *out) {
-  for (int32_t k = 0; k < n; k++) out[k] = first == GRAD_NONE ? first : first + k;
-}
+static void give_ids(grad_id first, int32_t n, grad_id *out) { grad__ids_from(first, n, out); }
 
 void grad__scan(grad_program *p, const grad_loop *loop, grad_id *out) {
   give_ids(grad__emit_loop(p, loop, NULL), loop->body->noutputs, out);

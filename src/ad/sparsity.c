@@ -167,10 +167,9 @@ static int64_t *reduced_positions(pass *s, const grad_type *in, uint32_t axes) {
 static grad_status send(pass *s, const index_sets *sets, int64_t n, const int64_t *to, int64_t m,
                         const index_sets **out) {
   const size_t bounds = ((size_t)m + 1) * sizeof(int64_t);
-  int64_t *first = grad__arena_alloc(&s->arena, bounds), *next = grad__arena_alloc(&s->arena, bounds);
+  int64_t *first = grad__arena_zeros(&s->arena, bounds), *next = grad__arena_alloc(&s->arena, bounds);
   int64_t *order = grad__arena_alloc(&s->arena, ((size_t)n + 1) * sizeof *order);
   if (!first || !next || !order || !build_start(s, m)) return s->ctx->status;
-  memset(first, 0, bounds);
   for (int64_t i = 0; i < n; i++) {
     if (to[i] >= 0) first[to[i] + 1]++;
   }
@@ -373,14 +372,12 @@ static grad_status begin(pass *s, int32_t input) {
   const grad_id v = s->p->inputs[input];
   const int64_t n = numel(s, v);
   if (n > MOST_ENTRIES) return grad__fail(s->ctx, GRAD_ELIMIT, "sparsity: an argument of %lld elements", (long long)n);
-  s->sets = grad__arena_alloc(&s->arena, ((size_t)s->p->nvalues + 1) * sizeof *s->sets);
-  s->stamp = grad__arena_alloc(&s->arena, ((size_t)n + 1) * sizeof *s->stamp);
+  s->sets = grad__arena_zeros(&s->arena, ((size_t)s->p->nvalues + 1) * sizeof *s->sets);
+  s->stamp = grad__arena_zeros(&s->arena, ((size_t)n + 1) * sizeof *s->stamp);
   index_sets *own = grad__arena_alloc(&s->arena, sizeof *own);
   int64_t *start = grad__arena_alloc(&s->arena, ((size_t)n + 1) * sizeof *start);
   int32_t *index = grad__arena_alloc(&s->arena, ((size_t)n + 1) * sizeof *index);
   if (!s->sets || !s->stamp || !own || !start || !index) return s->ctx->status;
-  memset((void *)s->sets, 0, ((size_t)s->p->nvalues + 1) * sizeof *s->sets);
-  memset(s->stamp, 0, ((size_t)n + 1) * sizeof *s->stamp);
   for (int64_t i = 0; i <= n; i++) start[i] = i;
   for (int64_t i = 0; i < n; i++) index[i] = (int32_t)i;
   *own = (index_sets){.start = start, .index = index};

@@ -1,7 +1,5 @@
 /* vjp.c: reverse mode in one program: primal and tangent instructions, then the transposes of the tangent ones. The
  * tangent instructions themselves are dropped at the end, having served as the recipe. */
-#include <string.h>
-
 #include "ad/pass.h"
 
 typedef struct reverse {
@@ -15,12 +13,10 @@ typedef struct reverse {
 
 static bool reverse_room(reverse *r, int32_t ncot) {
   const grad_program *src = r->s.src;
-  const size_t nmarks = (size_t)r->s.p->nvalues + 1;
   r->ct = grad__ids_new(&r->s.temporary, r->s.p->nvalues);
   r->inputs = grad__ids_new(&r->s.temporary, src->ninputs + ncot);
   r->outputs = grad__ids_new(&r->s.temporary, src->noutputs + src->ninputs);
-  r->linear = grad__arena_alloc(&r->s.temporary, nmarks);
-  if (r->linear) memset(r->linear, 0, nmarks);
+  r->linear = grad__arena_zeros(&r->s.temporary, (size_t)r->s.p->nvalues + 1);
   return r->ct && r->inputs && r->outputs && r->linear;
 }
 

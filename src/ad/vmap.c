@@ -1,7 +1,5 @@
 /* vmap.c: batching: each instruction that meets a batched value is replaced by what its op's batch rule emits. A
  * batched value has one more axis, the first. */
-#include <string.h>
-
 #include "ad/pass.h"
 
 typedef struct batching {
@@ -30,15 +28,6 @@ static grad_id with_batch_axis(grad_program *p, grad_id v, const grad_type *t, i
   if (!axes_fit(p, t)) return GRAD_NONE;
   batched_shape(t, size, shape);
   return grad__broadcast(p, v, t->ndim + 1, shape);
-}
-
-/* Unbatched operands broadcast from the right, so that the op itself does the rest. */
-static void batch_elementwise(grad_batch *a) {
-  grad_id in[8];
-  for (int32_t i = 0; i < a->ins->nin; i++) {
-    in[i] = a->batched[i] ? a->x[i] : with_batch_axis(a->p, a->x[i], &a->xt[i], a->size);
-  }
-  a->y[0] = grad__emit(a->p, a->ins->op, a->ins->nin, in, a->ins->nparams, a->ins->params);
 }
 
 /* The rule must give every output, of the old type or with the batch axis as it says. */
@@ -77,8 +66,6 @@ static void batch_instr(batching *b, const grad_instr *ins, const grad_id *x, co
                   .out_batched = out_batched};
   if (ins->op->batch) {
     ins->op->batch(&a);
-  } else if (ins->op->flags & GRAD_OP_ELEMENTWISE) {
-    batch_elementwise(&a);
   } else {
     grad__program_fail(b->s.p, GRAD_EUNSUPPORTED, "vmap cannot pass %s: it has no batching rule", ins->op->name);
   }
@@ -135,9 +122,8 @@ static grad_status start(batching *b, const grad_program *src, int64_t size, con
   b->size = size;
   grad_status status = grad__push_begin(&b->s, src);
   if (status) return status;
-  b->batched = grad__arena_alloc(&b->s.temporary, (size_t)src->nvalues + 1);
+  b->batched = grad__arena_zeros(&b->s.temporary, (size_t)src->nvalues + 1);
   if (!b->batched) return src->ctx->status;
-  memset(b->batched, 0, (size_t)src->nvalues + 1);
   for (int32_t i = 0; i < src->ninputs; i++) {
     const grad_id v = src->inputs[i];
     const grad_type *t = grad__type(src, v);

@@ -49,6 +49,12 @@ void *grad__arena_alloc(grad_arena *arena, size_t bytes) {
   return block;
 }
 
+void *grad__arena_zeros(grad_arena *arena, size_t bytes) {
+  void *const block = grad__arena_alloc(arena, bytes);
+  if (block && bytes) memset(block, 0, bytes);
+  return block;
+}
+
 void *grad__arena_copy(grad_arena *arena, const void *from, size_t bytes) {
   void *const to = grad__arena_alloc(arena, bytes);
   if (to && bytes) memcpy(to, from, bytes);

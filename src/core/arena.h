@@ -17,6 +17,7 @@ void grad__arena_clear(grad_arena *arena);
 
 /* 16-byte aligned; NULL on failure, error recorded in the context. */
 void *grad__arena_alloc(grad_arena *arena, size_t bytes);
+void *grad__arena_zeros(grad_arena *arena, size_t bytes); /* all bytes 0 */
 void *grad__arena_copy(grad_arena *arena, const void *from, size_t bytes);
 
 #endif

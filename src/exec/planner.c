@@ -1,16 +1,13 @@
 /* planner.c: what all passes of planner.h use: memory, and the header that a value will have. */
 #include "exec/planner.h"
 
-#include <string.h>
-
-static void *zeroed(grad_arena *arena, size_t count, size_t size) {
-  void *block = grad__arena_alloc(arena, count * size);
-  if (block) memset(block, 0, count * size);
-  return block;
+void *grad__planner_alloc(grad_planner *pl, size_t count, size_t size) {
+  return grad__arena_zeros(&pl->temp, count * size);
 }
 
-void *grad__planner_alloc(grad_planner *pl, size_t count, size_t size) { return zeroed(&pl->temp, count, size); }
-void *grad__plan_alloc(grad_planner *pl, size_t count, size_t size) { return zeroed(&pl->plan->arena, count, size); }
+void *grad__plan_alloc(grad_planner *pl, size_t count, size_t size) {
+  return grad__arena_zeros(&pl->plan->arena, count * size);
+}
 
 void grad__planner_header(const grad_planner *pl, grad_id v, grad_array *out) {
   const grad_type *t = grad__type(pl->p, v);

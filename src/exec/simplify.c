@@ -70,9 +70,8 @@ static grad_status run_pass(pass *s) {
   int32_t most = 1;
   s->map = grad__ids_new(&s->temp, p->nvalues);
   s->wheres = grad__wheres_map(s->to, p, &s->temp);
-  s->uses = grad__arena_alloc(&s->temp, ((size_t)p->nvalues + 1) * sizeof *s->uses);
+  s->uses = grad__arena_zeros(&s->temp, ((size_t)p->nvalues + 1) * sizeof *s->uses);
   if (!s->map || !s->wheres || !s->uses) return p->ctx->status;
-  memset(s->uses, 0, ((size_t)p->nvalues + 1) * sizeof *s->uses);
   count_uses(p, s->uses, &most);
   grad_id *in = grad__arena_alloc(&s->temp, (size_t)most * sizeof *in);
   if (!in) return p->ctx->status;

@@ -56,10 +56,7 @@ static void release_all(grad_array *arrays, int32_t n) {
 }
 
 static grad_array *headers(check *c, int32_t n) {
-  const size_t size = ((size_t)n + 1) * sizeof(grad_array);
-  grad_array *arrays = grad__arena_alloc(&c->temporary, size);
-  if (arrays) memset(arrays, 0, size);
-  return arrays;
+  return grad__arena_zeros(&c->temporary, ((size_t)n + 1) * sizeof(grad_array));
 }
 
 /* --- the comparison of one entry */

@@ -44,9 +44,8 @@ static grad_status value_of(void *ud, grad_id v, const grad_array **out) {
 
 static grad_status find_pattern(job *j, const grad_array *const *in, const double *scalars) {
   const size_t size = ((size_t)j->f->nvalues + 1) * sizeof(grad_array);
-  evaluated e = {.p = j->f, .scalars = scalars, .known = grad__arena_alloc(&j->temporary, size)};
+  evaluated e = {.p = j->f, .scalars = scalars, .known = grad__arena_zeros(&j->temporary, size)};
   if (!e.known) return j->f->ctx->status;
-  memset(e.known, 0, size);
   for (int32_t i = 0; i < j->f->ninputs; i++) {
     e.known[j->f->inputs[i]] = *in[i];
     e.known[j->f->inputs[i]].storage = NULL; /* borrowed */
@@ -97,9 +96,8 @@ static grad_status color_hessian(job *j) {
 static grad_status pick_symmetric(job *j, int64_t *pick) {
   const grad_pattern *a = &j->s->pattern;
   const int32_t *colors = j->sweeps.column;
-  int32_t *many = grad__arena_alloc(&j->temporary, ((size_t)j->sweeps.nforward + 1) * sizeof *many);
+  int32_t *many = grad__arena_zeros(&j->temporary, ((size_t)j->sweeps.nforward + 1) * sizeof *many);
   if (!many) return j->f->ctx->status;
-  memset(many, 0, ((size_t)j->sweeps.nforward + 1) * sizeof *many);
   for (int64_t i = 0; i < a->rows; i++) {
     for (int64_t k = a->indptr[i]; k < a->indptr[i + 1]; k++) many[colors[a->col[k]]]++;
     for (int64_t k = a->indptr[i]; k < a->indptr[i + 1]; k++) {

@@ -228,9 +228,8 @@ static grad_status convert(const table *t, bool header, grad_dtype dtype, grad_c
   const size_t columns_size = (size_t)t->columns * sizeof *out->columns;
   grad_status status = grad__array_new(t->ctx, dtype, 2, (int64_t[]){rows, t->columns}, &out->values);
   if (status) return status;
-  out->columns = grad__arena_alloc(&out->arena, columns_size);
+  out->columns = grad__arena_zeros(&out->arena, columns_size);
   if (!out->columns) return t->ctx->status;
-  memset(out->columns, 0, columns_size);
   out->ncolumns = t->columns;
   const size_t sorted_size = (size_t)rows * sizeof(field *);
   const field **const sorted = grad__alloc(t->ctx, sorted_size);

@@ -167,5 +167,5 @@ void grad__host(grad_program *p, const grad_host_op *op, grad_host_kind kind, in
                 grad_id *out) {
   const int64_t params[] = {(int64_t)(uintptr_t)op, kind, 0};
   grad_id first = grad__emit(p, &grad__op_host, nin, in, 3, params);
-  for (int k = 0; k < nout; k++) out[k] = first == GRAD_NONE ? GRAD_NONE : first + k;
+  grad__ids_from(first, nout, out);
 }

@@ -57,14 +57,10 @@ grad_id grad__batched_input(const grad_batch *a, int i) {
 void grad__batch_with(grad_batch *a, const int64_t *params) {
   enum { INLINE_INPUTS = 64 };
   grad_id local[INLINE_INPUTS], *in = local;
-  const size_t bytes = (size_t)a->ins->nin * sizeof *in;
-  if (a->ins->nin > INLINE_INPUTS && !(in = grad__arena_alloc(&a->p->arena, bytes))) {
-    grad__program_fail(a->p, GRAD_ENOMEM, "out of memory");
-    return;
-  }
+  if (a->ins->nin > INLINE_INPUTS && !(in = grad__ids_in(a->p, a->ins->nin))) return;
   for (int i = 0; i < a->ins->nin; i++) in[i] = grad__batched_input(a, i);
   const grad_id first = grad__emit(a->p, a->ins->op, a->ins->nin, in, a->ins->nparams, params);
-  for (int k = 0; k < a->ins->nout; k++) a->y[k] = first == GRAD_NONE ? GRAD_NONE : first + k;
+  grad__ids_from(first, a->ins->nout, a->y);
 }
 
 void grad__batch_same(grad_batch *a) { grad__batch_with(a, a->ins->params); }

@@ -139,9 +139,12 @@ void grad__inline(grad_program *dst, const grad_program *src, const grad_id *inp
 void grad__inline_instr(grad_program *dst, const grad_program *src, const grad_instr *ins, grad_id *map,
                         int32_t scalar_offset);
 /* grad__wheres_map: enters src's lines into dst and gives the map of their indices (in the arena; NULL: out of memory).
- * grad__ids_new: n entries of GRAD_NONE; never NULL for n = 0. */
+ * grad__ids_new: n entries of GRAD_NONE; never NULL for n = 0. grad__ids_in: the same in p's arena; NULL: p has failed.
+ * grad__ids_from: out[k] = first + k: the outputs of one instruction; GRAD_NONE when first is. */
 int32_t *grad__wheres_map(grad_program *dst, const grad_program *src, grad_arena *arena);
 grad_id *grad__ids_new(grad_arena *arena, int32_t n);
+grad_id *grad__ids_in(grad_program *p, int32_t n);
+void grad__ids_from(grad_id first, int32_t n, grad_id *out);
 /* grad__program_like: an empty program with inputs of the same types, and the scalars. */
 grad_status grad__program_like(const grad_program *p, grad_program **out);
 /* grad__program_finish: how every pass ends: hands over p when it is sound (in debug builds: verified), else releases

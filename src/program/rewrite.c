@@ -9,6 +9,16 @@ grad_id *grad__ids_new(grad_arena *arena, int32_t n) {
   return ids;
 }
 
+grad_id *grad__ids_in(grad_program *p, int32_t n) {
+  grad_id *ids = p->status ? NULL : grad__ids_new(&p->arena, n);
+  if (!ids) grad__program_try(p, p->ctx->status);
+  return ids;
+}
+
+void grad__ids_from(grad_id first, int32_t n, grad_id *out) {
+  for (int32_t k = 0; k < n; k++) out[k] = first == GRAD_NONE ? GRAD_NONE : first + k;
+}
+
 int32_t *grad__wheres_map(grad_program *dst, const grad_program *src, grad_arena *arena) {
   int32_t *map = grad__arena_alloc(arena, ((size_t)src->nwheres + 1) * sizeof *map);
   if (!map) return NULL;
@@ -146,11 +156,9 @@ static void mark_live(extraction *e) {
 }
 
 static bool extraction_start(extraction *e, grad_arena *temporary) {
-  const size_t size = (size_t)e->from->ninstrs + 1;
-  e->live = grad__arena_alloc(temporary, size);
+  e->live = grad__arena_zeros(temporary, (size_t)e->from->ninstrs + 1);
   e->map = grad__ids_new(temporary, e->from->nvalues);
   e->wheres = grad__wheres_map(e->to, e->from, temporary);
-  if (e->live) memset(e->live, 0, size);
   return e->live && e->map && e->wheres;
 }
 
