@@ -1,5 +1,4 @@
 /* compress.c: the sweeps that show every entry of a sparse Jacobian: colours of columns, of rows, or of both. */
-#include <string.h>
 
 #include "ad/sparsity.h"
 

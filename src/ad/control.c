@@ -1,8 +1,6 @@
 /* control.c: what the ops with nested programs share. */
 #include "ad/control.h"
 
-#include <string.h>
-
 #include "ad/pass.h"
 
 grad_status grad__reorder(const grad_program *p, int32_t nin, const int32_t *in, int32_t nout, const int32_t *out,

@@ -3,7 +3,6 @@
  *
  * inputs  solution, args      subs {residual: x, args -> r}; the value is the solution itself */
 #include <math.h>
-#include <string.h>
 
 #include "ad/control.h"
 #include "ad/pass.h"
