@@ -1,5 +1,4 @@
 /* compress.c: the sweeps that show every entry of a sparse Jacobian: colours of columns, of rows, or of both. */
-
 #include "ad/sparsity.h"
 
 static int32_t total(const grad_sweeps *s) { return s->nforward + s->nreverse; }
