@@ -419,14 +419,28 @@ static void test_part_repeated(grad_ctx *ctx) {
   grad__program_release(p);
 }
 
+typedef struct plan_case {
+  uint64_t seed;
+  random_options o;
+} plan_case;
+
+/* What makes smooth programs needs all its memory: that of the wild ones fails too. */
+static grad_program *case_program(grad_ctx *ctx, const plan_case *c) {
+  check_alloc *const memory = ctx->alloc_ud;
+  const check_alloc before = *memory;
+  if (c->o.smooth) memory->fail_at = 0;
+  grad_program *p = random_program_unchecked(ctx, c->seed, &c->o);
+  if (c->o.smooth) *memory = (check_alloc){before.calls, before.fail_at, memory->bytes};
+  return p;
+}
+
 static grad_status plan_task(grad_ctx *ctx, void *ud) {
-  const random_options o = {.ninputs = 3, .ninstrs = 25, .noutputs = 3, .rows = 6, .columns = 9, .dtype = GRAD_F64};
+  const plan_case *c = ud;
   random_source r = {4};
-  (void)ud;
   grad_array in[MOST] = {0}, out[MOST] = {0};
   const grad_array *inputs[MOST];
   grad_plan *plan = NULL;
-  grad_program *p = random_program_unchecked(ctx, 8, &o);
+  grad_program *p = case_program(ctx, c);
   grad_status status = p ? p->status : ctx->status;
   for (int i = 0; status == GRAD_OK && i < p->ninputs; i++) {
     if (!random_array(ctx, &r, grad__type(p, p->inputs[i]), true, &in[i])) status = ctx->status;
@@ -440,6 +454,33 @@ static grad_status plan_task(grad_ctx *ctx, void *ud) {
   release_all(out, MOST);
   grad__program_release(p);
   return status;
+}
+
+static void check_failing_case(uint64_t seed, random_options o) {
+  plan_case c = {seed, o};
+  char name[32];
+  snprintf(name, sizeof name, "plan of seed %d", (int)seed);
+  check_failing_alloc(name, plan_task, &c);
+}
+
+static void test_failing_alloc(void) {
+  static const uint64_t nested[] = {2, 7, 15}; /* branches and solvers; loops; implicit functions */
+  random_options o = {.ninputs = 3, .ninstrs = 25, .noutputs = 3, .rows = 6, .columns = 9, .dtype = GRAD_F64};
+  check_failing_case(8, o);
+  o.rows = o.columns = 1; /* numbers, which run as compact code */
+  check_failing_case(5, o);
+  o.rows = 40, o.columns = 600, o.dtype = GRAD_F32; /* tiles and chunks */
+  check_failing_case(3, o);
+  for (int i = 0; i < 3; i++) {
+    check_failing_case(nested[i], (random_options){.smooth = true,
+                                                   .depth = 2,
+                                                   .ninputs = 3,
+                                                   .ninstrs = 150,
+                                                   .noutputs = 3,
+                                                   .rows = 3,
+                                                   .columns = 4,
+                                                   .dtype = GRAD_F64});
+  }
 }
 
 static int stop_now(void *ud) { return *(int *)ud; }
@@ -601,6 +642,6 @@ int main(void) {
   grad_ctx_free(ctx);
   test_interrupt();
   test_reuse_stopped();
-  check_failing_alloc("plan", plan_task, NULL);
+  test_failing_alloc();
   return check_done();
 }
