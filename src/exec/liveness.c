@@ -275,7 +275,7 @@ static grad_status place_numbers(grad_planner *pl, int64_t *size) {
   for (grad_id v = 0; v < p->nvalues; v++) {
     bool scalar = pl->values[v].kind == GRAD_VALUE_SCALAR;
     if (!scalar && pl->values[v].kind != GRAD_VALUE_CONST) continue;
-    *slot = (grad_slot){.offset = *size, .dtype = grad__type(p, v)->dtype, .scalar = -1};
+    *slot = (grad_slot){.offset = *size, .dtype = (uint8_t)grad__type(p, v)->dtype, .scalar = -1};
     if (scalar) slot->scalar = (int32_t)grad__producer(p, v)->params[0];
     if (!scalar) grad__is_const(p, v, &slot->value);
     pl->values[v].place.offset = *size;

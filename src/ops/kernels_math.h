@@ -56,9 +56,93 @@ static inline vec v_mod(vec a, vec b) {
 #endif
 }
 
-/* --- straight from SLEEF, within 1 ulp */
+/* --- polynomials */
+
+/* a b + c, rounded once where the instruction set can. */
+static inline vec v_muladd(vec a, vec b, vec c) {
+#if HAVE_FMA
+  return v_fma(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
+/* The polynomial of `count` > 2 coefficients, the highest power first: those of even and of odd powers are summed side
+ * by side, which halves the time that each step waits for the one before. */
+static inline vec v_polynomial(vec x, const double *series, int count) {
+  const vec xx = x * x;
+  vec a = V(series[0]), b = V(series[1]);
+  for (int i = 2; i + 1 < count; i += 2) {
+    a = v_muladd(a, xx, V(series[i]));
+    b = v_muladd(b, xx, V(series[i + 1]));
+  }
+  if (count % 2 == 0) return v_muladd(a, x, b);
+  a = v_muladd(a, xx, V(series[count - 1]));
+  return v_muladd(b, x, a);
+}
+
+/* --- e^x, which needs a fused multiply-add */
+
+#if HAVE_FMA
+
+/* e^x = 2^k (1 + high + low) for |x| < 1400: x = k ln(2) + r with r in two parts (Cody and Waite), then e^r - 1 by
+ * Chebyshev approximation, whose first term r is added last. */
+typedef struct exp_parts {
+  vec high, low, k;
+  ivec exponent;
+} exp_parts;
+
+static inline exp_parts split_exp(vec x) {
+  const real ln2_high = PICK(6.93147180369123816490e-01, 6.9313812256e-01);
+  const real ln2_low = PICK(1.90821492927058770002e-10, 9.0580006145e-06);
+  const vec shift = V(PICK(0x1.8p52, 0x1.8p23)); /* adding it leaves the nearest integer in the lowest bits */
+  const vec shifted = v_fma(x, V(M_LOG2E), shift), k = shifted - shift;
+  const vec rest = v_fma(-k, V(ln2_high), x), r = v_fma(-k, V(ln2_low), rest);
+  const vec r_low = v_fma(-k, V(ln2_low), rest - r);
+  static const double series64[] = {2.091813817e-9,
+                                    2.51052177e-8,
+                                    2.755726327779e-7,
+                                    2.7557255398339e-6,
+                                    2.48015873364436e-5,
+                                    0.000198412698748223,
+                                    0.0013888888888879073,
+                                    0.0083333333333261346,
+                                    0.041666666666666677,
+                                    0.16666666666666671,
+                                    0.5};
+  static const double series32[] = {0.00019899287840538398, 0.0013933652487807975, 0.0083332984663998711,
+                                    0.04166646489535542,    0.16666666719039148,   0.5};
+  const vec sum = IS_F64 ? v_polynomial(r, series64, 11) : v_polynomial(r, series32, 6);
+  const vec square = r * r, high = v_fma(square, sum, r);
+  return (exp_parts){high, v_fma(square, sum, r - high) + r_low, k, (ivec)shifted - (ivec)shift};
+}
+
+/* 2^n for n within the range of normal numbers. */
+static inline vec power_of_2(ivec n) { return (vec)((n + PICK_INT(1023, 127)) << PICK_INT(52, 23)); }
+
+/* y 2^k, rounded once, also where it is subnormal. */
+static inline vec v_scale(vec y, exp_parts e) {
+#if defined __AVX512F__
+  return INTRINSIC(scalef)(y, e.k);
+#else
+  const ivec half = e.exponent >> 1;
+  return y * power_of_2(half) * power_of_2(e.exponent - half);
+#endif
+}
+
+static inline vec v_exp(vec a) {
+  const exp_parts e = split_exp(v_at_most(v_at_least(a, PICK(-746, -105)), PICK(710, 89)));
+  return v_scale(V(1) + e.high, e);
+}
+
+#else
 
 static inline vec v_exp(vec a) { return SLEEF(exp, u10)(a); }
+
+#endif
+
+/* --- straight from SLEEF, within 1 ulp */
+
 static inline vec v_exp2(vec a) { return SLEEF(exp2, u10)(a); }
 static inline vec v_log(vec a) { return SLEEF(log, u10)(a); }
 static inline vec v_log2(vec a) { return SLEEF(log2, u10)(a); }
@@ -124,31 +208,6 @@ static inline vec v_pow(vec a, vec b) {
   return m_any(m_not(easy)) ? v_select(easy, y, SLEEF(pow, u10)(a, b)) : y;
 }
 
-/* --- polynomials */
-
-/* a b + c, rounded once where the instruction set can. */
-static inline vec v_muladd(vec a, vec b, vec c) {
-#if HAVE_FMA
-  return v_fma(a, b, c);
-#else
-  return a * b + c;
-#endif
-}
-
-/* The polynomial of `count` > 2 coefficients, the highest power first: those of even and of odd powers are summed side
- * by side, which halves the time that each step waits for the one before. */
-static inline vec v_polynomial(vec x, const double *series, int count) {
-  const vec xx = x * x;
-  vec a = V(series[0]), b = V(series[1]);
-  for (int i = 2; i + 1 < count; i += 2) {
-    a = v_muladd(a, xx, V(series[i]));
-    b = v_muladd(b, xx, V(series[i + 1]));
-  }
-  if (count % 2 == 0) return v_muladd(a, x, b);
-  a = v_muladd(a, xx, V(series[count - 1]));
-  return v_muladd(b, x, a);
-}
-
 /* --- log(1 + a): twice as fast as SLEEF's, within 1 ulp */
 
 typedef PASTE_REAL(uint, , 64_t, 32_t) lane_bits;
@@ -196,44 +255,9 @@ static inline vec log1p_unit(vec z) {
   return log_of_parts(v_select(upper, V(0.5) * (z - V(1)), z), v_keep(upper, V(1)), V(0));
 }
 
-/* --- functions made of e^x: two to three times as fast as SLEEF's. They need a fused multiply-add */
+/* --- functions made of e^x: two to three times as fast as SLEEF's */
 
 #if HAVE_FMA
-
-/* e^x = 2^k (1 + high + low) for |x| < 1400: x = k ln(2) + r with r in two parts (Cody and Waite), then e^r - 1 by
- * Chebyshev approximation, whose first term r is added last. */
-typedef struct exp_parts {
-  vec high, low, k;
-  ivec exponent;
-} exp_parts;
-
-static inline exp_parts split_exp(vec x) {
-  const real ln2_high = PICK(6.93147180369123816490e-01, 6.9313812256e-01);
-  const real ln2_low = PICK(1.90821492927058770002e-10, 9.0580006145e-06);
-  const vec shift = V(PICK(0x1.8p52, 0x1.8p23)); /* adding it leaves the nearest integer in the lowest bits */
-  const vec shifted = v_fma(x, V(M_LOG2E), shift), k = shifted - shift;
-  const vec rest = v_fma(-k, V(ln2_high), x), r = v_fma(-k, V(ln2_low), rest);
-  const vec r_low = v_fma(-k, V(ln2_low), rest - r);
-  static const double series64[] = {2.091813816945801e-9,
-                                    2.5105217695684518e-8,
-                                    2.7557263277791582e-7,
-                                    2.7557255398338711e-6,
-                                    2.4801587336443601e-5,
-                                    0.00019841269874822308,
-                                    0.0013888888888879073,
-                                    0.0083333333333261346,
-                                    0.041666666666666677,
-                                    0.16666666666666671,
-                                    0.5};
-  static const double series32[] = {0.00019899287840538398, 0.0013933652487807975, 0.0083332984663998711,
-                                    0.04166646489535542,    0.16666666719039148,   0.5};
-  const vec sum = IS_F64 ? v_polynomial(r, series64, 11) : v_polynomial(r, series32, 6);
-  const vec tail = (r * r) * sum, high = r + tail;
-  return (exp_parts){high, ((r - high) + tail) + r_low, k, (ivec)shifted - (ivec)shift};
-}
-
-/* 2^n for n within the range of normal numbers. */
-static inline vec power_of_2(ivec n) { return (vec)((n + PICK_INT(1023, 127)) << PICK_INT(52, 23)); }
 
 /* (a + a_low) / (b + b_low), the low parts being corrections. */
 static inline vec quotient(vec a, vec a_low, vec b, vec b_low) {
@@ -287,8 +311,7 @@ static inline vec erfc_positive(vec z) {
   const exp_parts e = split_exp(-square);
   const vec power = one + e.high, power_low = ((one - power) + e.high) + v_fma(-square_low, power, e.low);
   const vec y = power * tp, y_low = v_fma(power, tp, -y) + v_fma(power, tp_low, power_low * tp);
-  const ivec half = e.exponent >> 1; /* in two steps, since 2^k may be subnormal */
-  return (y + y_low) * power_of_2(half) * power_of_2(e.exponent - half);
+  return v_scale(y + y_low, e);
 }
 
 static inline vec v_erfc(vec a) {
