@@ -1,6 +1,6 @@
 /* Each simplification rule: that it fires, that it does not where it must not, and that the simplified program gives
- * the same bits, in f64 and f32, for NaN, Inf, -0, huge and tiny operands (plan_test has random programs). Cases are
- * built without the builders, which simplify already. */
+ * the same bits, in f64 and f32, for NaN, Inf, -0, huge and tiny operands (plan_random_test has random programs). Cases
+ * are built without the builders, which simplify already. */
 #include "exec/exec.h"
 #include "exec/planner.h"
 #include "exec/simplify.h"
