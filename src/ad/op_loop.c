@@ -211,7 +211,7 @@ static void move_rows(loop_run *r, int64_t row, bool first) {
 static grad_status repeat(loop_run *r, grad_repeat *loop, bool *done) {
   const grad_eval *a = r->a;
   *done = false;
-  if (!a->repeat) return GRAD_OK;
+  if (!a->repeat || loop->most == 0) return GRAD_OK;
   place_carry(r);
   *loop = (grad_repeat){.body = r->v.body,
                         .test = r->v.test,

@@ -6,55 +6,28 @@
 
 #include "exec/planner.h"
 
-#define CODES(XX)                                                                                                      \
-  XX(add, a + b)                                                                                                       \
-  XX(sub, a - b)                                                                                                       \
-  XX(mul, a *b)                                                                                                        \
-  XX(mulz, a == 0 || b == 0 ? 0 : a * b)                                                                               \
-  XX(div, a / b)                                                                                                       \
-  XX(neg, -a)                                                                                                          \
-  XX(square, a *a)                                                                                                     \
-  XX(reciprocal, 1 / a)                                                                                                \
-  XX(sqrt, sqrt(a))                                                                                                    \
-  XX(abs, fabs(a))
-
-/* Comparisons of f64; a bool is the first byte of its slot. */
-#define TESTS(XX)                                                                                                      \
-  XX(eq, a == b)                                                                                                       \
-  XX(ne, a != b)                                                                                                       \
-  XX(lt, a < b)                                                                                                        \
-  XX(le, a <= b)                                                                                                       \
-  XX(gt, a > b)                                                                                                        \
-  XX(ge, a >= b)
-
-typedef enum code {
-  CODE_COPY = GRAD_NUMBER_COPY,
-  CODE_CALL = GRAD_NUMBER_CALL,
-  CODE_CONVERT = GRAD_NUMBER_CONVERT,
-  CODE_REDUCE = GRAD_NUMBER_REDUCE,
-  CODE_EVAL = GRAD_NUMBER_EVAL,
-  CODE_PACK = GRAD_NUMBER_PACK,
-  CODE_UNPACK = GRAD_NUMBER_UNPACK,
-  CODE_NONE = GRAD_NUMBER_OPS,
-#define XX(name, value) CODE_##name,
-  CODES(XX) TESTS(XX)
-#undef XX
-      CODE_where,
-} code;
-
 uint16_t grad__number_op_code(const grad_op *op, grad_dtype dtype) {
-  if (dtype != GRAD_F64) return CODE_CALL;
 #define XX(name, value)                                                                                                \
-  if (op == &grad__op_##name) return CODE_##name;
-  CODES(XX)
-  TESTS(XX)
+  if (op == &grad__op_##name) return GRAD_NUMBER_##name;
+  if (dtype == GRAD_F64) {
+    GRAD_NUMBER_FLOATS(XX)
+    GRAD_NUMBER_TESTS(XX)
+  }
 #undef XX
-  return op == &grad__op_where ? CODE_where : CODE_CALL;
+#define XX(name, value)                                                                                                \
+  if (dtype == GRAD_I64 && op == &grad__op_##name) return GRAD_NUMBER_i64_##name;
+  GRAD_NUMBER_INTEGERS(XX)
+#undef XX
+#define XX(name, value)                                                                                                \
+  if (dtype == GRAD_BOOL && op == &grad__op_##name) return GRAD_NUMBER_bool_##name;
+  GRAD_NUMBER_MASKS(XX)
+#undef XX
+  return op == &grad__op_where && grad__dtype_size(dtype) == sizeof(double) ? GRAD_NUMBER_where : GRAD_NUMBER_CALL;
 }
 
 static uint16_t code_of(const grad_micro *m) {
-  if (m->kind == GRAD_MICRO_CONVERT) return CODE_CONVERT;
-  return m->kind == GRAD_MICRO_KERNEL ? grad__number_op_code(m->op, m->dtype) : CODE_COPY;
+  if (m->kind == GRAD_MICRO_CONVERT) return GRAD_NUMBER_CONVERT;
+  return m->kind == GRAD_MICRO_KERNEL ? grad__number_op_code(m->op, m->dtype) : GRAD_NUMBER_COPY;
 }
 
 static int32_t slot_of(const grad_region *g, int32_t operand) {
@@ -73,8 +46,8 @@ static void add_micro(grad_region *g, grad_numbers *n, const grad_micro *m, bool
     add_move(n->loads, &n->nloads,
              (grad_number_move){.slot = slot_of(g, m->in[k]), .size = o->size, .operand = m->in[k]});
   }
-  if (c == CODE_CALL) n->code.calls[n->code.ncalls++] = m->do_.kernel;
-  if (c == CODE_CONVERT) n->code.copiers[n->code.ncopiers++] = m->do_.convert;
+  if (c == GRAD_NUMBER_CALL) n->code.calls[n->code.ncalls++] = m->do_.kernel;
+  if (c == GRAD_NUMBER_CONVERT) n->code.copiers[n->code.ncopiers++] = m->do_.convert;
   grad_number_op *op = &n->code.ops[n->code.nops++];
   op->code = c;
   op->n = 1;
@@ -111,7 +84,7 @@ grad_status grad__numbers_build(grad_region *g, void *(*alloc)(void *ud, size_t 
   return GRAD_OK;
 }
 
-static void reduce(const grad_number_reduction *r, int64_t n, const double *x, double *to) {
+void grad__number_reduce(const grad_number_reduction *r, int64_t n, const double *x, double *to) {
   const double value = grad__reduce_combine(r->kind, grad__reduce_identity(r->kind), r->reduce(n, x));
   const float narrow = (float)value;
   if (r->dtype == GRAD_F64) {
@@ -121,12 +94,42 @@ static void reduce(const grad_number_reduction *r, int64_t n, const double *x, d
   }
 }
 
-static void repack(const grad_number_op *op, double *slots) {
+void grad__number_repack(const grad_number_op *op, double *slots) {
   char *to = (char *)&slots[op->out];
   const char *from = (const char *)&slots[op->in[0]];
   const int32_t size = op->in[1], slot = (int32_t)sizeof *slots;
-  const int32_t to_step = op->code == CODE_PACK ? size : slot, from_step = op->code == CODE_PACK ? slot : size;
+  const int32_t to_step = op->code == GRAD_NUMBER_PACK ? size : slot,
+                from_step = op->code == GRAD_NUMBER_PACK ? slot : size;
   for (int32_t i = 0; i < op->n; i++) memcpy(to + i * to_step, from + i * from_step, (size_t)size);
+}
+
+grad_status grad__number_eval(const grad_number_eval *eval) {
+  return grad__fail_at(eval->p, eval->e.ins, eval->e.ins->op->eval(&eval->e));
+}
+
+static int mask_at(const double *slot) { return *(const char *)slot; }
+static void put_mask(double *slot, int x) { *(char *)slot = (char)x; }
+
+static void run_integers(const grad_number_op *op, double *slots) {
+  uint64_t x[2];
+  for (int k = 0; k < 2; k++) memcpy(&x[k], &slots[op->in[k]], sizeof x[k]);
+  const uint64_t a = x[0], b = x[1];
+  uint64_t y = 0;
+  switch (op->code) {
+#define XX(name, value)                                                                                                \
+  case GRAD_NUMBER_i64_##name:                                                                                         \
+    y = (value);                                                                                                       \
+    memcpy(&slots[op->out], &y, sizeof y);                                                                             \
+    return;
+    GRAD_NUMBER_INTEGERS(XX)
+#undef XX
+#define XX(name, value)                                                                                                \
+  case GRAD_NUMBER_bool_##name:                                                                                        \
+    put_mask(&slots[op->out], (int)(value));                                                                           \
+    return;
+    GRAD_NUMBER_MASKS(XX)
+#undef XX
+  }
 }
 
 grad_status grad__number_code_run(const grad_number_code *n, double *slots) {
@@ -135,48 +138,48 @@ grad_status grad__number_code_run(const grad_number_code *n, double *slots) {
   const grad_number_reduction *reduction = n->reductions;
   const grad_number_eval *eval = n->evals;
   for (const grad_number_op *op = n->ops, *end = n->ops + n->nops; op < end; op++) {
-    const double a = slots[op->in[0]], b = slots[op->in[1]];
-    switch ((code)op->code) {
+    double *const to = &slots[op->out];
+    const double *const in = &slots[op->in[0]], *const other = &slots[op->in[1]];
+    const double a = *in, b = *other;
+    switch (op->code) {
 #define XX(name, value)                                                                                                \
-  case CODE_##name:                                                                                                    \
-    slots[op->out] = (value);                                                                                          \
+  case GRAD_NUMBER_##name:                                                                                             \
+    *to = (value);                                                                                                     \
     break;
-      CODES(XX)
+      GRAD_NUMBER_FLOATS(XX)
 #undef XX
 #define XX(name, value)                                                                                                \
-  case CODE_##name:                                                                                                    \
-    *(char *)&slots[op->out] = (char)(value);                                                                          \
+  case GRAD_NUMBER_##name:                                                                                             \
+    put_mask(to, (value));                                                                                             \
     break;
-      TESTS(XX)
+      GRAD_NUMBER_TESTS(XX)
 #undef XX
-    case CODE_where:
-      slots[op->out] = *(const char *)&slots[op->in[0]] ? b : slots[op->in[2]];
+    case GRAD_NUMBER_where:
+      *to = mask_at(in) ? b : slots[op->in[2]];
       break;
-    case CODE_NONE:
-    case CODE_COPY:
-      slots[op->out] = a;
+    case GRAD_NUMBER_COPY:
+      *to = a;
       break;
-    case CODE_CALL: {
-      const void *const in[3] = {&slots[op->in[0]], &slots[op->in[1]], &slots[op->in[2]]};
-      (*call++)(op->n, &slots[op->out], in);
+    case GRAD_NUMBER_CALL:
+      (*call++)(op->n, to, (const void *const[3]){in, other, &slots[op->in[2]]});
       break;
-    }
-    case CODE_CONVERT:
-      (*copier++)(1, &slots[op->out], 1, &slots[op->in[0]], 1);
+    case GRAD_NUMBER_CONVERT:
+      (*copier++)(1, to, 1, in, 1);
       break;
-    case CODE_REDUCE:
-      reduce(reduction++, op->n, &slots[op->in[0]], &slots[op->out]);
+    case GRAD_NUMBER_REDUCE:
+      grad__number_reduce(reduction++, op->n, in, to);
       break;
-    case CODE_PACK:
-    case CODE_UNPACK:
-      repack(op, slots);
+    case GRAD_NUMBER_PACK:
+    case GRAD_NUMBER_UNPACK:
+      grad__number_repack(op, slots);
       break;
-    case CODE_EVAL: {
-      const grad_status status = grad__fail_at(eval->p, eval->e.ins, eval->e.ins->op->eval(&eval->e));
+    case GRAD_NUMBER_EVAL: {
+      const grad_status status = grad__number_eval(eval++);
       if (status != GRAD_OK) return status;
-      eval++;
       break;
     }
+    default:
+      run_integers(op, slots);
     }
   }
   return GRAD_OK;

@@ -37,6 +37,35 @@ typedef struct grad_number_code {
   int32_t nops, ncalls, ncopiers, nreductions, nevals;
 } grad_number_code;
 
+/* Codes of their own: of the operands a and b. Integers are unsigned in it, as they wrap around; a mask is the first
+ * byte of its slot, 0 or 1. */
+#define GRAD_NUMBER_FLOATS(XX)                                                                                         \
+  XX(add, a + b)                                                                                                       \
+  XX(sub, a - b)                                                                                                       \
+  XX(mul, a *b)                                                                                                        \
+  XX(mulz, a == 0 || b == 0 ? 0 : a * b)                                                                               \
+  XX(div, a / b)                                                                                                       \
+  XX(neg, -a)                                                                                                          \
+  XX(square, a *a)                                                                                                     \
+  XX(reciprocal, 1 / a)                                                                                                \
+  XX(sqrt, sqrt(a))                                                                                                    \
+  XX(abs, fabs(a))
+#define GRAD_NUMBER_TESTS(XX)                                                                                          \
+  XX(eq, a == b)                                                                                                       \
+  XX(ne, a != b)                                                                                                       \
+  XX(lt, a < b)                                                                                                        \
+  XX(le, a <= b)                                                                                                       \
+  XX(gt, a > b)                                                                                                        \
+  XX(ge, a >= b)
+#define GRAD_NUMBER_INTEGERS(XX)                                                                                       \
+  XX(add, a + b)                                                                                                       \
+  XX(sub, a - b)                                                                                                       \
+  XX(mul, a *b)
+#define GRAD_NUMBER_MASKS(XX)                                                                                          \
+  XX(and, a &b)                                                                                                        \
+  XX(or, a | b)                                                                                                        \
+  XX(not, a ^ 1)
+
 /* PACK: n slots in a row to the front of others, as elements of in[1] bytes without gaps; UNPACK: back. */
 enum {
   GRAD_NUMBER_COPY,
@@ -46,13 +75,27 @@ enum {
   GRAD_NUMBER_EVAL,
   GRAD_NUMBER_PACK,
   GRAD_NUMBER_UNPACK,
-  GRAD_NUMBER_OPS
+/* arithmetic and comparisons of f64; i64; masks */
+#define XX(name, value) GRAD_NUMBER_##name,
+  GRAD_NUMBER_FLOATS(XX) GRAD_NUMBER_TESTS(XX)
+#undef XX
+#define XX(name, value) GRAD_NUMBER_i64_##name,
+      GRAD_NUMBER_INTEGERS(XX)
+#undef XX
+#define XX(name, value) GRAD_NUMBER_bool_##name,
+          GRAD_NUMBER_MASKS(XX)
+#undef XX
+              GRAD_NUMBER_where
 };
 /* The code of an elementwise op on operands of that dtype (for where: of the branches), which does one number what the
  * kernel does to each of a block; GRAD_NUMBER_CALL: its kernel is to be called. */
 uint16_t grad__number_op_code(const grad_op *op, grad_dtype dtype);
 /* Errors: those of the instructions that run by their eval slot. */
 grad_status grad__number_code_run(const grad_number_code *code, double *slots);
+/* What some codes do, for machine code (emit_numbers.c). */
+grad_status grad__number_eval(const grad_number_eval *eval);
+void grad__number_reduce(const grad_number_reduction *r, int64_t n, const double *x, double *to);
+void grad__number_repack(const grad_number_op *op, double *slots);
 
 /* A slot filled before the code runs, or emptied after it. */
 typedef struct grad_number_move {

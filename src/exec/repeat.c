@@ -5,19 +5,17 @@
 
 #include <string.h>
 
+#include "exec/emit_numbers.h"
 #include "exec/planner.h"
-
-typedef struct move {
-  int32_t from, to;
-} move;
 
 struct grad_repeater {
   grad_repeater *next;
   const grad_program *body, *test;
   int32_t nconsts, ncarry;
-  grad_unrolled *u; /* NULL: the body is not small */
-  move *moves;      /* of a step: the new carry to the slots of the old one */
-  int32_t nmoves;
+  grad_unrolled *u;      /* NULL: the body is not small */
+  grad_number_step step; /* its moves: the new carry to the slots of the old one */
+  grad_code code;
+  grad_steps_fn steps; /* NULL: they are interpreted */
 };
 
 /* --- making one */
@@ -48,8 +46,9 @@ static grad_status plan_moves(grad_repeater *r) {
   const grad_program *p = u->p;
   int32_t n = 0;
   for (int32_t k = 0; k < r->ncarry; k++) n += numel(p, p->outputs[k]);
-  r->moves = grad__arena_alloc(&u->arena, (2 * (size_t)n + 1) * sizeof *r->moves);
-  if (!r->moves) return u->ctx->status;
+  grad_slot_move *moves = grad__arena_alloc(&u->arena, (2 * (size_t)n + 1) * sizeof *moves);
+  if (!moves) return u->ctx->status;
+  r->step.moves = moves;
   const int32_t first = r->ncarry ? u->inputs[r->nconsts] : 0;
   for (int pass = 0; pass < 2; pass++) {
     int32_t spare = u->nslots - n;
@@ -58,11 +57,42 @@ static grad_status plan_moves(grad_repeater *r) {
         const int32_t from = u->outputs[k][i], to = u->inputs[r->nconsts + k] + i;
         const bool old = from >= first && from < first + n;
         if (from == to || (!pass && !old)) continue;
-        r->moves[r->nmoves++] = (move){pass && old ? spare : from, pass ? to : spare};
+        moves[r->step.nmoves++] = (grad_slot_move){pass && old ? spare : from, pass ? to : spare};
       }
     }
   }
   return GRAD_OK;
+}
+
+/* Rows of xs are read, those of ys written. */
+static grad_status plan_rows(grad_repeater *r) {
+  grad_unrolled *u = r->u;
+  const int32_t first = r->nconsts + r->ncarry, nys = r->body->noutputs - r->ncarry;
+  grad_number_step *s = &r->step;
+  s->nread = r->body->ninputs - first;
+  s->nwritten = nys;
+  s->rows = grad__arena_alloc(&u->arena, ((size_t)s->nread + (size_t)nys + 1) * sizeof *s->rows);
+  if (!s->rows) return u->ctx->status;
+  for (int32_t k = 0; k < s->nread + nys; k++) {
+    const bool read = k < s->nread;
+    const grad_id v = read ? u->p->inputs[first + k] : u->p->outputs[r->ncarry + k - s->nread];
+    const int32_t n = numel(u->p, v);
+    s->rows[k] = (grad_number_row){.n = n, .size = (int32_t)grad__dtype_size(u->p->types[v].dtype)};
+    if (!read) s->rows[k].slots = u->outputs[r->ncarry + k - s->nread];
+    if (!read) continue;
+    s->rows[k].slots = grad__arena_alloc(&u->arena, ((size_t)n + 1) * sizeof(int32_t));
+    if (!s->rows[k].slots) return u->ctx->status;
+    for (int32_t i = 0; i < n; i++) s->rows[k].slots[i] = u->inputs[first + k] + i;
+  }
+  return GRAD_OK;
+}
+
+static grad_status plan_step(grad_repeater *r) {
+  r->step.u = r->u;
+  r->step.test = r->test ? r->u->outputs[r->body->noutputs][0] : -1;
+  grad_status status = plan_moves(r);
+  if (!status) status = plan_rows(r);
+  return status ? status : grad__emit_steps(&r->step, &r->code, &r->steps);
 }
 
 static grad_status unroll_body(grad_repeater *r, const grad_repeat *loop) {
@@ -72,7 +102,7 @@ static grad_status unroll_body(grad_repeater *r, const grad_repeat *loop) {
   grad_status status = r->test ? with_test(loop, &both) : GRAD_OK;
   if (!status) status = grad__unroll(both ? both : r->body, spare, &r->u);
   grad__program_release(both);
-  return !status && r->u ? plan_moves(r) : status;
+  return !status && r->u ? plan_step(r) : status;
 }
 
 grad_status grad__repeater_of(grad_repeater **list, const grad_repeat *loop, grad_repeater **out) {
@@ -84,11 +114,14 @@ grad_status grad__repeater_of(grad_repeater **list, const grad_repeat *loop, gra
   if (r) return GRAD_OK;
   r = grad__alloc(loop->body->ctx, sizeof *r);
   if (!r) return loop->body->ctx->status;
-  *r = (grad_repeater){.body = loop->body, .test = loop->test, .nconsts = loop->nconsts, .ncarry = loop->ncarry};
+  *r = (grad_repeater){.body = loop->body,
+                       .test = loop->test,
+                       .nconsts = loop->nconsts,
+                       .ncarry = loop->ncarry,
+                       .code.ctx = loop->body->ctx};
   const grad_status status = unroll_body(r, loop);
   if (status) {
-    grad__unrolled_free(r->u);
-    grad__free(loop->body->ctx, r, sizeof *r);
+    grad__repeaters_free(loop->body->ctx, r);
     return status;
   }
   r->next = *list;
@@ -100,6 +133,7 @@ grad_status grad__repeater_of(grad_repeater **list, const grad_repeat *loop, gra
 void grad__repeaters_free(grad_ctx *ctx, grad_repeater *list) {
   while (list) {
     grad_repeater *next = list->next;
+    grad__code_free(&list->code);
     grad__unrolled_free(list->u);
     grad__free(ctx, list, sizeof *list);
     list = next;
@@ -108,82 +142,92 @@ void grad__repeaters_free(grad_ctx *ctx, grad_repeater *list) {
 
 /* --- running */
 
-/* Between n slots from `slot` on and elements without gaps. */
-static void load(double *slot, const char *from, int64_t n, size_t size) {
-  if (size == sizeof *slot) {
-    memcpy(slot, from, (size_t)n * size);
-    return;
-  }
-  for (int64_t i = 0; i < n; i++) memcpy(slot + i, from + (size_t)i * size, size);
-}
-
-static void store(char *to, const double *slots, const int32_t *at, int64_t n, size_t size) {
-  if (size == sizeof *slots) {
-    for (int64_t i = 0; i < n; i++) memcpy(to + (size_t)i * size, slots + at[i], sizeof *slots);
-    return;
-  }
-  for (int64_t i = 0; i < n; i++) memcpy(to + (size_t)i * size, slots + at[i], size);
-}
-
-/* An array of any strides to the slots from `slot` on. */
+/* An array of any strides to slots in a row. */
 static void load_array(double *slot, const grad_array *from) {
   double row[GRAD_MOST_UNROLLED];
   const int64_t n = grad__array_numel(from);
+  const size_t size = grad__dtype_size(from->dtype);
   grad_array copy;
-  if (n == 0) return;
-  if (grad__array_is_contiguous(from)) {
-    load(slot, from->data, n, grad__dtype_size(from->dtype));
-    return;
-  }
   grad__array_wrap(&copy, row, from->dtype, from->ndim, from->shape);
-  grad__array_copy(&copy, from);
-  load(slot, (const char *)row, n, grad__dtype_size(from->dtype));
+  if (n > 0) grad__array_copy(&copy, from);
+  for (int64_t i = 0; i < n; i++) memcpy(slot + i, (const char *)row + (size_t)i * size, size);
 }
 
-static void load_rows(const grad_unrolled *u, const grad_repeat *loop, int64_t at) {
+static void give_array(const grad_array *to, const double *slot) {
+  const int64_t n = grad__array_numel(to);
+  const size_t size = grad__dtype_size(to->dtype);
+  for (int64_t i = 0; i < n; i++) memcpy((char *)to->data + (size_t)i * size, slot + i, size);
+}
+
+static int64_t row_at(const grad_repeat *loop, int64_t step) {
+  return loop->reverse ? loop->most - 1 - step : loop->first + step;
+}
+
+/* Sets the rows to the first step. false: some of the xs have gaps within a row. */
+static bool begin_rows(const grad_repeater *r, const grad_repeat *loop) {
   const int32_t first = loop->nconsts + loop->ncarry;
-  for (int32_t k = first; k < first + loop->nxs; k++) {
-    const grad_array *xs = loop->in[k];
-    const size_t size = grad__dtype_size(xs->dtype);
-    if (xs->ndim == 1) { /* a number a row */
-      memcpy(&u->slots[u->inputs[k]], (const char *)xs->data + at * xs->strides[0] * (int64_t)size, size);
-      continue;
-    }
-    grad_array row;
-    grad__view_drop(xs, 0, at, &row);
-    load_array(&u->slots[u->inputs[k]], &row);
+  bool plain = true;
+  for (int32_t k = 0; k < r->step.nread + r->step.nwritten; k++) {
+    const bool read = k < r->step.nread;
+    const grad_array *stack = read ? loop->in[first + k] : loop->ys[k - r->step.nread];
+    grad_number_row *row = &r->step.rows[k];
+    grad_array one;
+    grad__view_drop(stack, 0, 0, &one);
+    plain = plain && grad__array_is_contiguous(&one);
+    row->step = (row->n ? stack->strides[0] : 0) * row->size;
+    row->at = (char *)stack->data + (row->n ? row_at(loop, 0) * row->step : 0);
+    if (loop->reverse) row->step = -row->step;
+  }
+  return plain;
+}
+
+static void read_rows(const grad_repeater *r, const grad_repeat *loop) {
+  const int32_t first = loop->nconsts + loop->ncarry;
+  for (int32_t k = 0; k < r->step.nread; k++) {
+    grad_array one;
+    grad__view_drop(loop->in[first + k], 0, row_at(loop, loop->steps), &one);
+    load_array(&r->u->slots[r->u->inputs[first + k]], &one);
   }
 }
 
-static void store_rows(const grad_unrolled *u, const grad_repeat *loop, int64_t at) {
-  const int32_t nys = loop->body->noutputs - loop->ncarry;
-  for (int32_t k = 0; k < nys; k++) {
-    const grad_id v = u->p->outputs[loop->ncarry + k];
-    const size_t size = grad__dtype_size(u->p->types[v].dtype);
-    const int64_t n = numel(u->p, v);
-    if (n) store((char *)loop->ys[k]->data + at * n * (int64_t)size, u->slots, u->outputs[loop->ncarry + k], n, size);
+static void write_rows(const grad_repeater *r) {
+  const double *slots = r->u->slots;
+  for (int32_t k = r->step.nread; k < r->step.nread + r->step.nwritten; k++) {
+    grad_number_row *row = &r->step.rows[k];
+    for (int32_t i = 0; i < row->n; i++) memcpy(row->at + i * row->size, &slots[row->slots[i]], (size_t)row->size);
+    row->at += row->step;
   }
 }
 
-static bool passes(const grad_unrolled *u, const grad_repeat *loop) {
-  return !loop->test || *(const char *)&u->slots[u->outputs[loop->body->noutputs][0]];
+/* One step, interpreted. */
+static grad_status run_step(const grad_repeater *r, const grad_repeat *loop) {
+  double *slots = r->u->slots;
+  read_rows(r, loop);
+  const grad_status status = grad__number_code_run(&r->u->code, slots);
+  if (status) return status;
+  write_rows(r);
+  for (int32_t i = 0; i < r->step.nmoves; i++) slots[r->step.moves[i].to] = slots[r->step.moves[i].from];
+  return GRAD_OK;
 }
 
 static grad_status run_steps(const grad_repeater *r, grad_repeat *loop) {
   enum { LOOK = 256 }; /* steps between two looks at the interrupt */
-  const grad_unrolled *u = r->u;
+  grad_status status = GRAD_OK;
+  const bool coded = begin_rows(r, loop) && r->steps;
   loop->passes = true;
-  for (loop->steps = 0; loop->steps < loop->most && loop->passes;) {
-    const int64_t at = loop->reverse ? loop->most - 1 - loop->steps : loop->first + loop->steps;
-    load_rows(u, loop, at);
-    grad_status status = grad__number_code_run(&u->code, u->slots);
-    if (!status && loop->steps++ % LOOK == 0) status = grad__interrupted(u->ctx);
-    if (status) return status;
-    store_rows(u, loop, at);
-    loop->passes = passes(u, loop);
-    for (int32_t i = 0; i < r->nmoves; i++) u->slots[r->moves[i].to] = u->slots[r->moves[i].from];
+  for (loop->steps = 0; loop->steps < loop->most && loop->passes && !status;) {
+    const int64_t all = loop->most - loop->steps, n = !coded ? 1 : all < LOOK ? all : LOOK;
+    const int64_t left = coded ? r->steps(n) : 0;
+    if (coded) {
+      status = left < 0 ? r->u->ctx->status : GRAD_OK;
+    } else {
+      status = run_step(r, loop);
+    }
+    loop->steps += n - left;
+    if (loop->test) loop->passes = *(const char *)&r->u->slots[r->step.test];
+    if (!status && (coded || loop->steps % LOOK == 0)) status = grad__interrupted(r->u->ctx);
   }
-  return GRAD_OK;
+  return status;
 }
 
 grad_status grad__repeater_run(grad_repeater *r, const grad_eval *how, grad_repeat *loop) {
@@ -194,13 +238,7 @@ grad_status grad__repeater_run(grad_repeater *r, const grad_eval *how, grad_repe
   }
   for (int32_t i = 0; i < loop->nconsts + loop->ncarry; i++) load_array(&u->slots[u->inputs[i]], loop->in[i]);
   const grad_status status = run_steps(r, loop);
-  if (status) return status;
-  for (int32_t k = 0; k < loop->ncarry; k++) {
-    const grad_array *to = &loop->carry[k];
-    const double *from = &u->slots[u->inputs[loop->nconsts + k]];
-    const int64_t n = grad__array_numel(to);
-    const size_t size = grad__dtype_size(to->dtype);
-    for (int64_t i = 0; i < n; i++) memcpy((char *)to->data + (size_t)i * size, from + i, size);
-  }
-  return GRAD_OK;
+  for (int32_t k = 0; k < loop->ncarry && !status; k++)
+    give_array(&loop->carry[k], &u->slots[u->inputs[loop->nconsts + k]]);
+  return status;
 }

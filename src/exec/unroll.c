@@ -304,11 +304,18 @@ static bool reserve(unroller *r) {
 static grad_status make_slots(unroller *r) {
   grad_unrolled *u = r->u;
   u->slots = grad__alloc_aligned(r->ctx, ((size_t)u->nslots + 8) * sizeof *u->slots);
+  u->call_operands = grad__arena_alloc(&u->arena, (3 * (size_t)u->code.ncalls + 1) * sizeof *u->call_operands);
+  if (!u->call_operands) return r->ctx->status;
   if (u->scratch_bytes) u->scratch = grad__alloc_aligned(r->ctx, (size_t)u->scratch_bytes);
   if (!u->slots || (u->scratch_bytes && !u->scratch)) return r->ctx->status;
   memset(u->slots, 0, ((size_t)u->nslots + 8) * sizeof *u->slots);
   for (int32_t i = 0; i < u->nslots; i++) {
     if (r->is_constant[i]) u->slots[i] = r->constants[i];
+  }
+  for (int32_t i = 0, call = 0; i < u->code.nops; i++) {
+    const grad_number_op *op = &u->code.ops[i];
+    if (op->code != GRAD_NUMBER_CALL) continue;
+    for (int k = 0; k < 3; k++) u->call_operands[call++] = &u->slots[op->in[k]];
   }
   for (int32_t i = 0; i < u->code.nevals; i++) {
     grad_number_eval *eval = &u->code.evals[i];

@@ -15,8 +15,9 @@ typedef struct grad_unrolled {
   grad_number_code code;
   double *slots; /* constants stand in it throughout */
   int32_t nslots;
-  int32_t *inputs;   /* by input: its first slot, the others follow */
-  int32_t **outputs; /* by output: the slot of each element */
+  int32_t *inputs;            /* by input: its first slot, the others follow */
+  int32_t **outputs;          /* by output: the slot of each element */
+  const void **call_operands; /* three for each kernel that is called */
   int64_t scratch_bytes;
   char *scratch; /* of the instructions that run by their eval slot */
 } grad_unrolled;

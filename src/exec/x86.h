@@ -2,7 +2,8 @@
  * bits, with masks). Intel's Software Developer's Manual, volume 2, describes both.
  *
  * Vector registers are 0 to 15 (VEX) or 31 (EVEX); mask registers 0 to 7; general registers by their number. Memory
- * operands are [base], [base + rcx * 2^scale], or a label in the pool of constants that follows the code.
+ * operands are [base], [base + rcx * 2^scale], [base + offset], or a label in the pool of constants that follows the
+ * code.
  */
 #ifndef GRAD_EXEC_X86_H
 #define GRAD_EXEC_X86_H
@@ -46,6 +47,23 @@ static inline void x86_load_pointer(x86 *a, int to, int64_t offset) {
   x86_int32(a, offset);
 }
 
+/* An instruction on a register and [base + offset]; the base is not RSP or R12. wide: on 64 bits. */
+static inline void x86_memory(x86 *a, uint8_t opcode, bool wide, int reg, int base, int32_t offset) {
+  X86(a, (uint8_t)(0x40 | wide << 3 | (reg >> 3) << 2 | base >> 3), opcode, x86_modrm(2, reg, base));
+  x86_int32(a, offset);
+}
+
+static inline void x86_load_byte(x86 *a, int to, int base, int32_t offset) {
+  X86(a, (uint8_t)(0x40 | (to >> 3) << 2 | base >> 3), 0x0f, 0xb6, x86_modrm(2, to, base));
+  x86_int32(a, offset);
+}
+
+static inline void x86_constant(x86 *a, int to, uint64_t value) {
+  X86(a, (uint8_t)(0x48 | to >> 3), (uint8_t)(0xb8 + (to & 7)));
+  x86_int32(a, (int64_t)(value & UINT32_MAX));
+  x86_int32(a, (int64_t)(value >> 32));
+}
+
 static inline void x86_push(x86 *a, int reg) {
   if (reg >= R8) X86(a, 0x41);
   X86(a, (uint8_t)(0x50 + (reg & 7)));
@@ -71,12 +89,12 @@ typedef struct x86_op {
   uint8_t map, prefix, w, opcode;
 } x86_op;
 
-typedef enum x86_where { X86_REGISTER, X86_BASE, X86_INDEXED, X86_LABEL } x86_where;
+typedef enum x86_where { X86_REGISTER, X86_BASE, X86_INDEXED, X86_OFFSET, X86_LABEL } x86_where;
 
 typedef struct x86_rm {
   x86_where where;
   int reg;   /* the register, or the base */
-  int scale; /* of rcx */
+  int scale; /* of rcx; OFFSET: the offset */
 } x86_rm;
 
 /* How an instruction is carried out: merge mask (0: none), zeroing instead of merging, vector length 0, 1, 2. */
@@ -118,6 +136,10 @@ static inline int64_t x86_vector(x86 *a, x86_op op, int reg, int source, x86_rm 
     break;
   case X86_INDEXED:
     X86(a, x86_modrm(0, reg, 4), (uint8_t)(rm.scale << 6 | RCX << 3 | (rm.reg & 7)));
+    break;
+  case X86_OFFSET:
+    X86(a, x86_modrm(2, reg, rm.reg));
+    x86_int32(a, rm.scale);
     break;
   case X86_LABEL:
     X86(a, x86_modrm(0, reg, 5));
