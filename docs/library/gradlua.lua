@@ -545,7 +545,7 @@ function gl.vjp(f, x, ...) end
 function gl.linearize(f, x, ...) end
 --- The rate of change of f along v in its first argument, as v is, or with `normalize` along its unit vector; arguments after v go to f. A v of length 0 has no unit vector: an error.
 function gl.directional(f, options) end
---- a function that gives the Jacobian (shape out x in; J.output.input for tables) and the mode that was taken; mode: forward (a sweep an input), reverse (a sweep an output), sparse (the matrix of gl.sparse_jacobian), auto (the cheaper of the first two)
+--- a function that gives the Jacobian (shape out x in; J.output.input for tables); mode: forward (a sweep an input), reverse (a sweep an output), sparse (the matrix of gl.sparse_jacobian), auto (the cheaper of the first two); tell: the mode that was taken is a second result
 function gl.jacobian(f, options) end
 --- a function that gives all second derivatives of f, which returns one number (shape in x in; H.input.input for tables)
 function gl.hessian(f, argnum) end

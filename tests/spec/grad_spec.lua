@@ -157,9 +157,19 @@ describe("products and matrices", function()
   local function f(y) return gl.stack { y[1] * y[2], y[2] ^ 2, gl.sin(y[3]) } end
   local J = gl.tensor { { 2, 1, 0 }, { 0, 4, 0 }, { 0, 0, math.cos(3) } }
 
+  it("see traced values as contiguous, whatever made them", function()
+    gl.grad(function(m)
+      assert.is_true(m:is_contiguous() and m:t():is_contiguous())
+      return m:sum()
+    end)(gl.ones(2, 3):t())
+  end)
+
   it("agree with each other", function()
     local v, w = gl.tensor { 0.3, -1, 2 }, gl.tensor { 1, 5, -2 }
-    near(J, (gl.jacobian(f)(x)))
+    assert.are.equal(1, select("#", gl.jacobian(f)(x)))
+    near(J, gl.jacobian(f)(x))
+    assert.are.equal("forward", select(2, gl.jacobian(function(y) return gl.concat { y, y, y } end, { tell = true })(x)))
+    assert.are.equal("reverse", select(2, gl.jacobian(function(y) return y:sum() end, { tell = true })(x)))
     near(J, (gl.jacobian(f, { mode = "reverse" })(x)))
     near(J, (gl.jacobian(f, { mode = "forward" })(x)))
     local value, tangent = gl.jvp(f, { x }, { v })

@@ -36,6 +36,15 @@ void gradlua__limits_begin(gradlua *g);
 /* Why the call that runs must end; NULL while it may go on. */
 const char *gradlua__limits_reason(const gradlua *g);
 
+/* For functions that work for long without running Lua: once every GRADLUA_STRIDE steps of theirs. Raises when the call
+ * must end. */
+enum { GRADLUA_STRIDE = 1000 };
+void gradlua__limits_look(lua_State *L);
+
+/* --- host_strings.c: puts functions that look at the limits in the place of those of the string library that may work
+ * for long. */
+void gradlua__strings_install(lua_State *L);
+
 /* --- host_sandbox.c: opens the standard library as the configuration says; called from Lua. */
 void gradlua__libraries_open(lua_State *L, gradlua_libraries libraries);
 

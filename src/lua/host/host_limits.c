@@ -1,15 +1,13 @@
 /* host_limits.c: what a host may limit: memory, time, Lua instructions; and stopping.
  *
- * A count hook looks every STRIDE instructions; once a limit is passed it fires at every instruction, so that a script
- * that catches the error meets it again at once: only the end of the host's call ends it. Kernels look at the same
- * conditions through the context's interrupt. */
+ * A count hook looks every GRADLUA_STRIDE instructions; once a limit is passed it fires at every instruction, so that a
+ * script that catches the error meets it again at once: only the end of the host's call ends it. Kernels look at the
+ * same conditions through the context's interrupt. */
 #include <lauxlib.h>
 #include <time.h>
 
 #include "core/ctx.h"
 #include "lua/host/host.h"
-
-enum { STRIDE = 1000 };
 
 static gradlua *of_state(lua_State *L) { return *(gradlua **)lua_getextraspace(L); }
 
@@ -55,11 +53,15 @@ int gradlua__host_interrupt(void *ud) {
 
 static void look(lua_State *L, lua_Debug *ar) {
   (void)ar;
+  gradlua__limits_look(L);
+}
+
+void gradlua__limits_look(lua_State *L) {
   gradlua *g = of_state(L);
   if (!g->running) return;
   if (!g->ended) {
     g->ended = gradlua__limits_reason(g);
-    g->instructions -= STRIDE;
+    g->instructions -= GRADLUA_STRIDE;
     if (!g->ended && g->config.max_instructions && g->instructions < 0)
       g->ended = "the limit on Lua instructions of this call is reached";
     if (!g->ended) return;
@@ -78,12 +80,12 @@ void gradlua__limits_install(gradlua *g) {
     grad_ctx_set_threads(ctx, g->config.threads);
     ctx->most_threads = ctx->threads;
   }
-  lua_sethook(g->L, look, LUA_MASKCOUNT, STRIDE);
+  lua_sethook(g->L, look, LUA_MASKCOUNT, GRADLUA_STRIDE);
 }
 
 void gradlua__limits_begin(gradlua *g) {
   g->ended = NULL;
   g->instructions = g->config.max_instructions;
   g->deadline = g->config.max_seconds > 0 ? now() + g->config.max_seconds : 0;
-  lua_sethook(g->L, look, LUA_MASKCOUNT, STRIDE);
+  lua_sethook(g->L, look, LUA_MASKCOUNT, GRADLUA_STRIDE);
 }

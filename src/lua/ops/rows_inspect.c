@@ -146,8 +146,10 @@ static int iter(lua_State *L) {
   return 1;
 }
 
+/* A traced value has no memory; whatever it is made of, it is written in row order. */
 static int is_contiguous(lua_State *L) {
-  lua_pushboolean(L, grad__array_is_contiguous(header(L)));
+  const grad_tensor *x = grad__tensor_check(L, 1, "x");
+  lua_pushboolean(L, grad__tensor_is_traced(x) || grad__array_is_contiguous(&x->array));
   return 1;
 }
 

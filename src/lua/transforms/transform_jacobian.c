@@ -13,7 +13,9 @@ static void push_row(lua_State *L, int n, int outputs, lua_Integer first) {
   lua_settop(L, lua_gettop(L) - count + 1);
 }
 
-/* --- jacobian */
+/* --- jacobian: closures have two upvalues of their own */
+
+enum { UP_MODE = GRAD_UP_OWN, UP_TELL };
 
 static int jacobian_finish(lua_State *L, int status, lua_KContext context) {
   (void)status;
@@ -31,7 +33,7 @@ static int jacobian_finish(lua_State *L, int status, lua_KContext context) {
   const grad_recipe recipe = {.kind = GRAD_RECIPE_JACOBIAN,
                               .wrt = grad__transform_wrt(L, n),
                               .of = of,
-                              .mode = (grad_jacobian_mode)lua_tointeger(L, lua_upvalueindex(GRAD_UP_OWN))};
+                              .mode = (grad_jacobian_mode)lua_tointeger(L, lua_upvalueindex(UP_MODE))};
   const grad_derived *d = grad__derived_push(L, t, &recipe);
   grad__trace_push_inputs(L, t);
   grad__derived_apply(L, d, 0, lua_gettop(L));
@@ -43,6 +45,7 @@ static int jacobian_finish(lua_State *L, int status, lua_KContext context) {
     lua_rawseti(L, rows, k + 1);
   }
   grad__tree_build(L, result, rows, &next, GRAD_TREE_DROP);
+  if (!lua_toboolean(L, lua_upvalueindex(UP_TELL))) return 1;
   lua_pushstring(L, modes[grad__cached_mode(d->entry)]);
   return 2;
 }
@@ -65,7 +68,8 @@ static int make_jacobian(lua_State *L) {
   grad__argnum_push(L, lua_gettop(L));
   lua_remove(L, -2);
   lua_pushinteger(L, mode);
-  grad__lua_push_function(L, jacobian_call, grad__lua_fn(L), 3);
+  lua_pushboolean(L, grad__option_boolean(L, options, "tell", false));
+  grad__lua_push_function(L, jacobian_call, grad__lua_fn(L), 4);
   return 1;
 }
 
@@ -119,10 +123,10 @@ static int make_hessian_diag(lua_State *L) {
 
 static const grad_fn rows[] = {
     {.name = "jacobian",
-     .signature = "f [, {mode = \"auto\", argnum = 1}] -> function",
-     .doc = "a function that gives the Jacobian (shape out x in; J.output.input for tables) and the mode that was "
-            "taken; mode: forward (a sweep an input), reverse (a sweep an output), sparse (the matrix of "
-            "gl.sparse_jacobian), auto (the cheaper of the first two)",
+     .signature = "f [, {mode = \"auto\", argnum = 1, tell = false}] -> function",
+     .doc = "a function that gives the Jacobian (shape out x in; J.output.input for tables); mode: forward (a sweep an "
+            "input), reverse (a sweep an output), sparse (the matrix of gl.sparse_jacobian), auto (the cheaper of the "
+            "first two); tell: the mode that was taken is a second result",
      .call = make_jacobian},
     {.name = "hessian",
      .signature = "f [, argnum = 1] -> function",
