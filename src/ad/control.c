@@ -192,19 +192,6 @@ static grad_status one_element(const grad_batch *a, grad_program **out) {
   return grad__program_finish(q, out);
 }
 
-bool grad__may_refuse(const grad_program *p) {
-  for (int32_t i = 0; i < p->ninstrs; i++) {
-    const grad_instr *ins = &p->instrs[i];
-    const bool integers = p->types[ins->out].dtype == GRAD_I64;
-    if (ins->op->flags & GRAD_OP_REFUSES) return true;
-    if (integers && (ins->op == &grad__op_floordiv || ins->op == &grad__op_mod)) return true;
-    for (int32_t k = 0; k < ins->nsubs; k++) {
-      if (grad__may_refuse(ins->subs[k])) return true;
-    }
-  }
-  return false;
-}
-
 void grad__batch_by_scan(grad_batch *a) {
   grad_program *body = NULL;
   grad_id *in = grad__ids_in(a->p, a->ins->nin);

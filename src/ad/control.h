@@ -9,7 +9,7 @@
 #define GRAD_AD_CONTROL_H
 
 #include "ad/ad.h"
-#include "ops/ops.h"
+#include "ops/demand.h"
 
 /* grad__close_scalars: p with each instruction that reads a number replaced by an input, after p's own. numbers and
  * dtypes tell what each of them was; room for p->ninstrs entries suffices; *count tells how many there are. */
@@ -94,10 +94,10 @@ grad_status grad__call_sub(const grad_eval *a, grad_program *sub, const grad_arr
 /* For ops whose subs all map inputs [skip, nin) to the outputs: the same op with the subs transposed, on the inputs
  * before `skip`, those that are not linear, and the cotangents. */
 void grad__transpose_call(grad_transpose *a, int32_t skip);
+/* For ops whose subs all map inputs [skip, nin) to the outputs: the parts of the subs that are wanted. */
+void grad__crop_call(grad_crop *a, int32_t skip);
 /* where, for each element along the batch axis, by a mask of one axis. */
 grad_id grad__where_rows(grad_program *p, grad_id mask, grad_id yes, grad_id no);
-/* May running p fail for some values of its inputs? Then vmap must not run it for elements that do not need it. */
-bool grad__may_refuse(const grad_program *p);
 /* A batch rule that runs the instruction for one element after the other. */
 void grad__batch_by_scan(grad_batch *a);
 /* Zeros in place of an absent cotangent. */

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "ad/pass.h"
+#include "ops/demand.h"
 
 grad_status grad__pass_failed(grad_program *p) {
   grad_ctx *ctx = p->ctx;
@@ -28,8 +29,13 @@ grad_status grad__push_begin(grad_push *s, const grad_program *src) {
 }
 
 grad_status grad__push_start(grad_push *s, const grad_program *src) {
-  grad_status status = grad__push_begin(s, src);
-  if (status) return status;
+  grad_program *wanted = NULL;
+  grad_status status = grad__demand(src, &wanted);
+  if (status) wanted = NULL;
+  if (wanted) src = wanted;
+  const grad_status begun = grad__push_begin(s, src);
+  s->wanted = wanted;
+  if (status || begun) return status ? status : begun;
   for (int32_t i = 0; i < src->ninputs; i++) {
     const grad_type *t = grad__type(src, src->inputs[i]);
     s->primal[src->inputs[i]] = grad__program_input_like(s->p, t);
@@ -39,6 +45,7 @@ grad_status grad__push_start(grad_push *s, const grad_program *src) {
 
 void grad__push_end(grad_push *s) {
   grad__program_release(s->p);
+  grad__program_release(s->wanted);
   grad__arena_clear(&s->temporary);
 }
 

@@ -1,5 +1,5 @@
 /* loop.h: how scan and while instructions are laid out; shared by op_loop.c, loop_jvp.c, loop_transpose.c,
- * loop_batch.c, rematerialize.c.
+ * loop_batch.c, loop_crop.c, rematerialize.c.
  *
  * scan   inputs  consts, carry, xs       params {nconsts, ncarry, length, reverse}   subs {body}
  * while  inputs  consts, carry           params {nconsts, ncarry}                    subs {body, test}
@@ -47,5 +47,6 @@ grad_status grad__cut_lighten(int32_t nconsts, int32_t ncarry, grad_cut *cut);
 void grad__loop_jvp(grad_jvp *a);
 void grad__scan_transpose(grad_transpose *a);
 void grad__loop_batch(grad_batch *a);
+void grad__loop_crop(grad_crop *a);
 
 #endif

@@ -61,6 +61,8 @@ static void checkpoint_batch(grad_batch *a) {
   grad__program_release(wide);
 }
 
+static void checkpoint_crop(grad_crop *a) { grad__crop_call(a, 0); }
+
 const grad_op grad__op_checkpoint = {
     .name = "checkpoint",
     .nin = -1,
@@ -72,6 +74,7 @@ const grad_op grad__op_checkpoint = {
     .jvp = checkpoint_jvp,
     .transpose = checkpoint_transpose,
     .batch = checkpoint_batch,
+    .crop = checkpoint_crop,
 };
 
 void grad__checkpoint(grad_program *p, grad_program *body, int32_t nargs, const grad_id *args, grad_id *out) {

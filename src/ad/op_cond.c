@@ -208,6 +208,8 @@ static double cond_flops(const grad_program *p, const grad_instr *ins) {
   return yes > no ? yes : no;
 }
 
+static void cond_crop(grad_crop *a) { grad__crop_call(a, 1); }
+
 const grad_op grad__op_cond = {
     .name = "cond",
     .nin = -1,
@@ -220,6 +222,7 @@ const grad_op grad__op_cond = {
     .transpose = cond_transpose,
     .batch = cond_batch,
     .flops = cond_flops,
+    .crop = cond_crop,
 };
 
 void grad__cond(grad_program *p, grad_id predicate, grad_program *yes, grad_program *no, int32_t nargs,

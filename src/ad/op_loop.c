@@ -422,6 +422,7 @@ const grad_op grad__op_scan = {
     .transpose = grad__scan_transpose,
     .batch = grad__loop_batch,
     .flops = scan_flops,
+    .crop = grad__loop_crop,
 };
 
 const grad_op grad__op_while = {
@@ -436,6 +437,7 @@ const grad_op grad__op_while = {
     .jvp = grad__loop_jvp,
     .batch = grad__loop_batch,
     .flops = while_flops,
+    .crop = grad__loop_crop,
 };
 
 grad_id grad__emit_loop(grad_program *p, const grad_loop *loop, grad_program *test) {

@@ -8,6 +8,7 @@
 /* A forward sweep: primal and tangent instructions of `src` are emitted into `p`, side by side. */
 typedef struct grad_push {
   const grad_program *src;
+  grad_program *wanted; /* what src is then: what it computes for its outputs, and no more (ops/demand.h); or NULL */
   grad_program *p;
   grad_arena temporary;
   const int32_t *wheres;

@@ -143,7 +143,7 @@ grad_status grad__ad_transpose(const grad_program *p, const bool *linear, grad_p
   grad_status status = grad__push_start(&s, p);
   if (!status) {
     grad__push_run(&s); /* without tangents: a copy */
-    transposition t = {.src = p, .p = s.p, .primal = s.primal};
+    transposition t = {.src = s.src, .p = s.p, .primal = s.primal};
     if (s.p->status) {
       status = grad__pass_failed(s.p);
     } else {

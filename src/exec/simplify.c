@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "exec/planner.h"
+#include "ops/demand.h"
 
 static const grad_rule *const tables[] = {grad__algebra_rules, grad__shape_rules};
 
@@ -104,8 +105,9 @@ static grad_status by_rules(grad_program *p, int flags, grad_program **out) {
 }
 
 grad_status grad__simplify(const grad_program *p, int flags, grad_program **out) {
-  grad_program *live = NULL, *ruled = NULL;
-  grad_status status = grad__prune(p, &live);
+  grad_program *wanted = NULL, *live = NULL, *ruled = NULL;
+  grad_status status = grad__demand(p, &wanted);
+  if (status == GRAD_OK) status = grad__prune(wanted ? wanted : p, &live);
   if (status == GRAD_OK) status = by_rules(live, flags, &ruled);
   if (status == GRAD_OK && flags & GRAD_SIMPLIFY_FINAL) {
     status = grad__simplify_sums(ruled, out);
@@ -113,6 +115,7 @@ grad_status grad__simplify(const grad_program *p, int flags, grad_program **out)
     *out = ruled;
     ruled = NULL;
   }
+  grad__program_release(wanted);
   grad__program_release(live);
   grad__program_release(ruled);
   return status;

@@ -1,6 +1,7 @@
 /* elementwise.c: the ops of ops.def: what their rows say, and the slots that all of them share. */
 #include <string.h>
 
+#include "ops/demand.h"
 #include "ops/kernels_table.h"
 #include "ops/stream.h"
 #include "ops/structured.h"
@@ -216,6 +217,7 @@ static double elementwise_flops(const grad_program *p, const grad_instr *ins) {
       .jvp = JVP(GRAD_ROW_##id, JVP_##slope),                                                                          \
       .transpose = TRANSPOSE_##slope,                                                                                  \
       .batch = grad__batch_same,                                                                                       \
+      .crop = grad__crop_same,                                                                                         \
       .flops = elementwise_flops,                                                                                      \
   };
 #define OP1(name, kind, slope, value, da, dom, scalar, print, doc) ELEMENTWISE(name, 1, kind, slope, doc)

@@ -2,6 +2,7 @@
  *
  * params  full: {dtype, grad__bits(value), extents}   scalar: {k, dtype}   iota: {dtype, axis, extents}
  */
+#include "ops/demand.h"
 #include "ops/structured.h"
 
 static grad_status full_infer(grad_infer *a) {
@@ -13,6 +14,12 @@ static grad_status full_eval(const grad_eval *a) {
   return GRAD_OK;
 }
 
+static void full_crop(grad_crop *a) {
+  int64_t shape[GRAD_MAX_AXES];
+  const grad_type part = grad__box_type(grad__type(a->from, a->ins->out), a->box[0], shape);
+  a->y[0] = grad__full(a->p, grad__unbits(a->ins->params[1]), part.dtype, part.ndim, part.shape);
+}
+
 const grad_op grad__op_full = {
     .name = "full",
     .nin = 0,
@@ -21,6 +28,7 @@ const grad_op grad__op_full = {
     .sparsity = GRAD_SPARSITY_NONE,
     .infer = full_infer,
     .eval = full_eval,
+    .crop = full_crop,
 };
 
 static grad_status scalar_infer(grad_infer *a) { return grad__infer_out(a, 0, (grad_dtype)a->params[1], 0, NULL); }

@@ -5,6 +5,7 @@
  */
 #include "linalg/blas.h"
 #include "ops/axes.h"
+#include "ops/demand.h"
 #include "ops/structured.h"
 
 #include <string.h>
@@ -215,6 +216,20 @@ static void matmul_batch(grad_batch *a) {
     grad__batch_same(a);
 }
 
+/* Rows of the result take rows of the first factor, columns columns of the second. */
+static void matmul_crop(grad_crop *a) {
+  const grad_range *box = a->box[0];
+  const bool ta = a->ins->params[0], tb = a->ins->params[1];
+  const int n = grad__type(a->from, a->ins->out)->ndim;
+  grad_range left[GRAD_MAX_AXES], right[GRAD_MAX_AXES];
+  grad__box_whole(grad__type(a->from, a->ins->in[0]), left);
+  grad__box_whole(grad__type(a->from, a->ins->in[1]), right);
+  for (int i = 0; i < n - 2; i++) left[i] = right[i] = box[i];
+  left[n - (ta ? 1 : 2)] = box[n - 2];
+  right[n - (tb ? 2 : 1)] = box[n - 1];
+  a->y[0] = grad__matmul(a->p, grad__crop_operand(a, 0, left), grad__crop_operand(a, 1, right), ta, tb);
+}
+
 const grad_op grad__op_matmul = {
     .name = "matmul",
     .nin = 2,
@@ -227,6 +242,7 @@ const grad_op grad__op_matmul = {
     .jvp = matmul_jvp,
     .transpose = matmul_transpose,
     .batch = matmul_batch,
+    .crop = matmul_crop,
     .flops = matmul_flops,
 };
 

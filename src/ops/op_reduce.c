@@ -2,6 +2,7 @@
  *
  * params  reductions: {bit mask of the axes that go}   argmax, argmin: {axis}
  * The axes go; a builder that keeps them with extent 1 adds a reshape, which costs nothing. */
+#include "ops/demand.h"
 #include "ops/reduce.h"
 #include "ops/structured.h"
 
@@ -38,6 +39,8 @@ static grad_status reduce_eval(const grad_eval *a) {
 
 static void batch_axes(grad_batch *a) { grad__batch_with(a, (const int64_t[]){a->ins->params[0] << 1}); }
 
+static void crop_axes(grad_crop *a) { grad__crop_reduced(a, (uint32_t)a->ins->params[0]); }
+
 static double flops_input(const grad_program *p, const grad_instr *ins) {
   return (double)grad__type_numel(grad__type(p, ins->in[0]));
 }
@@ -52,6 +55,7 @@ static double flops_input(const grad_program *p, const grad_instr *ins) {
       .sparsity = depends,                                                                                             \
       .eval = reduce_eval,                                                                                             \
       .batch = batch_axes,                                                                                             \
+      .crop = crop_axes,                                                                                               \
       .flops = flops_input,                                                                                            \
       __VA_ARGS__,                                                                                                     \
   };
@@ -331,6 +335,8 @@ static grad_status arg_eval(const grad_eval *a) {
   return GRAD_OK;
 }
 
+static void arg_crop(grad_crop *a) { grad__crop_reduced(a, 1u << a->ins->params[0]); }
+
 #define ARG_EXTREMUM(id, which)                                                                                        \
   const grad_op grad__op_##id = {                                                                                      \
       .name = #id,                                                                                                     \
@@ -342,6 +348,7 @@ static grad_status arg_eval(const grad_eval *a) {
       .infer = arg_infer,                                                                                              \
       .eval = arg_eval,                                                                                                \
       .batch = grad__batch_axis,                                                                                       \
+      .crop = arg_crop,                                                                                                \
       .flops = flops_input,                                                                                            \
   };
 ARG_EXTREMUM(argmax, LARGEST)

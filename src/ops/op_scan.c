@@ -5,6 +5,7 @@
  * a division, so right where factors are zero, and to every order, in O(n). */
 #include "ops/axes.h"
 #include "ops/compose.h"
+#include "ops/demand.h"
 #include "ops/structured.h"
 
 static grad_status infer_scan(grad_infer *a) {
@@ -105,7 +106,8 @@ const grad_op grad__op_cumsum = {.name = "cumsum",
                                  .infer = infer_scan,
                                  .eval = cumsum_eval,
                                  .transpose = cumsum_transpose,
-                                 .batch = grad__batch_axis};
+                                 .batch = grad__batch_axis,
+                                 .crop = grad__crop_lines};
 
 static grad_id numbers(grad_program *p, grad_id x) {
   return x != GRAD_NONE && grad__type(p, x)->dtype == GRAD_BOOL ? grad__convert(p, x, GRAD_I64) : x;
@@ -163,6 +165,7 @@ const grad_op grad__op_recurrence = {.name = "recurrence",
                                      .jvp = recurrence_jvp,
                                      .transpose = recurrence_transpose,
                                      .batch = grad__batch_axis,
+                                     .crop = grad__crop_lines,
                                      .flops = recurrence_flops};
 
 grad_id grad__recurrence(grad_program *p, grad_id a, grad_id b, int axis, bool reverse) {
@@ -197,7 +200,8 @@ const grad_op grad__op_cumprod = {.name = "cumprod",
                                   .infer = infer_scan,
                                   .eval = cumprod_eval,
                                   .jvp = cumprod_jvp,
-                                  .batch = grad__batch_axis};
+                                  .batch = grad__batch_axis,
+                                  .crop = grad__crop_lines};
 
 grad_id grad__cumprod(grad_program *p, grad_id x, int axis) {
   return grad__emit1(p, &grad__op_cumprod, numbers(p, x), 1, (const int64_t[]){axis});

@@ -4,6 +4,7 @@
  * params  convert: {dtype}   broadcast: {target extents}   reshape: {target extents}   permute: {source axis of each
  * axis}
  */
+#include "ops/demand.h"
 #include "ops/structured.h"
 
 #include <math.h>
@@ -36,6 +37,7 @@ const grad_op grad__op_convert = {
     .jvp = convert_jvp,
     .transpose = convert_transpose,
     .batch = grad__batch_same,
+    .crop = grad__crop_same,
 };
 
 grad_id grad__convert(grad_program *p, grad_id a, grad_dtype dtype) {
@@ -94,6 +96,17 @@ static void broadcast_batch(grad_batch *a) {
   a->y[0] = grad__broadcast(a->p, grad__reshape(a->p, a->x[0], ny + 1, aligned), ny + 1, shape);
 }
 
+/* An axis that repeats its only element takes that element. */
+static void broadcast_crop(grad_crop *a) {
+  const grad_type *x = grad__type(a->from, a->ins->in[0]);
+  const int ndim = a->ins->nparams, added = ndim - x->ndim;
+  grad_range in[GRAD_MAX_AXES];
+  int64_t shape[GRAD_MAX_AXES];
+  for (int i = 0; i < x->ndim; i++) in[i] = x->shape[i] == 1 ? (grad_range){0, 1} : a->box[0][added + i];
+  for (int i = 0; i < ndim; i++) shape[i] = a->box[0][i].to - a->box[0][i].from;
+  a->y[0] = grad__broadcast(a->p, grad__crop_operand(a, 0, in), ndim, shape);
+}
+
 const grad_op grad__op_broadcast = {
     .name = "broadcast",
     .nin = 1,
@@ -105,6 +118,7 @@ const grad_op grad__op_broadcast = {
     .view = broadcast_view,
     .transpose = broadcast_transpose,
     .batch = broadcast_batch,
+    .crop = broadcast_crop,
 };
 
 grad_id grad__broadcast(grad_program *p, grad_id a, int ndim, const int64_t *shape) {
@@ -158,6 +172,56 @@ static void reshape_batch(grad_batch *a) {
   a->y[0] = grad__reshape(a->p, a->x[0], a->ins->nparams + 1, shape);
 }
 
+/* Where a group of axes of x and y begins, or ends: the fewest that have as many elements in both. */
+typedef struct group {
+  int x, y;
+} group;
+
+static group group_end(const grad_type *x, const grad_type *y, group at) {
+  int64_t nx = 1, ny = 1;
+  do {
+    if (at.y == y->ndim || (at.x < x->ndim && nx <= ny)) {
+      nx *= x->shape[at.x++];
+    } else {
+      ny *= y->shape[at.y++];
+    }
+  } while (nx != ny);
+  return at;
+}
+
+/* The first axes of a group, but for those of extent 1, are cut where rows of both begin; the others stay whole. */
+static void crop_group(const grad_type *x, const grad_type *y, group from, group to, const grad_range *box,
+                       grad_range *in, grad_range *made) {
+  while (from.x < to.x && x->shape[from.x] == 1) from.x++;
+  while (from.y < to.y && y->shape[from.y] == 1) from.y++;
+  if (from.x == to.x || from.y == to.y) return;
+  int64_t row_x = 1, row_y = 1;
+  for (int i = from.x + 1; i < to.x; i++) row_x *= x->shape[i];
+  for (int i = from.y + 1; i < to.y; i++) row_y *= y->shape[i];
+  const grad_range wanted = {box[from.y].from * row_y, box[from.y].to * row_y};
+  const grad_range rows = {wanted.from / row_x, (wanted.to + row_x - 1) / row_x};
+  if (rows.from * row_x % row_y || rows.to * row_x % row_y) return;
+  in[from.x] = rows;
+  made[from.y] = (grad_range){rows.from * row_x / row_y, rows.to * row_x / row_y};
+}
+
+static void reshape_crop(grad_crop *a) {
+  const grad_type *x = grad__type(a->from, a->ins->in[0]), *y = grad__type(a->from, a->ins->out);
+  grad_range in[GRAD_MAX_AXES], made[GRAD_MAX_AXES];
+  int64_t shape[GRAD_MAX_AXES];
+  grad__box_whole(x, in);
+  grad__box_whole(y, made);
+  if (grad__type_numel(x) > 0) {
+    for (group at = {0, 0}, end; at.x < x->ndim || at.y < y->ndim; at = end) {
+      end = group_end(x, y, at);
+      crop_group(x, y, at, end, a->box[0], in, made);
+    }
+  }
+  grad__box_type(y, made, shape);
+  a->y[0] =
+      grad__crop_between(a->p, grad__reshape(a->p, grad__crop_operand(a, 0, in), y->ndim, shape), made, a->box[0]);
+}
+
 const grad_op grad__op_reshape = {
     .name = "reshape",
     .nin = 1,
@@ -169,6 +233,7 @@ const grad_op grad__op_reshape = {
     .view = reshape_view,
     .transpose = reshape_transpose,
     .batch = reshape_batch,
+    .crop = reshape_crop,
 };
 
 grad_id grad__reshape(grad_program *p, grad_id a, int ndim, const int64_t *shape) {
@@ -251,6 +316,14 @@ static void permute_batch(grad_batch *a) {
   a->y[0] = grad__permute(a->p, a->x[0], axes);
 }
 
+static void permute_crop(grad_crop *a) {
+  int axes[GRAD_MAX_AXES];
+  grad_range in[GRAD_MAX_AXES];
+  permute_axes(a->ins, axes);
+  for (int i = 0; i < a->ins->nparams; i++) in[axes[i]] = a->box[0][i];
+  a->y[0] = grad__permute(a->p, grad__crop_operand(a, 0, in), axes);
+}
+
 const grad_op grad__op_permute = {
     .name = "permute",
     .nin = 1,
@@ -262,6 +335,7 @@ const grad_op grad__op_permute = {
     .view = permute_view,
     .transpose = permute_transpose,
     .batch = permute_batch,
+    .crop = permute_crop,
 };
 
 grad_id grad__permute(grad_program *p, grad_id a, const int *axes) {
@@ -310,6 +384,7 @@ const grad_op grad__op_stop_gradient = {
     .eval = convert_eval,
     .view = stop_view,
     .batch = grad__batch_same,
+    .crop = grad__crop_same,
 };
 
 grad_id grad__stop_gradient(grad_program *p, grad_id x) { return grad__emit1(p, &grad__op_stop_gradient, x, 0, NULL); }

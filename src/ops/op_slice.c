@@ -8,6 +8,7 @@
  * unslice is the transpose of slice. The gradient of x[1] + ... + x[T] is a chain add(unslice, add(unslice, ...)): run
  * as it stands that costs O(T) for each step, so exec adds such chains in place.
  */
+#include "ops/demand.h"
 #include "ops/structured.h"
 
 #include <string.h>
@@ -87,6 +88,22 @@ static void slice_batch(grad_batch *a) {
   a->y[0] = grad__slice(a->p, a->x[0], start, count, step);
 }
 
+static void slice_crop(grad_crop *a) {
+  const int n = grad__type(a->from, a->ins->out)->ndim;
+  const int64_t *start = a->ins->params, *step = start + 2 * n;
+  grad_range in[GRAD_MAX_AXES];
+  int64_t first[GRAD_MAX_AXES], count[GRAD_MAX_AXES];
+  for (int i = 0; i < n; i++) {
+    const grad_range *box = &a->box[0][i];
+    const int64_t from = start[i] + box->from * step[i], last = start[i] + (box->to - 1) * step[i];
+    count[i] = box->to - box->from;
+    in[i] =
+        count[i] == 0 ? (grad_range){0, 0} : (grad_range){from < last ? from : last, (from < last ? last : from) + 1};
+    first[i] = from - in[i].from;
+  }
+  a->y[0] = grad__slice(a->p, grad__crop_operand(a, 0, in), first, count, step);
+}
+
 const grad_op grad__op_slice = {
     .name = "slice",
     .nin = 1,
@@ -98,6 +115,7 @@ const grad_op grad__op_slice = {
     .view = slice_view,
     .transpose = slice_transpose,
     .batch = slice_batch,
+    .crop = slice_crop,
 };
 
 grad_id grad__slice(grad_program *p, grad_id a, const int64_t *start, const int64_t *count, const int64_t *step) {
@@ -169,6 +187,32 @@ static void unslice_batch(grad_batch *a) {
   a->y[0] = grad__unslice(a->p, a->x[0], n + 1, full, start, step);
 }
 
+static int64_t between(int64_t x, int64_t low, int64_t high) { return x < low ? low : x > high ? high : x; }
+
+/* The elements i of an axis of the piece, [0, count), that lie at positions start + i * step inside of the box. */
+static grad_range elements_inside(const grad_range *box, int64_t start, int64_t count, int64_t step) {
+  const int64_t by = step < 0 ? -step : step ? step : 1;
+  const int64_t before = step < 0 ? start - box->to + 1 : box->from - start; /* positions from element 0 to the box */
+  const int64_t after = before + box->to - box->from;
+  const int64_t from = between(before <= 0 ? 0 : (before - 1) / by + 1, 0, count);
+  return (grad_range){from, between(after <= 0 ? 0 : (after - 1) / by + 1, from, count)};
+}
+
+static void unslice_crop(grad_crop *a) {
+  const grad_type *piece = grad__type(a->from, a->ins->in[0]);
+  const int n = piece->ndim;
+  const int64_t *start = a->ins->params + n, *step = start + n;
+  grad_range in[GRAD_MAX_AXES];
+  int64_t full[GRAD_MAX_AXES], first[GRAD_MAX_AXES];
+  for (int i = 0; i < n; i++) {
+    const grad_range *box = &a->box[0][i];
+    in[i] = elements_inside(box, start[i], piece->shape[i], step[i]);
+    full[i] = box->to - box->from;
+    first[i] = start[i] + in[i].from * step[i] - box->from;
+  }
+  a->y[0] = grad__unslice(a->p, grad__crop_operand(a, 0, in), n, full, first, step);
+}
+
 const grad_op grad__op_unslice = {
     .name = "unslice",
     .nin = 1,
@@ -179,6 +223,7 @@ const grad_op grad__op_unslice = {
     .eval = unslice_eval,
     .transpose = unslice_transpose,
     .batch = unslice_batch,
+    .crop = unslice_crop,
 };
 
 grad_id grad__unslice(grad_program *p, grad_id a, int ndim, const int64_t *full, const int64_t *start,
@@ -247,6 +292,27 @@ static void concat_transpose(grad_transpose *a) {
   }
 }
 
+/* Of each part what lies inside of the box; parts outside of it are left out. */
+static void concat_crop(grad_crop *a) {
+  const int axis = (int)a->ins->params[0], ndim = grad__type(a->from, a->ins->out)->ndim;
+  grad_range in[GRAD_MAX_AXES];
+  memcpy(in, a->box[0], (size_t)ndim * sizeof *in);
+  const grad_range wanted = in[axis];
+  int64_t at = 0;
+  int n = 0;
+  for (int32_t k = 0; k < a->ins->nin; k++) {
+    const int64_t extent = grad__type(a->from, a->ins->in[k])->shape[axis];
+    in[axis] = (grad_range){between(wanted.from - at, 0, extent), between(wanted.to - at, 0, extent)};
+    if (in[axis].from < in[axis].to) a->in[n++] = grad__crop_operand(a, k, in);
+    at += extent;
+  }
+  if (n > 0) {
+    a->y[0] = grad__concat(a->p, n, a->in, axis);
+  } else {
+    grad__crop_keep(a);
+  }
+}
+
 const grad_op grad__op_concat = {
     .name = "concat",
     .nin = -1,
@@ -257,18 +323,19 @@ const grad_op grad__op_concat = {
     .eval = concat_eval,
     .transpose = concat_transpose,
     .batch = grad__batch_axis,
+    .crop = concat_crop,
 };
 
 /* Parts of different dtypes are promoted; a single part is itself. */
 grad_id grad__concat(grad_program *p, int n, const grad_id *parts, int axis) {
   if (n < 1) return grad__program_fail(p, GRAD_EVALUE, "concat: needs at least one array");
-  grad_id *in = grad__arena_copy(&p->arena, parts, (size_t)n * sizeof *parts);
-  if (!in) return grad__program_fail(p, GRAD_ENOMEM, "out of memory");
   grad_dtype dtype = GRAD_BOOL;
   for (int i = 0; i < n; i++) {
     if (parts[i] == GRAD_NONE) return GRAD_NONE;
     dtype = grad__dtype_promote(dtype, grad__type(p, parts[i])->dtype);
   }
+  grad_id *in = grad__arena_copy(&p->arena, parts, (size_t)n * sizeof *parts);
+  if (!in) return grad__program_fail(p, GRAD_ENOMEM, "out of memory");
   for (int i = 0; i < n; i++) in[i] = grad__convert(p, parts[i], dtype);
   if (n == 1 && axis >= 0 && axis < grad__ndim(p, in[0])) return in[0];
   return grad__emit(p, &grad__op_concat, n, in, 1, (const int64_t[]){axis});

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "ops/compose.h"
+#include "ops/demand.h"
 #include "ops/structured.h"
 
 /* An element that is being sorted. Every dtype is mapped to integers that have its order, so that one comparison serves
@@ -218,6 +219,7 @@ const grad_op grad__op_sort = {.name = "sort",
                                .scratch = sort_scratch,
                                .jvp = sort_jvp,
                                .batch = grad__batch_axis,
+                               .crop = grad__crop_lines,
                                .flops = sort_flops};
 
 static grad_id first_in_order(grad_program *p, grad_id x, int axis, bool descending, int64_t k, grad_id *positions) {
@@ -285,6 +287,8 @@ static double kth_flops(const grad_program *p, const grad_instr *ins) {
   return 3 * (double)grad__type_numel(grad__type(p, ins->in[0]));
 }
 
+static void kth_crop(grad_crop *a) { grad__crop_reduced(a, 1u << a->ins->params[0]); }
+
 const grad_op grad__op_kth = {.name = "kth",
                               .nin = 1,
                               .nout = 1,
@@ -295,4 +299,5 @@ const grad_op grad__op_kth = {.name = "kth",
                               .scratch = sort_scratch,
                               .jvp = kth_jvp,
                               .batch = grad__batch_axis,
+                              .crop = kth_crop,
                               .flops = kth_flops};

@@ -138,6 +138,26 @@ struct grad_sparsity {
   grad_status (*add)(grad_sparsity *a, int32_t input, int64_t element);
 };
 
+/* Positions from .. to - 1 of an axis; an array of them, one an axis, is a box of elements. */
+typedef struct grad_range {
+  int64_t from, to;
+} grad_range;
+
+/* Computing only the elements that are wanted (ops/demand.h). box[k] are those of output k, NULL: none of them; `from`
+ * is the program that the instruction belongs to. The slot takes boxes of its operands by grad__crop_operand and sets
+ * y[k], the elements of box[k], with builders. It is called twice. At first, to learn which boxes it takes: p is
+ * closed, every operand is GRAD_NONE, and y does not count; then to build, with the same boxes. Elements that a slot
+ * computes from less must have the same bits; sums and products of matrices may be rounded otherwise. */
+typedef struct grad_crop {
+  struct grad_demand *demand;
+  const grad_program *from;
+  const grad_instr *ins;
+  const grad_range *const *box;
+  grad_program *p;
+  grad_id *in; /* room for operands */
+  grad_id *y;
+} grad_crop;
+
 struct grad_op {
   const char *name;
   int8_t nin, nout; /* -1: any number */
@@ -154,6 +174,7 @@ struct grad_op {
   void (*transpose)(grad_transpose *a); /* NULL: never meets a tangent */
   void (*batch)(grad_batch *a);
   grad_status (*dependence)(grad_sparsity *a);
+  void (*crop)(grad_crop *a); /* NULL: all elements are computed when one is wanted */
   double (*flops)(const grad_program *p, const grad_instr *ins); /* NULL: see grad__instr_flops */
 };
 
