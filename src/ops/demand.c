@@ -235,7 +235,7 @@ static void build_instrs(grad_demand *d, grad_program *q) {
     if (!is_wanted(d, ins)) continue;
     q->where = wheres[ins->where];
     apply_rule(d, ins, q, y);
-    keep_results(d, q, ins, y);
+    if (grad__program_try(q, d->status)) keep_results(d, q, ins, y);
   }
 }
 
