@@ -63,14 +63,23 @@ static inline void random_add_elementwise(random_source *r, grad_program *p, boo
   }
 }
 
+/* Floats as near to 1 as their number asks for: products that overflow or vanish do so by the order of the factors. */
+static inline grad_id random_factors(grad_program *p, grad_id a) {
+  if (!grad__dtype_is_float(grad__type(p, a)->dtype)) return a;
+  const double n = (double)grad__type_numel(grad__type(p, a));
+  const grad_id off = grad__mul(p, grad__op1(p, &grad__op_tanh, a), grad__lit(p, 1 / n, a));
+  return grad__add(p, off, grad__lit(p, 1, a));
+}
+
 static inline grad_id random_add_reduction(random_source *r, grad_program *p, const random_options *o, grad_id a) {
   static const grad_op *const ops[] = {&grad__op_max, &grad__op_min, &grad__op_sum, &grad__op_prod};
   const uint32_t axes = (uint32_t)random_below(r, 1 << grad__type(p, a)->ndim);
   const bool keep = random_below(r, 2);
   if (grad__type_numel(grad__type(p, a)) == 0) return a;
   if (o->exact) a = grad__add(p, a, grad__lit(p, 0, a)); /* no -0: which zero is the largest depends on the order */
-  return o->smooth ? grad__mean(p, a, axes, keep)
-                   : grad__reduce(p, ops[random_below(r, o->exact ? 2 : 4)], a, axes, keep);
+  if (o->smooth) return grad__mean(p, a, axes, keep);
+  const grad_op *op = ops[random_below(r, o->exact ? 2 : 4)];
+  return grad__reduce(p, op, op == &grad__op_prod ? random_factors(p, a) : a, axes, keep);
 }
 
 static inline grad_id random_add_slice(random_source *r, grad_program *p, grad_id a, bool back) {
