@@ -30,12 +30,8 @@ static int about_source(lua_State *L) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "row",
-     .signature = "f -> name, signature, doc, is_method",
-     .doc = "what a function is",
-     .call = about_row},
-    {.name = "source", .signature = "name -> string", .doc = "a module's source", .call = about_source},
-    GRAD_FN_END};
+    GRAD_FUNCTION("row", about_row, "f -> name, signature, doc, is_method", "what a function is"),
+    GRAD_FUNCTION("source", about_source, "name -> string", "a module's source"), GRAD_FN_END};
 
 void grad__open_about(lua_State *L) {
   lua_newtable(L);

@@ -30,6 +30,16 @@ typedef struct grad_fn {
   bool views;                  /* results may share memory with the arguments, as reshape's do */
   bool plain;                  /* of plain numbers it gives a plain number */
 } grad_fn;
+/* A row with a C function; METHOD: also x:NAME(). A row with the builder build_NAME, a method too; PLAIN: which of
+ * plain numbers gives a plain number. */
+#define GRAD_FUNCTION(NAME, CALL, SIGNATURE, DOC)                                                                      \
+  { .name = NAME, .signature = SIGNATURE, .doc = DOC, .call = CALL }
+#define GRAD_METHOD(NAME, CALL, SIGNATURE, DOC)                                                                        \
+  { .name = NAME, .signature = SIGNATURE, .doc = DOC, .call = CALL, .method = true }
+#define GRAD_BUILDER(NAME, SIGNATURE, DOC)                                                                             \
+  { .name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true }
+#define GRAD_PLAIN_BUILDER(NAME, SIGNATURE, DOC)                                                                       \
+  { .name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true, .plain = true }
 #define GRAD_FN_END                                                                                                    \
   { 0 }
 

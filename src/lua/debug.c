@@ -119,12 +119,10 @@ static int debug(lua_State *L) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "debug",
-     .signature = "[on = true] -> boolean",
-     .doc =
-         "checks every value from now on: the first NaN or Inf, of a value or a derivative, is an error that names its "
-         "operation and line; gives what it was before",
-     .call = debug},
+    GRAD_FUNCTION(
+        "debug", debug, "[on = true] -> boolean",
+        "checks every value from now on: the first NaN or Inf, of a value or a derivative, is an error that names its "
+        "operation and line; gives what it was before"),
     GRAD_FN_END,
 };
 

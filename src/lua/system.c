@@ -66,15 +66,13 @@ static int cache_stats(lua_State *L) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "clock", .signature = "-> seconds", .doc = "wall-clock time, for differences", .call = clock_seconds},
-    {.name = "set_threads", .signature = "n", .doc = "how many threads large operations use", .call = set_threads},
-    {.name = "get_threads", .signature = "-> n", .doc = "how many threads large operations use", .call = get_threads},
-    {.name = "cache_stats",
-     .signature = "-> table",
-     .doc =
-         "of the plan cache, in which transforms find what they derived from an equal trace: hits, misses, evictions, "
-         "plans, entries, bytes",
-     .call = cache_stats},
+    GRAD_FUNCTION("clock", clock_seconds, "-> seconds", "wall-clock time, for differences"),
+    GRAD_FUNCTION("set_threads", set_threads, "n", "how many threads large operations use"),
+    GRAD_FUNCTION("get_threads", get_threads, "-> n", "how many threads large operations use"),
+    GRAD_FUNCTION(
+        "cache_stats", cache_stats, "-> table",
+        "of the plan cache, in which transforms find what they derived from an equal trace: hits, misses, evictions, "
+        "plans, entries, bytes"),
     GRAD_FN_END,
 };
 

@@ -152,8 +152,7 @@ static bool is_frontier(const matcher *m, const char *s, const char *p, const ch
 /* %1 .. %9: behind what equals the capture. */
 static const char *skip_capture(matcher *m, const char *s, char digit) {
   const int k = digit - '1';
-  if (k < 0 || k >= m->ncaptures || m->captures[k].size == OPEN)
-    luaL_error(m->L, "invalid capture index %%%d", k + 1);
+  if (k < 0 || k >= m->ncaptures || m->captures[k].size == OPEN) luaL_error(m->L, "invalid capture index %%%d", k + 1);
   const ptrdiff_t size = m->captures[k].size;
   if (size < 0 || m->end - s < size || memcmp(m->captures[k].at, s, (size_t)size) != 0) return NULL;
   return s + size;

@@ -361,26 +361,23 @@ static int make_jit(lua_State *L) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "jit",
-     .signature = "f [, {static, donate, check}] -> callable",
-     .doc =
-         "f, recorded once for each signature of its arguments (tensors by dtype and shape, numbers as integers or "
-         "floats); static: positions of arguments that are constants, as those must be which shapes, counts of Lua's "
-         "loops and its comparisons depend on; donate: true, or positions of arguments that are given away, so that "
-         "results may take their memory; check: each call is compared with f itself; :stats() tells hits and retraces",
-     .call = make_jit},
+    GRAD_FUNCTION(
+        "jit", make_jit, "f [, {static, donate, check}] -> callable",
+        "f, recorded once for each signature of its arguments (tensors by dtype and shape, numbers as integers or "
+        "floats); static: positions of arguments that are constants, as those must be which shapes, counts of Lua's "
+        "loops and its comparisons depend on; donate: true, or positions of arguments that are given away, so that "
+        "results may take their memory; check: each call is compared with f itself; :stats() tells hits and retraces"),
     GRAD_FN_END,
 };
 
 static const grad_fn call_row = {.name = "jit", .call = call}; /* the name in errors */
 static const grad_fn methods[] = {
     {.name = "__tostring", .call = to_text},
-    {.name = "stats",
-     .signature = "-> table",
-     .doc = "hits, traces, retraces, the reasons of the retraces, and the names of what is not guarded: captured "
-            "tables that are too large, globals that a function looks up; donated: tensors given away so far, reused: "
-            "those whose memory a result took",
-     .call = stats},
+    GRAD_FUNCTION(
+        "stats", stats, "-> table",
+        "hits, traces, retraces, the reasons of the retraces, and the names of what is not guarded: captured "
+        "tables that are too large, globals that a function looks up; donated: tensors given away so far, reused: "
+        "those whose memory a result took"),
     GRAD_FN_END,
 };
 

@@ -87,17 +87,17 @@ static void build_clamp(grad_call *c) {
     grad__call_return(c, grad__op3(c->p, &grad__op_clamp, x, lo, hi));
 }
 
-#define ROW(NAME, SIGNATURE, DOC)                                                                                      \
-  { .name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true, .plain = true }
 static const grad_fn rows[] = {
-    ROW(leaky_relu, "x [, slope = 0.01] -> tensor", "x where positive, else slope * x; slope at 0: `slope`"),
-    ROW(elu, "x [, alpha = 1] -> tensor", "x where positive, else alpha (e^x - 1)"),
-    ROW(selu, "x -> tensor", "scaled elu with the fixed point of self-normalizing networks"),
-    ROW(gelu, "x [, {approximate = \"none\"}] -> tensor",
-        "x times the normal distribution function; approximate = \"tanh\""),
-    ROW(silu, "x -> tensor", "x * sigmoid(x)"),
-    ROW(hardtanh, "x -> tensor", "clamp to [-1, 1]"),
-    ROW(clamp, "x [, lo] [, hi] -> tensor", "limited to [lo, hi]; nil for no bound; slope 1 at the edges"),
+    GRAD_PLAIN_BUILDER(leaky_relu, "x [, slope = 0.01] -> tensor",
+                       "x where positive, else slope * x; slope at 0: `slope`"),
+    GRAD_PLAIN_BUILDER(elu, "x [, alpha = 1] -> tensor", "x where positive, else alpha (e^x - 1)"),
+    GRAD_PLAIN_BUILDER(selu, "x -> tensor", "scaled elu with the fixed point of self-normalizing networks"),
+    GRAD_PLAIN_BUILDER(gelu, "x [, {approximate = \"none\"}] -> tensor",
+                       "x times the normal distribution function; approximate = \"tanh\""),
+    GRAD_PLAIN_BUILDER(silu, "x -> tensor", "x * sigmoid(x)"),
+    GRAD_PLAIN_BUILDER(hardtanh, "x -> tensor", "clamp to [-1, 1]"),
+    GRAD_PLAIN_BUILDER(clamp, "x [, lo] [, hi] -> tensor",
+                       "limited to [lo, hi]; nil for no bound; slope 1 at the edges"),
     GRAD_FN_END,
 };
 

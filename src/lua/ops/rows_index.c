@@ -134,11 +134,7 @@ static const grad_fn rows[] = {
      .doc = "a copy of x with the part at `index` replaced; differentiable",
      .build = build_put,
      .method = true},
-    {.name = "nonzero",
-     .signature = "x -> i64 tensor",
-     .doc = "positions of the elements that are not 0, one row each",
-     .call = nonzero,
-     .method = true},
+    GRAD_METHOD("nonzero", nonzero, "x -> i64 tensor", "positions of the elements that are not 0, one row each"),
     GRAD_FN_END,
 };
 

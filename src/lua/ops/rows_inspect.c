@@ -153,22 +153,20 @@ static int is_contiguous(lua_State *L) {
   return 1;
 }
 
-#define METHOD(NAME, FUNCTION, SIGNATURE, DOC)                                                                         \
-  { .name = NAME, .signature = SIGNATURE, .doc = DOC, .call = FUNCTION, .method = true }
 static const grad_fn rows[] = {
-    METHOD("shape", shape, "x -> table", "the extents, one an axis"),
-    METHOD("size", size, "x, axis -> integer", "the extent of one axis"),
-    METHOD("ndim", ndim, "x -> integer", "the number of axes"),
-    METHOD("numel", numel, "x -> integer", "the number of elements"),
-    METHOD("dtype", dtype, "x -> string", "\"f64\", \"f32\", \"i64\" or \"bool\""),
-    METHOD("item", item, "x -> number or boolean", "the value of a tensor with one element"),
-    METHOD("totable", totable, "x -> nested table", "the values as Lua values"),
-    METHOD("clone", clone, "x -> tensor", "a row-major copy with memory of its own"),
-    METHOD("iter", iter, "x -> iterator", "`for row in x:iter()` walks the first axis"),
-    METHOD("is_contiguous", is_contiguous, "x -> boolean", "are the elements in row order without gaps?"),
-    METHOD("fill_", fill_in_place, "x, value -> x", "in place: every element becomes `value`"),
-    METHOD("zero_", zero_in_place, "x -> x", "in place: every element becomes 0"),
-    METHOD("copy_", copy_in_place, "x, source -> x", "in place: the values of `source`, broadcast and converted"),
+    GRAD_METHOD("shape", shape, "x -> table", "the extents, one an axis"),
+    GRAD_METHOD("size", size, "x, axis -> integer", "the extent of one axis"),
+    GRAD_METHOD("ndim", ndim, "x -> integer", "the number of axes"),
+    GRAD_METHOD("numel", numel, "x -> integer", "the number of elements"),
+    GRAD_METHOD("dtype", dtype, "x -> string", "\"f64\", \"f32\", \"i64\" or \"bool\""),
+    GRAD_METHOD("item", item, "x -> number or boolean", "the value of a tensor with one element"),
+    GRAD_METHOD("totable", totable, "x -> nested table", "the values as Lua values"),
+    GRAD_METHOD("clone", clone, "x -> tensor", "a row-major copy with memory of its own"),
+    GRAD_METHOD("iter", iter, "x -> iterator", "`for row in x:iter()` walks the first axis"),
+    GRAD_METHOD("is_contiguous", is_contiguous, "x -> boolean", "are the elements in row order without gaps?"),
+    GRAD_METHOD("fill_", fill_in_place, "x, value -> x", "in place: every element becomes `value`"),
+    GRAD_METHOD("zero_", zero_in_place, "x -> x", "in place: every element becomes 0"),
+    GRAD_METHOD("copy_", copy_in_place, "x, source -> x", "in place: the values of `source`, broadcast and converted"),
     {.name = "to",
      .signature = "x, dtype -> tensor",
      .doc = "converted to \"f64\", \"f32\", \"i64\" (truncates) or \"bool\" (not 0)",

@@ -45,23 +45,23 @@ static void build_svd(grad_call *c) {
   grad__call_return(c, vt);
 }
 
-#define ROW(NAME, SIGNATURE, DOC)                                                                                      \
-  { .name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true }
 static const grad_fn rows[] = {
-    ROW(solve, "a, b -> tensor", "the x with a x = b, for a square matrix a; b holds columns, or is one vector"),
-    ROW(inv, "a -> tensor", "the inverse of a square matrix"),
-    ROW(det, "a -> tensor", "the determinant"),
-    ROW(logdet, "a -> tensor", "the logarithm of the determinant; NaN when that is negative"),
-    ROW(slogdet, "a -> sign, logabs", "the determinant's sign, and the logarithm of its magnitude"),
-    ROW(cholesky, "a -> tensor", "the lower factor l, l l' = a, of a symmetric positive definite matrix"),
-    ROW(cholesky_solve, "l, b -> tensor", "the x with l l' x = b, for a lower factor l of cholesky"),
-    ROW(triangular_solve, "a, b [, {upper = false}] -> tensor", "the x with a x = b, for a triangular matrix a"),
-    ROW(lstsq, "a, b -> tensor", "the x that makes |a x - b| least, for a matrix a of full rank"),
-    ROW(qr, "a -> q, r", "orthonormal columns q and an upper triangular r with q r = a"),
-    ROW(svd, "a -> u, s, vt", "singular values s, largest first, and orthonormal u, vt with u diag(s) vt = a"),
-    ROW(eigh, "a -> values, vectors",
-        "eigenvalues, smallest first, and eigenvectors in columns, of a symmetric matrix"),
-    ROW(matrix_exp, "a -> tensor", "the exponential of a square matrix"),
+    GRAD_BUILDER(solve, "a, b -> tensor",
+                 "the x with a x = b, for a square matrix a; b holds columns, or is one vector"),
+    GRAD_BUILDER(inv, "a -> tensor", "the inverse of a square matrix"),
+    GRAD_BUILDER(det, "a -> tensor", "the determinant"),
+    GRAD_BUILDER(logdet, "a -> tensor", "the logarithm of the determinant; NaN when that is negative"),
+    GRAD_BUILDER(slogdet, "a -> sign, logabs", "the determinant's sign, and the logarithm of its magnitude"),
+    GRAD_BUILDER(cholesky, "a -> tensor", "the lower factor l, l l' = a, of a symmetric positive definite matrix"),
+    GRAD_BUILDER(cholesky_solve, "l, b -> tensor", "the x with l l' x = b, for a lower factor l of cholesky"),
+    GRAD_BUILDER(triangular_solve, "a, b [, {upper = false}] -> tensor",
+                 "the x with a x = b, for a triangular matrix a"),
+    GRAD_BUILDER(lstsq, "a, b -> tensor", "the x that makes |a x - b| least, for a matrix a of full rank"),
+    GRAD_BUILDER(qr, "a -> q, r", "orthonormal columns q and an upper triangular r with q r = a"),
+    GRAD_BUILDER(svd, "a -> u, s, vt", "singular values s, largest first, and orthonormal u, vt with u diag(s) vt = a"),
+    GRAD_BUILDER(eigh, "a -> values, vectors",
+                 "eigenvalues, smallest first, and eigenvectors in columns, of a symmetric matrix"),
+    GRAD_BUILDER(matrix_exp, "a -> tensor", "the exponential of a square matrix"),
     GRAD_FN_END,
 };
 

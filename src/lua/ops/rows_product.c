@@ -80,29 +80,28 @@ static void build_one_hot(grad_call *c) {
   grad__call_return(c, grad__one_hot(c->p, grad__labels(c->p, index, n), n, dtype));
 }
 
-#define ROW(NAME, SIGNATURE, DOC)                                                                                      \
-  { .name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true }
 static const grad_fn rows[] = {
-    ROW(matmul, "a, b -> tensor", "matrix product over the last two axes; vectors allowed, leading axes broadcast"),
+    GRAD_BUILDER(matmul, "a, b -> tensor",
+                 "matrix product over the last two axes; vectors allowed, leading axes broadcast"),
     {.name = "mm", .signature = "a, b -> tensor", .doc = "matmul", .build = build_matmul, .method = true},
-    ROW(dot, "a, b -> tensor", "inner product of two vectors"),
-    ROW(outer, "a, b -> tensor", "outer product of two vectors"),
-    ROW(bmm, "a, b -> tensor", "matrix products of two batches"),
-    ROW(kron, "a, b -> tensor", "Kronecker product"),
+    GRAD_BUILDER(dot, "a, b -> tensor", "inner product of two vectors"),
+    GRAD_BUILDER(outer, "a, b -> tensor", "outer product of two vectors"),
+    GRAD_BUILDER(bmm, "a, b -> tensor", "matrix products of two batches"),
+    GRAD_BUILDER(kron, "a, b -> tensor", "Kronecker product"),
     {.name = "einsum",
      .signature = "spec, tensors... -> tensor",
      .doc = "sum of products over letters: \"ij,jk->ik\" is the matrix product",
      .build = build_einsum},
-    ROW(trace, "x -> tensor", "sum of the diagonal of the last two axes"),
-    ROW(tril, "x [, k = 0] -> tensor", "the lower triangle, up to diagonal k, zeros elsewhere"),
-    ROW(triu, "x [, k = 0] -> tensor", "the upper triangle, from diagonal k, zeros elsewhere"),
-    ROW(diag, "x [, k = 0] -> tensor", "a vector as diagonal k of a matrix; of more axes, that diagonal"),
-    ROW(gather, "x, axis, positions -> tensor", "y[i][j] = x[positions[i][j]][j] for axis 1"),
-    ROW(scatter_add, "x, axis, positions, source -> tensor",
-        "a copy of x with x[positions[i][j]][j] increased by source[i][j] for axis 1"),
-    ROW(embedding, "table, positions -> tensor", "the rows of a table at positions"),
-    ROW(one_hot, "positions, n [, {dtype = \"f64\"}] -> tensor",
-        "1 at the position along a new last axis, 0 elsewhere"),
+    GRAD_BUILDER(trace, "x -> tensor", "sum of the diagonal of the last two axes"),
+    GRAD_BUILDER(tril, "x [, k = 0] -> tensor", "the lower triangle, up to diagonal k, zeros elsewhere"),
+    GRAD_BUILDER(triu, "x [, k = 0] -> tensor", "the upper triangle, from diagonal k, zeros elsewhere"),
+    GRAD_BUILDER(diag, "x [, k = 0] -> tensor", "a vector as diagonal k of a matrix; of more axes, that diagonal"),
+    GRAD_BUILDER(gather, "x, axis, positions -> tensor", "y[i][j] = x[positions[i][j]][j] for axis 1"),
+    GRAD_BUILDER(scatter_add, "x, axis, positions, source -> tensor",
+                 "a copy of x with x[positions[i][j]][j] increased by source[i][j] for axis 1"),
+    GRAD_BUILDER(embedding, "table, positions -> tensor", "the rows of a table at positions"),
+    GRAD_BUILDER(one_hot, "positions, n [, {dtype = \"f64\"}] -> tensor",
+                 "1 at the position along a new last axis, 0 elsewhere"),
     GRAD_FN_END,
 };
 

@@ -2,8 +2,8 @@
  * function of both, and moves the counter on.
  *
  * Draws run at once, except inside gl.jit, gl.vmap and the bodies of staged loops: there they are recorded, with the
- * generator's state as an input, so that each call of the staged function, each example, and each step, draws numbers of
- * its own. */
+ * generator's state as an input, so that each call of the staged function, each example, and each step, draws numbers
+ * of its own. */
 #include <math.h>
 #include <string.h>
 
@@ -327,48 +327,28 @@ static int to_text(lua_State *L) {
 }
 
 #define DRAWS                                                                                                          \
-  {.name = "rand",                                                                                                     \
-   .signature = "shape... [, {dtype = \"f64\"}] -> tensor",                                                            \
-   .doc = "uniform in [0, 1)",                                                                                         \
-   .call = rand_uniform},                                                                                              \
-      {.name = "randn",                                                                                                \
-       .signature = "shape... [, {dtype = \"f64\"}] -> tensor",                                                        \
-       .doc = "standard normal",                                                                                       \
-       .call = rand_normal},                                                                                           \
-      {.name = "randint",                                                                                              \
-       .signature = "lo, hi [, shape] -> i64 tensor",                                                                     \
-       .doc = "integers lo .. hi, both included",                                                                      \
-       .call = rand_int},                                                                                              \
-      {.name = "randperm", .signature = "n -> i64 tensor", .doc = "1 .. n in random order", .call = rand_perm},        \
-      {.name = "bernoulli",                                                                                            \
-       .signature = "p [, shape] [, {dtype = \"f64\"}] -> tensor",                                                     \
-       .doc = "1 with probability p, else 0",                                                                          \
-       .call = bernoulli,                                                                                              \
-       .method = true},                                                                                                \
-  {                                                                                                                    \
-    .name = "choice", .signature = "x [, n = 1] [, {replace = true}] -> tensor",                                              \
-    .doc = "n rows of x, or numbers from 1 .. x, at random", .call = choice, .method = true                            \
-  }
+  GRAD_FUNCTION("rand", rand_uniform, "shape... [, {dtype = \"f64\"}] -> tensor", "uniform in [0, 1)"),                \
+      GRAD_FUNCTION("randn", rand_normal, "shape... [, {dtype = \"f64\"}] -> tensor", "standard normal"),              \
+      GRAD_FUNCTION("randint", rand_int, "lo, hi [, shape] -> i64 tensor", "integers lo .. hi, both included"),        \
+      GRAD_FUNCTION("randperm", rand_perm, "n -> i64 tensor", "1 .. n in random order"),                               \
+      GRAD_METHOD("bernoulli", bernoulli, "p [, shape] [, {dtype = \"f64\"}] -> tensor",                               \
+                  "1 with probability p, else 0"),                                                                     \
+      GRAD_METHOD("choice", choice, "x [, n = 1] [, {replace = true}] -> tensor",                                      \
+                  "n rows of x, or numbers from 1 .. x, at random")
 
 static const grad_fn rows[] = {
     DRAWS,
-    {.name = "manual_seed",
-     .signature = "n",
-     .doc = "seeds the generator that gl.rand and the others use",
-     .call = manual_seed},
-    {.name = "generator",
-     .signature = "seed -> generator",
-     .doc = "a generator of its own, with the same methods",
-     .call = make_generator},
+    GRAD_FUNCTION("manual_seed", manual_seed, "n", "seeds the generator that gl.rand and the others use"),
+    GRAD_FUNCTION("generator", make_generator, "seed -> generator", "a generator of its own, with the same methods"),
     GRAD_FN_END,
 };
 
 static const grad_fn methods[] = {
     DRAWS,
-    {.name = "manual_seed", .signature = "n -> self", .doc = "starts again from a seed", .call = reseed},
-    {.name = "split", .signature = "-> generator", .doc = "a new generator with an independent stream", .call = split},
-    {.name = "state", .signature = "-> table", .doc = "where the stream stands", .call = get_state},
-    {.name = "set_state", .signature = "state -> self", .doc = "goes back to a state", .call = set_state},
+    GRAD_FUNCTION("manual_seed", reseed, "n -> self", "starts again from a seed"),
+    GRAD_FUNCTION("split", split, "-> generator", "a new generator with an independent stream"),
+    GRAD_FUNCTION("state", get_state, "-> table", "where the stream stands"),
+    GRAD_FUNCTION("set_state", set_state, "state -> self", "goes back to a state"),
     {.name = "__tostring", .call = to_text},
     GRAD_FN_END,
 };

@@ -246,8 +246,6 @@ static void build_pad(grad_call *c) {
   grad__call_return(c, grad__pad(c->p, x, before, after, value));
 }
 
-#define ROW(NAME, SIGNATURE, DOC)                                                                                      \
-  { .name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true }
 #define VIEW(NAME, SIGNATURE, DOC)                                                                                     \
   { .name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true, .views = true }
 #define LIST(NAME, SIGNATURE, DOC)                                                                                     \
@@ -264,11 +262,11 @@ static const grad_fn rows[] = {
     VIEW(expand, "x, shape... -> tensor", "repeated along axes of extent 1, without a copy; -1 keeps an extent"),
     VIEW(split, "x, sizes [, axis = 1] -> list", "parts of the given extents"),
     VIEW(chunk, "x, n [, axis = 1] -> list", "at most n parts of equal extent, the last one smaller"),
-    ROW(flip, "x [, axis] -> tensor", "the order along the axes (all) reversed"),
-    ROW(roll, "x, shift [, axis] -> tensor", "moved along an axis, what leaves comes in at the other end"),
-    ROW(tile, "x, repeats... -> tensor", "the whole repeated along each axis"),
-    ROW(repeat_interleave, "x, n [, axis] -> tensor", "each element repeated n times"),
-    ROW(pad, "x, pairs [, {value = 0}] -> tensor", "filled up by {before, after} entries along each axis"),
+    GRAD_BUILDER(flip, "x [, axis] -> tensor", "the order along the axes (all) reversed"),
+    GRAD_BUILDER(roll, "x, shift [, axis] -> tensor", "moved along an axis, what leaves comes in at the other end"),
+    GRAD_BUILDER(tile, "x, repeats... -> tensor", "the whole repeated along each axis"),
+    GRAD_BUILDER(repeat_interleave, "x, n [, axis] -> tensor", "each element repeated n times"),
+    GRAD_BUILDER(pad, "x, pairs [, {value = 0}] -> tensor", "filled up by {before, after} entries along each axis"),
     LIST(concat, "list [, axis = 1] -> tensor", "tensors one after the other along an axis"),
     LIST(stack, "list [, axis = 1] -> tensor", "tensors of one shape side by side along a new axis"),
     GRAD_FN_END,

@@ -64,14 +64,13 @@ static void pool(grad_call *c, grad_id (*f)(grad_program *, grad_id, const grad_
 static void build_max_pool2d(grad_call *c) { pool(c, grad__max_pool2d); }
 static void build_avg_pool2d(grad_call *c) { pool(c, grad__avg_pool2d); }
 
-#define ROW(NAME, SIGNATURE, DOC)                                                                                      \
-  { .name = #NAME, .signature = SIGNATURE, .doc = DOC, .build = build_##NAME, .method = true }
 #define CONV "x, w [, {stride = 1, padding = 0, dilation = 1, groups = 1, bias}] -> tensor"
 static const grad_fn rows[] = {
-    ROW(conv1d, CONV, "cross-correlation of signals N C L with weights O C/groups K"),
-    ROW(conv2d, CONV, "cross-correlation of images N C H W with weights O C/groups KH KW"),
-    ROW(max_pool2d, "x, k [, {stride = k, padding = 0}] -> tensor", "largest value in windows of the last two axes"),
-    ROW(avg_pool2d, "x, k [, {stride = k, padding = 0}] -> tensor", "mean over windows of the last two axes"),
+    GRAD_BUILDER(conv1d, CONV, "cross-correlation of signals N C L with weights O C/groups K"),
+    GRAD_BUILDER(conv2d, CONV, "cross-correlation of images N C H W with weights O C/groups KH KW"),
+    GRAD_BUILDER(max_pool2d, "x, k [, {stride = k, padding = 0}] -> tensor",
+                 "largest value in windows of the last two axes"),
+    GRAD_BUILDER(avg_pool2d, "x, k [, {stride = k, padding = 0}] -> tensor", "mean over windows of the last two axes"),
     GRAD_FN_END,
 };
 

@@ -297,37 +297,21 @@ static int io_is_terminal(lua_State *L) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "csv",
-     .signature = "path [, {delimiter, header, skip = 0, dtype = \"f64\"}] -> tensor, columns",
-     .doc =
-         "rows and columns of numbers from delimited text (gz read as is), and what is known of the columns: a list of "
-         "{name, classes}. A column of texts becomes class numbers from 1. header: true or false, found out otherwise; "
-         "skip: that many first lines",
-     .call = io_csv},
-    {.name = "idx",
-     .signature = "path [, {dtype}] -> tensor",
-     .doc = "an array in the IDX format of the MNIST files (gz read as is)",
-     .call = io_idx},
-    {.name = "npy", .signature = "path -> tensor", .doc = "an array that NumPy saved", .call = io_npy},
-    {.name = "npz", .signature = "path -> {name = tensor}", .doc = "arrays that NumPy saved together", .call = io_npz},
-    {.name = "save_npy", .signature = "path, x", .doc = "writes an array for NumPy", .call = io_save_npy},
-    {.name = "save_npz", .signature = "path, names, tensors", .doc = "writes arrays for NumPy", .call = io_save_npz},
-    {.name = "load",
-     .signature = "path -> {name = tensor}, metadata",
-     .doc = "what a safetensors file holds",
-     .call = io_load},
-    {.name = "save",
-     .signature = "path, names, tensors, metadata",
-     .doc = "writes a safetensors file",
-     .call = io_save},
-    {.name = "create",
-     .signature = "path -> {write, close}",
-     .doc = "a text file to be written bit by bit",
-     .call = io_create},
-    {.name = "is_terminal",
-     .signature = "-> boolean",
-     .doc = "whether standard error is a terminal",
-     .call = io_is_terminal},
+    GRAD_FUNCTION(
+        "csv", io_csv, "path [, {delimiter, header, skip = 0, dtype = \"f64\"}] -> tensor, columns",
+        "rows and columns of numbers from delimited text (gz read as is), and what is known of the columns: a list of "
+        "{name, classes}. A column of texts becomes class numbers from 1. header: true or false, found out otherwise; "
+        "skip: that many first lines"),
+    GRAD_FUNCTION("idx", io_idx, "path [, {dtype}] -> tensor",
+                  "an array in the IDX format of the MNIST files (gz read as is)"),
+    GRAD_FUNCTION("npy", io_npy, "path -> tensor", "an array that NumPy saved"),
+    GRAD_FUNCTION("npz", io_npz, "path -> {name = tensor}", "arrays that NumPy saved together"),
+    GRAD_FUNCTION("save_npy", io_save_npy, "path, x", "writes an array for NumPy"),
+    GRAD_FUNCTION("save_npz", io_save_npz, "path, names, tensors", "writes arrays for NumPy"),
+    GRAD_FUNCTION("load", io_load, "path -> {name = tensor}, metadata", "what a safetensors file holds"),
+    GRAD_FUNCTION("save", io_save, "path, names, tensors, metadata", "writes a safetensors file"),
+    GRAD_FUNCTION("create", io_create, "path -> {write, close}", "a text file to be written bit by bit"),
+    GRAD_FUNCTION("is_terminal", io_is_terminal, "-> boolean", "whether standard error is a terminal"),
     GRAD_FN_END};
 
 void grad__open_data(lua_State *L) {

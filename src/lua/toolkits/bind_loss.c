@@ -150,7 +150,7 @@ static void linear(grad_call *c) {
 
 #define LOSS(function, extra, text)                                                                                    \
   {                                                                                                                    \
-    .name = #function, .signature = "prediction, target [, {" extra "reduction = \"mean\"}] -> tensor", .doc = text,      \
+    .name = #function, .signature = "prediction, target [, {" extra "reduction = \"mean\"}] -> tensor", .doc = text,   \
     .build = function                                                                                                  \
   }
 static const grad_fn rows[] = {

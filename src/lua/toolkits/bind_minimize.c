@@ -351,36 +351,26 @@ static int minimizer_load(lua_State *L) {
 }
 
 static const grad_fn methods[] = {
-    {.name = "step",
-     .signature = "self -> boolean",
-     .doc = "one iteration; false when the run has ended",
-     .call = minimizer_step},
-    {.name = "run", .signature = "self", .doc = "steps until the run ends", .call = minimizer_run},
-    {.name = "fit",
-     .signature = "self, full -> covariance, errors, about",
-     .doc = "how well the data determine the parameters",
-     .call = minimizer_fit},
-    {.name = "result",
-     .signature = "self -> table",
-     .doc = "the best point so far and how the run ended",
-     .call = minimizer_result},
-    {.name = "state", .signature = "self -> table", .doc = "the whole state, to be saved", .call = minimizer_state},
-    {.name = "load", .signature = "self, state", .doc = "takes a state back", .call = minimizer_load},
-    {.name = "__gc", .signature = "", .doc = "", .call = handle_gc},
+    GRAD_FUNCTION("step", minimizer_step, "self -> boolean", "one iteration; false when the run has ended"),
+    GRAD_FUNCTION("run", minimizer_run, "self", "steps until the run ends"),
+    GRAD_FUNCTION("fit", minimizer_fit, "self, full -> covariance, errors, about",
+                  "how well the data determine the parameters"),
+    GRAD_FUNCTION("result", minimizer_result, "self -> table", "the best point so far and how the run ended"),
+    GRAD_FUNCTION("state", minimizer_state, "self -> table", "the whole state, to be saved"),
+    GRAD_FUNCTION("load", minimizer_load, "self, state", "takes a state back"),
+    GRAD_FUNCTION("__gc", handle_gc, "", ""),
     GRAD_FN_END};
 
 static const grad_fn rows[] = {
-    {.name = "minimize",
-     .signature = "x0, callbacks, {method, bounds, constraints, on_step, progress, tol, constraint_tol, "
+    GRAD_FUNCTION("minimize", minimizer_new,
+                  "x0, callbacks, {method, bounds, constraints, on_step, progress, tol, constraint_tol, "
                   "f_tol, x_tol, target, max_iter, max_eval, max_seconds, memory, "
                   "initial_step, penalty, learning_rate, inner, line_search, cg_update} -> minimizer",
-     .doc = "a minimizer of a function of one vector",
-     .call = minimizer_new},
-    {.name = "least_squares",
-     .signature = "x0, callbacks, {method, bounds, on_step, progress, tol, f_tol, x_tol, target, max_iter, max_eval, "
+                  "a minimizer of a function of one vector"),
+    GRAD_FUNCTION("least_squares", minimizer_new,
+                  "x0, callbacks, {method, bounds, on_step, progress, tol, f_tol, x_tol, target, max_iter, max_eval, "
                   "max_seconds, initial_step, loss, f_scale, geodesic, sparse} -> minimizer",
-     .doc = "a minimizer of a sum of squares",
-     .call = minimizer_new},
+                  "a minimizer of a sum of squares"),
     GRAD_FN_END};
 
 void grad__open_minimize(lua_State *L) {

@@ -108,16 +108,13 @@ static int concrete(lua_State *L) {
   return 2;
 }
 
-static const grad_fn rows[] = {{.name = "concrete",
-                                .signature = "x -> tensor, traced",
-                                .doc = "the value that a traced tensor has here",
-                                .call = concrete},
-                               {.name = "root",
-                                .signature = "x0, callbacks, fixed_point, {method, tol, x_tol, max_iter, max_seconds, "
-                                             "memory, damping, on_step, progress} -> x, result",
-                                .doc = "a root of a function of one vector",
-                                .call = root},
-                               GRAD_FN_END};
+static const grad_fn rows[] = {
+    GRAD_FUNCTION("concrete", concrete, "x -> tensor, traced", "the value that a traced tensor has here"),
+    GRAD_FUNCTION("root", root,
+                  "x0, callbacks, fixed_point, {method, tol, x_tol, max_iter, max_seconds, "
+                  "memory, damping, on_step, progress} -> x, result",
+                  "a root of a function of one vector"),
+    GRAD_FN_END};
 
 void grad__open_root(lua_State *L) {
   lua_newtable(L);

@@ -320,41 +320,24 @@ static int schedule_observe(lua_State *L) {
 }
 
 static const grad_fn rule_methods[] = {
-    {.name = "set", .signature = "self, options", .doc = "changes options", .call = rule_set},
-    {.name = "get", .signature = "self, name -> value", .doc = "the value of an option", .call = rule_get},
-    {.name = "slots",
-     .signature = "self -> names",
-     .doc = "the names of what is kept for each parameter",
-     .call = rule_slots},
-    {.name = "update",
-     .signature = "self, step, scale, param, gradient, state",
-     .doc = "one step, in place",
-     .call = rule_update},
+    GRAD_FUNCTION("set", rule_set, "self, options", "changes options"),
+    GRAD_FUNCTION("get", rule_get, "self, name -> value", "the value of an option"),
+    GRAD_FUNCTION("slots", rule_slots, "self -> names", "the names of what is kept for each parameter"),
+    GRAD_FUNCTION("update", rule_update, "self, step, scale, param, gradient, state", "one step, in place"),
     GRAD_FN_END};
 
-static const grad_fn schedule_methods[] = {{.name = "rate",
-                                            .signature = "self, base, step -> number",
-                                            .doc = "the rate at a step (0, 1, ...)",
-                                            .call = schedule_rate},
-                                           {.name = "observe",
-                                            .signature = "self, base, metric",
-                                            .doc = "tells a plateau schedule what was measured",
-                                            .call = schedule_observe},
-                                           GRAD_FN_END};
+static const grad_fn schedule_methods[] = {
+    GRAD_FUNCTION("rate", schedule_rate, "self, base, step -> number", "the rate at a step (0, 1, ...)"),
+    GRAD_FUNCTION("observe", schedule_observe, "self, base, metric", "tells a plateau schedule what was measured"),
+    GRAD_FN_END};
 
 static const grad_fn rows[] = {
-    {.name = "rule", .signature = "name, options -> rule", .doc = "an update rule", .call = rules_new},
-    {.name = "text", .signature = "name -> string", .doc = "the source of an update rule", .call = rules_text},
-    {.name = "schedule",
-     .signature = "kind, options -> schedule",
-     .doc = "a schedule of learning rates",
-     .call = rules_schedule},
-    {.name = "norm", .signature = "tensors -> number", .doc = "Euclidean norm of all entries", .call = rules_norm},
-    {.name = "ema",
-     .signature = "average, x, decay",
-     .doc = "average = decay * average + (1 - decay) * x, in place",
-     .call = rules_ema},
-    {.name = "accumulate", .signature = "sum, x, scale", .doc = "sum += scale * x, in place", .call = rules_accumulate},
+    GRAD_FUNCTION("rule", rules_new, "name, options -> rule", "an update rule"),
+    GRAD_FUNCTION("text", rules_text, "name -> string", "the source of an update rule"),
+    GRAD_FUNCTION("schedule", rules_schedule, "kind, options -> schedule", "a schedule of learning rates"),
+    GRAD_FUNCTION("norm", rules_norm, "tensors -> number", "Euclidean norm of all entries"),
+    GRAD_FUNCTION("ema", rules_ema, "average, x, decay", "average = decay * average + (1 - decay) * x, in place"),
+    GRAD_FUNCTION("accumulate", rules_accumulate, "sum, x, scale", "sum += scale * x, in place"),
     GRAD_FN_END};
 
 void grad__open_update(lua_State *L) {

@@ -240,9 +240,9 @@ static void push_leaf(lua_State *L, grad_trace *t, bool open) {
 }
 
 /* record(options, f, args) -> body. Options: name; open: from this argument on, leaves have no value while recorded (0:
- * all have, 1: none); pure: no changes of captured variables of `watch` (the function itself); draws: random numbers are
- * drawn in it; step: it is a step of a loop; test: it is that of a while_loop, which cannot draw; lazy: what it does with
- * values from outside is done in it. */
+ * all have, 1: none); pure: no changes of captured variables of `watch` (the function itself); draws: random numbers
+ * are drawn in it; step: it is a step of a loop; test: it is that of a while_loop, which cannot draw; lazy: what it
+ * does with values from outside is done in it. */
 static int record(lua_State *L) {
   lua_settop(L, AT_SEEN);
   lua_getfield(L, AT_OPTIONS, "name");

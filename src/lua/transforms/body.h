@@ -6,8 +6,8 @@
 #include "lua/trace.h"
 
 /* A closed program made from a Lua function (a userdata). Its inputs: the leaves of the arguments, then what the
- * function captured, numbers included, and among these the states of the generators that it draws from. A step of a loop
- * has, after the leaves of its first result, where these generators then stand. User values: the list of captured
+ * function captured, numbers included, and among these the states of the generators that it draws from. A step of a
+ * loop has, after the leaves of its first result, where these generators then stand. User values: the list of captured
  * tensors; the results, which give their structure; the list that tells which of their leaves are numbers; the
  * generators, false for the default one. */
 typedef struct grad_body {

@@ -202,18 +202,13 @@ static int stop_gradient(lua_State *L) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "gradcheck",
-     .signature = "f, x [, {order = 1, mode = \"auto\", eps, rtol, atol, samples, args}] -> ok, report",
-     .doc =
-         "compares derivatives with central differences, and forward with reverse mode; order 2: those of the "
-         "gradient; args: further arguments of f, or with {args = {...}} in place of x all of them; the report prints "
-         "the worst entries",
-     .call = gradcheck},
-    {.name = "stop_gradient",
-     .signature = "x -> x",
-     .doc = "x (a tensor, a number, or a table of them) as a constant for every derivative",
-     .call = stop_gradient,
-     .method = true},
+    GRAD_FUNCTION(
+        "gradcheck", gradcheck, "f, x [, {order = 1, mode = \"auto\", eps, rtol, atol, samples, args}] -> ok, report",
+        "compares derivatives with central differences, and forward with reverse mode; order 2: those of the "
+        "gradient; args: further arguments of f, or with {args = {...}} in place of x all of them; the report prints "
+        "the worst entries"),
+    GRAD_METHOD("stop_gradient", stop_gradient, "x -> x",
+                "x (a tensor, a number, or a table of them) as a constant for every derivative"),
     GRAD_FN_END,
 };
 

@@ -121,8 +121,8 @@ static void move_streams(lua_State *L, const streams *s, int64_t times) {
 
 static grad_id *results(lua_State *L, int32_t n) { return lua_newuserdatauv(L, ((size_t)n + 1) * sizeof(grad_id), 0); }
 
-/* Where the inputs of a body stand among those of its instruction: the leaves, those from number `nfirst` on apart (rows
- * of a scan); what it captured; the states of generators, in the order of the streams. */
+/* Where the inputs of a body stand among those of its instruction: the leaves, those from number `nfirst` on apart
+ * (rows of a scan); what it captured; the states of generators, in the order of the streams. */
 typedef struct places {
   int32_t leaves, nfirst, rows, captured, states;
 } places;
@@ -169,7 +169,8 @@ static int emit_cond(lua_State *L) {
 }
 
 /* The types of a loop's body: consts, carry (its leaves, then the states of generators), rows. */
-static const grad_type *loop_types(const operands *o, const grad_body *b, int32_t nconsts, int32_t nleaves, int nstates) {
+static const grad_type *loop_types(const operands *o, const grad_body *b, int32_t nconsts, int32_t nleaves,
+                                   int nstates) {
   grad_type *types = o->types + o->n, *to = types;
   const int32_t first = o->n - nconsts;
   for (int32_t i = 0; i < nconsts; i++) *to++ = o->types[first + i];
@@ -198,8 +199,7 @@ static int emit_scan(lua_State *L) {
   const int32_t ncarry = nleaves + s.n;
   operands o = begin(L, 2, 4);
   const grad_type *types = loop_types(&o, b, ncaptured, nleaves, s.n);
-  const places to = {
-      .leaves = ncaptured, .nfirst = nleaves, .states = ncaptured + nleaves, .rows = ncaptured + ncarry};
+  const places to = {.leaves = ncaptured, .nfirst = nleaves, .states = ncaptured + nleaves, .rows = ncaptured + ncarry};
   const grad_loop loop = {.body = wrapped(L, b, o.n, types, o.at, to, &s),
                           .nconsts = ncaptured,
                           .ncarry = ncarry,

@@ -125,11 +125,10 @@ static int to_text(lua_State *L) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "explain",
-     .signature = "f, x... -> table",
-     .doc = "what f does: program, cost of each instruction, plan, and instructions steps fused flops workspace peak; "
-            "prints",
-     .call = explain},
+    GRAD_FUNCTION(
+        "explain", explain, "f, x... -> table",
+        "what f does: program, cost of each instruction, plan, and instructions steps fused flops workspace peak; "
+        "prints"),
     GRAD_FN_END,
 };
 

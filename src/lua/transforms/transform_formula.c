@@ -129,12 +129,10 @@ static int formula(lua_State *L) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "formula",
-     .signature = "f, names [, {latex = false, order = 1, at}] -> text...",
-     .doc =
-         "the derivatives of f in its arguments as simplified formulas, one text each; order 0: f itself; `at`: a list "
-         "of arguments, for tensors and for functions that look at values",
-     .call = formula},
+    GRAD_FUNCTION(
+        "formula", formula, "f, names [, {latex = false, order = 1, at}] -> text...",
+        "the derivatives of f in its arguments as simplified formulas, one text each; order 0: f itself; `at`: a list "
+        "of arguments, for tensors and for functions that look at values"),
     GRAD_FN_END,
 };
 

@@ -50,15 +50,12 @@ static int make_value_and_grad(lua_State *L) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "grad",
-     .signature = "f [, argnums = 1] -> function",
-     .doc = "a function that gives the gradient of f, which returns one number, in the chosen arguments, one result "
-            "each, of the structure of the argument; argnums: a position, a list of positions, or \"all\"",
-     .call = make_grad},
-    {.name = "value_and_grad",
-     .signature = "f [, argnums = 1] -> function",
-     .doc = "a function that gives f's value, its gradients as gl.grad does, then whatever else f returned",
-     .call = make_value_and_grad},
+    GRAD_FUNCTION(
+        "grad", make_grad, "f [, argnums = 1] -> function",
+        "a function that gives the gradient of f, which returns one number, in the chosen arguments, one result "
+        "each, of the structure of the argument; argnums: a position, a list of positions, or \"all\""),
+    GRAD_FUNCTION("value_and_grad", make_value_and_grad, "f [, argnums = 1] -> function",
+                  "a function that gives f's value, its gradients as gl.grad does, then whatever else f returned"),
     GRAD_FN_END,
 };
 

@@ -122,21 +122,17 @@ static int make_hessian_diag(lua_State *L) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "jacobian",
-     .signature = "f [, {mode = \"auto\", argnum = 1, tell = false}] -> function",
-     .doc = "a function that gives the Jacobian (shape out x in; J.output.input for tables); mode: forward (a sweep an "
-            "input), reverse (a sweep an output), sparse (the matrix of gl.sparse_jacobian), auto (the cheaper of the "
-            "first two); tell: the mode that was taken is a second result",
-     .call = make_jacobian},
-    {.name = "hessian",
-     .signature = "f [, argnum = 1] -> function",
-     .doc = "a function that gives all second derivatives of f, which returns one number (shape in x in; H.input.input "
-            "for tables)",
-     .call = make_hessian},
-    {.name = "hessian_diag",
-     .signature = "f [, argnum = 1] -> function",
-     .doc = "a function that gives the second derivatives of f, which returns one number, in each entry alone",
-     .call = make_hessian_diag},
+    GRAD_FUNCTION(
+        "jacobian", make_jacobian, "f [, {mode = \"auto\", argnum = 1, tell = false}] -> function",
+        "a function that gives the Jacobian (shape out x in; J.output.input for tables); mode: forward (a sweep an "
+        "input), reverse (a sweep an output), sparse (the matrix of gl.sparse_jacobian), auto (the cheaper of the "
+        "first two); tell: the mode that was taken is a second result"),
+    GRAD_FUNCTION(
+        "hessian", make_hessian, "f [, argnum = 1] -> function",
+        "a function that gives all second derivatives of f, which returns one number (shape in x in; H.input.input "
+        "for tables)"),
+    GRAD_FUNCTION("hessian_diag", make_hessian_diag, "f [, argnum = 1] -> function",
+                  "a function that gives the second derivatives of f, which returns one number, in each entry alone"),
     GRAD_FN_END,
 };
 

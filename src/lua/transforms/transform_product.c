@@ -319,26 +319,21 @@ static int make_hvp(lua_State *L) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "jvp",
-     .signature = "f, {x...}, {v...} -> value, tangent",
-     .doc = "f's value and its derivative along the tangents v, one for each argument and of its structure, in one "
-            "forward pass; then whatever else f returned",
-     .call = jvp},
-    {.name = "vjp",
-     .signature = "f, x... -> value, pullback",
-     .doc = "f's value, a function from a cotangent of it (of its structure; a number for one number) to a cotangent "
-            "for each argument, to be called as often as wanted, then whatever else f returned",
-     .call = vjp},
-    {.name = "linearize",
-     .signature = "f, x... -> value, push",
-     .doc = "f's value, its derivative there as a function of a tangent for each argument, which reuses what was "
-            "computed, then whatever else f returned",
-     .call = linearize},
-    {.name = "hvp",
-     .signature = "f [, argnum = 1] -> function(x, v, ...)",
-     .doc = "a function that gives the product of the Hessian of f, which returns one number, at f(x, ...) with v, "
-            "which has the structure of argument argnum, without the matrix",
-     .call = make_hvp},
+    GRAD_FUNCTION(
+        "jvp", jvp, "f, {x...}, {v...} -> value, tangent",
+        "f's value and its derivative along the tangents v, one for each argument and of its structure, in one "
+        "forward pass; then whatever else f returned"),
+    GRAD_FUNCTION(
+        "vjp", vjp, "f, x... -> value, pullback",
+        "f's value, a function from a cotangent of it (of its structure; a number for one number) to a cotangent "
+        "for each argument, to be called as often as wanted, then whatever else f returned"),
+    GRAD_FUNCTION("linearize", linearize, "f, x... -> value, push",
+                  "f's value, its derivative there as a function of a tangent for each argument, which reuses what was "
+                  "computed, then whatever else f returned"),
+    GRAD_FUNCTION(
+        "hvp", make_hvp, "f [, argnum = 1] -> function(x, v, ...)",
+        "a function that gives the product of the Hessian of f, which returns one number, at f(x, ...) with v, "
+        "which has the structure of argument argnum, without the matrix"),
     GRAD_FN_END,
 };
 

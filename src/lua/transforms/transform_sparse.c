@@ -305,15 +305,11 @@ static int to_text(lua_State *L) {
 
 #define SPARSE_RESULT "a sparse matrix: fields shape nnz colors row col indptr values, methods dense matmul update"
 static const grad_fn rows[] = {
-    {.name = "sparse_jacobian",
-     .signature = "f, x [, {mode = \"auto\", densest = 1}] -> sparse",
-     .doc = "the Jacobian where it is not zero, nil when more than the share densest of it may be so; "
-            "a table counts as one vector of all its entries; " SPARSE_RESULT,
-     .call = sparse_jacobian},
-    {.name = "sparse_hessian",
-     .signature = "f, x -> sparse",
-     .doc = "the Hessian where it is not zero; a table counts as one vector of all its entries; " SPARSE_RESULT,
-     .call = sparse_hessian},
+    GRAD_FUNCTION("sparse_jacobian", sparse_jacobian, "f, x [, {mode = \"auto\", densest = 1}] -> sparse",
+                  "the Jacobian where it is not zero, nil when more than the share densest of it may be so; "
+                  "a table counts as one vector of all its entries; " SPARSE_RESULT),
+    GRAD_FUNCTION("sparse_hessian", sparse_hessian, "f, x -> sparse",
+                  "the Hessian where it is not zero; a table counts as one vector of all its entries; " SPARSE_RESULT),
     GRAD_FN_END,
 };
 
@@ -321,9 +317,9 @@ static const grad_fn methods[] = {
     {.name = "__index", .call = index_field},
     {.name = "__tostring", .call = to_text},
     {.name = "__gc", .call = sparse_gc},
-    {.name = "dense", .signature = "-> tensor", .doc = "the matrix with its zeros", .call = dense},
-    {.name = "matmul", .signature = "v -> tensor", .doc = "the product with a vector or matrix", .call = matmul},
-    {.name = "update", .signature = "x -> self", .doc = "the values at another point", .call = update},
+    GRAD_FUNCTION("dense", dense, "-> tensor", "the matrix with its zeros"),
+    GRAD_FUNCTION("matmul", matmul, "v -> tensor", "the product with a vector or matrix"),
+    GRAD_FUNCTION("update", update, "x -> self", "the values at another point"),
     GRAD_FN_END,
 };
 

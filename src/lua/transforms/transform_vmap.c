@@ -272,12 +272,11 @@ static int make_vmap(lua_State *L) {
 }
 
 static const grad_fn rows[] = {
-    {.name = "vmap",
-     .signature = "f [, {in_axes = 1, out_axes = 1}] -> function",
-     .doc = "f for many examples at once, along an axis of the arguments; false: an argument, or a result, that all "
-            "examples share; a table of axes for a table of tensors. "
-            "Each draws its own random numbers, as in a loop over the examples",
-     .call = make_vmap},
+    GRAD_FUNCTION(
+        "vmap", make_vmap, "f [, {in_axes = 1, out_axes = 1}] -> function",
+        "f for many examples at once, along an axis of the arguments; false: an argument, or a result, that all "
+        "examples share; a table of axes for a table of tensors. "
+        "Each draws its own random numbers, as in a loop over the examples"),
     GRAD_FN_END,
 };
 
