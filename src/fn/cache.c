@@ -273,6 +273,13 @@ static double nested_runs(const grad_instr *ins) {
   return length == GRAD_DYNAMIC ? STEPS_OF_A_WHILE : (double)length;
 }
 
+/* The elements that an instruction goes over: a reduction reads more than it makes. */
+static int64_t elements_of(const grad_program *p, const grad_instr *ins) {
+  const int64_t made = ins->nout > 0 ? grad__type_numel(grad__type(p, ins->out)) : 0;
+  const int64_t read = ins->nin > 0 ? grad__type_numel(grad__type(p, ins->in[0])) : 0;
+  return made > read ? made : read > 0 ? read : 0;
+}
+
 /* What the direct evaluator takes for a program, in units of planning one instruction; *planning: what its plans take.
  */
 static double direct_work(const grad_program *p, double *planning) {
@@ -281,8 +288,7 @@ static double direct_work(const grad_program *p, double *planning) {
   *planning += p->ninstrs;
   for (int32_t i = 0; i < p->ninstrs; i++) {
     const grad_instr *ins = &p->instrs[i];
-    const int64_t n = grad__type_numel(grad__type(p, ins->out));
-    work += each + (n > 0 ? (double)n / elements_per_unit : 0);
+    work += each + (double)elements_of(p, ins) / elements_per_unit;
     for (int32_t k = 0; k < ins->nsubs; k++) work += nested_runs(ins) * direct_work(ins->subs[k], planning);
   }
   return work;

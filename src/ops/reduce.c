@@ -39,7 +39,8 @@
   XX(ALL, BOOL, uint8_t, AND, 1)
 
 /* leaf: all of n >= 1 elements into *out. Sixteen independent lanes: any vector width may be used, and the result is
- * the same with each. fold: acc[i] = acc[i] combined with x[i * step]. */
+ * the same with each, and with a plan (exec/reduce_kernels.h), so that short rows have the same sum the first time,
+ * when there is no plan, and later. fold: acc[i] = acc[i] combined with x[i * step]. */
 #define DEFINE(kind, dtype, T, COMBINE, empty)                                                                         \
   static void leaf_##kind##_##dtype(int64_t n, const void *from, int64_t step, void *out) {                            \
     enum { LANES = 16 };                                                                                               \
@@ -50,6 +51,7 @@
       for (int k = 0; k < LANES; k++) lane[k] = x[k];                                                                  \
       for (i = LANES; i + LANES <= n; i += LANES)                                                                      \
         for (int k = 0; k < LANES; k++) lane[k] = COMBINE(lane[k], x[i + k]);                                          \
+      for (int k = 0; i < n; i++, k++) lane[k] = COMBINE(lane[k], x[i]);                                               \
       for (int width = LANES / 2; width > 0; width /= 2)                                                               \
         for (int k = 0; k < width; k++) lane[k] = COMBINE(lane[k], lane[k + width]);                                   \
       total = lane[0];                                                                                                 \
@@ -82,7 +84,8 @@ static const loops loops_of[GRAD_REDUCE_ALL + 1][GRAD_F64 + 1] = {
 };
 
 enum {
-  LEAF = 256,   /* contiguous elements combined before the tree begins */
+  LEAF = 256,   /* contiguous elements combined at once, as a block of a plan's loop is */
+  LEAVES = 64,  /* combined one after the other before the tree begins */
   ROWS = 16,    /* rows combined one after the other before the tree begins */
   COLUMNS = 64, /* columns reduced together when the fastest axis is kept */
   NARROW = 8,   /* fewer columns than this are reduced one by one: a row would not pay for its call */
@@ -173,14 +176,19 @@ static void reduce_one(reduction *r, tree *t, const char *x, int64_t n, int64_t 
     return;
   }
   tree_start(t, r->loops, 1, r->size);
+  int leaves = 0;
   do {
     const char *run = x + r->reduced.offset * (int64_t)r->size;
     for (int64_t i = 0; i < n && !stopped(r); i += LEAF) {
-      r->loops->leaf(n - i < LEAF ? n - i : LEAF, run + i * step * (int64_t)r->size, step, tree_top(t));
-      tree_push(t);
+      _Alignas(8) char leaf[8];
+      r->loops->leaf(n - i < LEAF ? n - i : LEAF, run + i * step * (int64_t)r->size, step, leaves ? leaf : tree_top(t));
+      if (leaves) r->loops->fold(1, tree_top(t), leaf, 1);
+      leaves = (leaves + 1) % LEAVES;
+      if (leaves == 0) tree_push(t);
     }
     if (r->status) return;
   } while (grad__axes_next(&r->reduced));
+  if (leaves) tree_push(t);
   tree_finish(t, out);
 }
 
