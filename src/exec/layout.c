@@ -64,15 +64,10 @@ enum { SHORT_ROW = 16 };
 
 static grad_dtype dtype_of_size(int size) { return size == 1 ? GRAD_BOOL : size == 4 ? GRAD_F32 : GRAD_I64; }
 
-/* repeat: one element n times. spread: an element for each row of `columns`, written `width` at a time, so that the
+/* spread: an element for each row of `columns`, written `width` at a time, so that the
  * last may go up to width - columns elements too far. gather: a layout of two axes whose rows are too short to be worth
  * a call each. */
 #define LOOPS(type, size)                                                                                              \
-  static void repeat##size(int64_t n, void *to, const void *from) {                                                    \
-    const type value = *(const type *)from;                                                                            \
-    type *const t = to;                                                                                                \
-    for (int64_t i = 0; i < n; i++) t[i] = value;                                                                      \
-  }                                                                                                                    \
   static inline void spread##size(int64_t rows, int64_t columns, int64_t step, int width, const void *from,            \
                                   void *to) {                                                                          \
     type *t = to;                                                                                                      \
@@ -125,36 +120,43 @@ static void gather_short_rows(const grad_layout *l, int size, const char *from, 
   }
 }
 
-static void copy_run(int size, int64_t n, char *to, const char *from, int64_t step) {
+static void copy_run(int size, int64_t n, char *to, const char *from, int64_t step, grad_repeat_fn repeat) {
   const grad_dtype dtype = dtype_of_size(size);
   if (step == 0) {
-    BY_SIZE(repeat, n, to, from);
+    repeat(n, size, to, from);
+  } else if (step == 1) {
+    memcpy(to, from, (size_t)(n * size));
   } else {
     grad__array_copier(dtype, dtype)(n, to, 1, from, step);
   }
 }
 
-/* Positions within one row of two axes, which need no walk. */
-static bool gather_in_row(const grad_layout *l, int size, const char *from, int64_t pos, int64_t n, char *to) {
-  const int64_t row = pos / l->extent[1], col = pos - row * l->extent[1];
-  if (col + n > l->extent[1]) return false;
-  copy_run(size, n, to, from + (row * l->stride[0] + col * l->stride[1]) * size, l->stride[1]);
-  return true;
+/* Two axes need no walk. */
+static void gather_rows(const grad_layout *l, int size, const char *from, int64_t pos, int64_t n, char *to,
+                        grad_repeat_fn repeat) {
+  const int64_t row = pos / l->extent[1];
+  int64_t col = pos - row * l->extent[1];
+  for (from += row * l->stride[0] * size; n > 0; from += l->stride[0] * size, col = 0) {
+    const int64_t left = l->extent[1] - col, count = left < n ? left : n;
+    copy_run(size, count, to, from + col * l->stride[1] * size, l->stride[1], repeat);
+    to += count * size;
+    n -= count;
+  }
 }
 
-void grad__layout_gather(const grad_layout *l, int size, const char *from, int64_t pos, int64_t n, char *to) {
+void grad__layout_gather(const grad_layout *l, int size, const char *from, int64_t pos, int64_t n, char *to,
+                         grad_repeat_fn repeat) {
   if (l->naxes == 0) {
-    BY_SIZE(repeat, n, to, from);
-    return;
-  }
-  if (l->naxes == 2 && l->extent[1] < SHORT_ROW) {
+    repeat(n, size, to, from);
+  } else if (l->naxes == 2 && l->extent[1] < SHORT_ROW) {
     gather_short_rows(l, size, from, pos, n, to);
-    return;
-  }
-  if (l->naxes == 2 && gather_in_row(l, size, from, pos, n, to)) return;
-  grad_runs r;
-  for (grad__runs_start(&r, l, pos, n); r.count > 0; grad__runs_next(&r)) {
-    copy_run(size, r.count, to, from + r.offset * size, l->stride[l->naxes - 1]);
-    to += r.count * size;
+  } else if (l->naxes == 2) {
+    gather_rows(l, size, from, pos, n, to, repeat);
+  } else {
+    grad_runs r;
+    for (grad__runs_start(&r, l, pos, n); r.count > 0; grad__runs_next(&r)) {
+      copy_run(size, r.count, to, from + r.offset * size, l->stride[l->naxes - 1], repeat);
+      to += r.count * size;
+    }
   }
 }

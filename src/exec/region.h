@@ -36,7 +36,9 @@ static inline bool grad__layout_is_flat(const grad_layout *l) { return l->naxes 
 /* Copies the elements at positions [pos, pos + n) into a contiguous block, after which up to GRAD_GATHER_SLACK bytes
  * may be overwritten too. */
 enum { GRAD_GATHER_SLACK = 64 };
-void grad__layout_gather(const grad_layout *l, int size, const char *from, int64_t pos, int64_t n, char *to);
+typedef void (*grad_repeat_fn)(int64_t n, int size, void *to, const void *from); /* one element n times */
+void grad__layout_gather(const grad_layout *l, int size, const char *from, int64_t pos, int64_t n, char *to,
+                         grad_repeat_fn repeat);
 
 /* Visits positions [pos, pos + n) as runs along the last axis: element offset, step and length of each. */
 typedef struct grad_runs {
@@ -157,7 +159,6 @@ typedef struct grad_reducer {
   grad_reduce_rows_fn rows; /* one result for each run of `extent` elements */
   grad_accumulate_fn accumulate;
 } grad_reducer;
-typedef void (*grad_repeat_fn)(int64_t n, int size, void *to, const void *from); /* one element n times */
 grad_repeat_fn grad__repeater(grad_simd simd);
 grad_reducer grad__reducer(grad_simd simd, grad_reduction kind, grad_dtype dtype);
 double grad__reduce_identity(grad_reduction kind);

@@ -204,12 +204,8 @@ static void advance(const chunk_run *c, int64_t pos, int64_t n) {
 }
 
 static void load_block(const chunk_run *c, const grad_load *load, int64_t pos, int64_t n, char *to) {
-  const char *from = memory_at(c, load->place);
-  if (load->layout.naxes == 0) {
-    grad__repeater(c->run->ctx->simd)(n, load->size, to, from);
-  } else {
-    grad__layout_gather(&load->layout, load->size, from, is_local(load->place) ? pos - c->origin : pos, n, to);
-  }
+  grad__layout_gather(&load->layout, load->size, memory_at(c, load->place),
+                      is_local(load->place) ? pos - c->origin : pos, n, to, grad__repeater(c->run->ctx->simd));
 }
 
 static void run_micros(const chunk_run *c, const grad_micro *micros, int32_t count, int64_t pos, int64_t n) {

@@ -143,14 +143,12 @@ static grad_id reduce_twice(const grad_rewrite *r) {
 }
 
 /* A reduction takes the axes that go in any order; those that stay are put in their order afterwards. */
-static grad_id reduce_permuted(const grad_rewrite *r) {
-  const grad_instr *permuted = grad__made_by(r->p, r->in[0], &grad__op_permute);
-  if (!permuted) return GRAD_NONE;
+static grad_id reduce_source(const grad_rewrite *r, const grad_instr *permuted, uint32_t reduced) {
   const int64_t *source = permuted->params; /* the axis of x that axis i of the operand is */
   uint32_t axes = 0;
   int order[GRAD_MAX_AXES], kept = 0;
   for (int i = 0; i < permuted->nparams; i++)
-    if (r->ins->params[0] >> i & 1) axes |= 1u << source[i];
+    if (reduced >> i & 1) axes |= 1u << source[i];
   for (int i = 0; i < permuted->nparams; i++) {
     if (axes >> source[i] & 1) continue;
     order[kept] = 0;
@@ -158,6 +156,46 @@ static grad_id reduce_permuted(const grad_rewrite *r) {
     kept++;
   }
   return grad__permute(r->p, grad__reduce(r->p, r->ins->op, permuted->in[0], axes, false), order);
+}
+
+static grad_id reduce_permuted(const grad_rewrite *r) {
+  const grad_instr *permuted = grad__made_by(r->p, r->in[0], &grad__op_permute);
+  return permuted ? reduce_source(r, permuted, (uint32_t)r->ins->params[0]) : GRAD_NONE;
+}
+
+/* The axes of `from` that hold the same elements as some axes of `to`, another shape of the same array; false where
+ * only a part of an axis does, and where there are no elements. */
+static bool axes_before_reshape(const grad_type *from, const grad_type *to, uint32_t axes, uint32_t *out) {
+  if (grad__type_numel(from) == 0) return false;
+  *out = 0;
+  for (int i = 0, j = 0; i < from->ndim || j < to->ndim;) {
+    uint32_t source = 0, target = 0; /* axes of both with as many elements, at first one of `from` */
+    int64_t m = 1, n = 1;
+    do {
+      if (j == to->ndim || (i < from->ndim && m <= n)) {
+        source |= 1u << i;
+        m *= from->shape[i++];
+      } else {
+        if (to->shape[j] != 1) target |= 1u << j;
+        n *= to->shape[j++];
+      }
+    } while (m != n);
+    if (target & axes && target & ~axes) return false;
+    if (target & axes) *out |= source;
+  }
+  return true;
+}
+
+/* A permuted array is copied to be reshaped; not if it is reduced first. */
+static grad_id reduce_reshaped(const grad_rewrite *r) {
+  const grad_instr *reshaped = grad__made_by(r->p, r->in[0], &grad__op_reshape);
+  const grad_instr *permuted = reshaped ? grad__made_by(r->p, reshaped->in[0], &grad__op_permute) : NULL;
+  const grad_type *out = grad__type(r->from, r->ins->out);
+  uint32_t axes;
+  if (!permuted || !axes_before_reshape(grad__type(r->p, reshaped->in[0]), grad__type(r->p, r->in[0]),
+                                        (uint32_t)r->ins->params[0], &axes))
+    return GRAD_NONE;
+  return grad__reshape(r->p, reduce_source(r, permuted, axes), out->ndim, out->shape);
 }
 
 /* The sum of equal terms is their number times one of them; their largest is any of them. */
@@ -320,6 +358,9 @@ const grad_rule grad__shape_rules[] = {
     {&grad__op_min, reduce_permuted, ALWAYS, "min(permute x)"},
     {&grad__op_any, reduce_permuted, ALWAYS, "any(permute x)"},
     {&grad__op_all, reduce_permuted, ALWAYS, "all(permute x)"},
+    {&grad__op_sum, reduce_reshaped, ALWAYS, "sum(reshape(permute x))"},
+    {&grad__op_max, reduce_reshaped, ALWAYS, "max(reshape(permute x))"},
+    {&grad__op_min, reduce_reshaped, ALWAYS, "min(reshape(permute x))"},
     {&grad__op_sum, reduce_twice, ALWAYS, "sum(sum x)"},
     {&grad__op_max, reduce_twice, ALWAYS, "max(max x)"},
     {&grad__op_min, reduce_twice, ALWAYS, "min(min x)"},

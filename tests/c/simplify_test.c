@@ -20,7 +20,8 @@ static grad_id view(grad_program *p, const grad_op *op, grad_id a, int n, const 
   return grad__emit(p, op, 1, &a, n, params);
 }
 
-static const int64_t square[2] = {COLUMNS, COLUMNS}, line[1] = {N}, row[1] = {COLUMNS};
+static const int64_t square[2] = {COLUMNS, COLUMNS}, halved[3] = {COLUMNS, 2, COLUMNS / 2}, line[1] = {N},
+                     row[1] = {COLUMNS};
 
 #define OP(name) (&grad__op_##name)
 #define NEG(a) emit(p, OP(neg), a, GRAD_NONE)
@@ -108,6 +109,10 @@ CASE(min_twice, REDUCE(min, REDUCE(min, RESHAPE(a, 2, square), 1), 1))
 CASE(max_of_min, REDUCE(max, REDUCE(min, RESHAPE(a, 2, square), 1), 1))
 CASE(prod_twice, REDUCE(prod, REDUCE(prod, RESHAPE(a, 2, square), 1), 1))
 CASE(sum_permuted, REDUCE(sum, SWAP(RESHAPE(a, 2, square)), 1))
+CASE(sum_reshaped, REDUCE(sum, RESHAPE(SWAP(RESHAPE(a, 2, square)), 3, halved), 1))
+CASE(sum_part, REDUCE(sum, RESHAPE(SWAP(RESHAPE(a, 2, square)), 3, halved), 2))
+CASE(max_reshaped, REDUCE(max, RESHAPE(SWAP(RESHAPE(a, 2, square)), 3, halved), 6))
+CASE(min_reshaped, REDUCE(min, RESHAPE(SWAP(RESHAPE(a, 2, square)), 3, halved), 6))
 CASE(prod_permuted, REDUCE(prod, SWAP(RESHAPE(a, 2, square)), 1))
 CASE(min_permuted, REDUCE(min, SWAP(RESHAPE(a, 2, square)), 1))
 CASE(any_permuted, REDUCE(any, SWAP(MASK(a)), 1))
@@ -198,6 +203,10 @@ static const rule_case cases[] = {
     {"all(permute x)", all_permuted, OP(permute), 0, EXACT},
     {"sum(sum x)", sum_twice, OP(sum), 1, ROUNDING},
     {"not prod(prod x)", prod_twice, OP(prod), 2, ROUNDING},
+    {"sum(reshape(permute x))", sum_reshaped, OP(permute), 0, ROUNDING},
+    {"not sum(reshape(permute x)) of a part", sum_part, OP(permute), 1, ROUNDING},
+    {"max(reshape(permute x))", max_reshaped, OP(permute), 0, EXACT},
+    {"min(reshape(permute x))", min_reshaped, OP(permute), 0, EXACT},
     {"sum(permute x)", sum_permuted, OP(permute), 0, ROUNDING},
     {"prod(permute x)", prod_permuted, OP(permute), 0, ROUNDING},
     {"sum(broadcast x)", sum_spread, OP(sum), 0, ROUNDING},
