@@ -150,10 +150,12 @@ struct grad_cache *grad__lua_cache(lua_State *L) {
   return g->cache;
 }
 
-/* Lua's collector paces itself by Lua's own memory; here it is told of ours, a MiB at a time, as if Lua had allocated
- * it. Nothing is forced on a host that has stopped the collector. */
+/* Lua's collector paces itself by Lua's own memory; here it is told of ours, 4 MiB at a time, as if Lua had allocated
+ * it. Each time costs it most of a cycle: with one MiB that is 8 % of a training step and 20 % of an eager sum of 1,000
+ * numbers; with twelve the garbage falls out of the cache. Nothing is forced on a host that has stopped the collector.
+ */
 void grad__lua_charge(lua_State *L, size_t bytes) {
-  enum { CHARGE = 1 << 20 };
+  enum { CHARGE = 4 << 20 };
   grad_lua *g = state_of(L);
   g->uncharged += bytes;
   if (g->uncharged < CHARGE) return;

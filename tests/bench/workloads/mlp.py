@@ -43,14 +43,16 @@ def jax():
     import jax as j
     import jax.numpy as jnp
 
-    def make(sizes, batch, dtype):
-        p, x, y = data(sizes, batch, dtype)
-        p, x, y = [jnp.array(v) for v in p], jnp.array(x), jnp.array(y)
+    def loss(p, x, y):
+        z = j.nn.relu(x @ p[0].T + p[1]) @ p[2].T + p[3]
+        return -jnp.take_along_axis(j.nn.log_softmax(z), y[:, None], 1).mean()
 
-        def loss(p, x, y):
-            z = j.nn.relu(x @ p[0].T + p[1]) @ p[2].T + p[3]
-            return -jnp.take_along_axis(j.nn.log_softmax(z), y[:, None], 1).mean()
+    def tensors(*rest):
+        p, x, y = data(*rest)
+        return [jnp.array(v) for v in p], jnp.array(x), jnp.array(y)
 
+    def make(*rest):
+        p, x, y = tensors(*rest)
         both = j.jit(j.value_and_grad(loss))
 
         def run():
@@ -60,4 +62,28 @@ def jax():
 
         return run
 
-    return {f"{name}, value and gradient, {how}": make(*rest) for how in ("traced", "jit") for name, *rest in NETWORKS}
+    def adam(p, m, v, t, x, y):
+        value, g = j.value_and_grad(loss)(p, x, y)
+        t = t + 1
+        m = [0.9 * a + 0.1 * b for a, b in zip(m, g)]
+        v = [0.999 * a + 0.001 * b * b for a, b in zip(v, g)]
+        p = [a - 1e-9 / (1 - 0.9**t) * b / (jnp.sqrt(c) / jnp.sqrt(1 - 0.999**t) + 1e-8) for a, b, c in zip(p, m, v)]
+        return value, p, m, v, t
+
+    def make_step(donated, *rest):
+        p, x, y = tensors(*rest)
+        step = j.jit(adam, donate_argnums=donated)
+        state = [p, [jnp.zeros_like(a) for a in p], [jnp.zeros_like(a) for a in p], jnp.float32(0)]
+
+        def run():
+            value, *state[:] = step(*state, x, y)
+            state[0][0].block_until_ready()
+            return value
+
+        return run
+
+    cases = {f"{name}, value and gradient, {how}": make(*rest) for how in ("traced", "jit") for name, *rest in NETWORKS}
+    name, *rest = NETWORKS[1]
+    cases[f"{name}, step with Adam, jit"] = make_step((), *rest)
+    cases[f"{name}, step with Adam, jit, donated"] = make_step((0, 1, 2, 3), *rest)
+    return cases
