@@ -81,7 +81,10 @@ static void free_storage(grad_storage *storage) {
 
 void grad__array_release(grad_array *a) {
   if (a->storage && --a->storage->refs == 0) free_storage(a->storage);
-  *a = (grad_array){0};
+  a->data = NULL;
+  a->storage = NULL;
+  a->dtype = 0;
+  a->ndim = 0;
 }
 
 double grad__array_get(const grad_array *a, const int64_t *index) {

@@ -23,6 +23,20 @@ void grad__arena_clear(grad_arena *arena) {
   grad__arena_init(arena, arena->ctx);
 }
 
+static void open_chunk(grad_arena *arena, grad_arena_chunk *chunk) {
+  arena->chunk = chunk;
+  arena->next = (char *)chunk + align_up(sizeof *chunk);
+  arena->end = (char *)chunk + chunk->bytes;
+}
+
+void grad__arena_rewind(grad_arena *arena) {
+  if (arena->chunk && !arena->chunk->older) {
+    open_chunk(arena, arena->chunk);
+  } else {
+    grad__arena_clear(arena);
+  }
+}
+
 static bool add_chunk(grad_arena *arena, size_t bytes) {
   const size_t header = align_up(sizeof(grad_arena_chunk));
   size_t size = arena->chunk ? arena->chunk->bytes * 2 : FIRST_CHUNK;
@@ -31,9 +45,7 @@ static bool add_chunk(grad_arena *arena, size_t bytes) {
   grad_arena_chunk *const chunk = grad__alloc_aligned(arena->ctx, size);
   if (!chunk) return false;
   *chunk = (grad_arena_chunk){.older = arena->chunk, .bytes = size};
-  arena->chunk = chunk;
-  arena->next = (char *)chunk + header;
-  arena->end = (char *)chunk + size;
+  open_chunk(arena, chunk);
   return true;
 }
 

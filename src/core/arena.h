@@ -14,6 +14,7 @@ typedef struct grad_arena {
 
 void grad__arena_init(grad_arena *arena, grad_ctx *ctx);
 void grad__arena_clear(grad_arena *arena);
+void grad__arena_rewind(grad_arena *arena); /* the same, but its memory is used again where it is a single chunk */
 
 /* 16-byte aligned; NULL on failure, error recorded in the context. */
 void *grad__arena_alloc(grad_arena *arena, size_t bytes);

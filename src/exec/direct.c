@@ -102,13 +102,13 @@ static bool make_view(const frame *f, const grad_instr *ins) {
   return true;
 }
 
-/* Values of dynamic type are allocated by the op that makes them. */
+/* Values of dynamic type are allocated by the op that makes them; outputs may have memory: see place_outputs. */
 static grad_status make_outputs(const frame *f, const grad_instr *ins) {
   for (int32_t k = 0; k < ins->nout; k++) {
     const grad_type *t = grad__type(f->p, ins->out + k);
     grad_array *out = &f->values[ins->out + k];
     f->out[k] = out;
-    if (grad__type_is_dynamic(t)) continue;
+    if (grad__type_is_dynamic(t) || !grad__array_is_unset(out)) continue;
     grad_status status = grad__array_new(f->p->ctx, t->dtype, t->ndim, t->shape, out);
     if (status != GRAD_OK) return status;
   }
@@ -193,6 +193,18 @@ static grad_status give_output(grad_ctx *ctx, const grad_array *v, grad_array *o
   return GRAD_OK;
 }
 
+/* What an instruction makes for an output that came with memory is made there. (Not what may be a view.) */
+static void place_outputs(const frame *f, const grad_array *out) {
+  for (int32_t k = 0; k < f->p->noutputs; k++) {
+    const grad_id id = f->p->outputs[k];
+    const grad_instr *ins = grad__producer(f->p, id);
+    if (!ins || ins->op->view || grad__type_is_dynamic(grad__type(f->p, id))) continue;
+    if (!grad__array_is_unset(&f->values[id])) continue; /* one that is given twice */
+    f->values[id] = out[k];
+    f->values[id].storage = NULL;
+  }
+}
+
 /* fresh[k] tells which outputs came as empty headers, so that a failure can take back what was given. */
 static grad_status give_outputs(const frame *f, grad_array *out, bool *fresh) {
   const grad_program *p = f->p;
@@ -203,7 +215,7 @@ static grad_status give_outputs(const frame *f, grad_array *out, bool *fresh) {
     const grad_array *v = &f->values[p->outputs[given]];
     if (fresh[given]) {
       status = give_output(p->ctx, v, &out[given]);
-    } else {
+    } else if (v->data != out[given].data) {
       grad__array_copy(&out[given], v);
     }
   }
@@ -240,6 +252,7 @@ grad_status grad__direct_run(grad_program *p, const grad_array *const *in, const
     f.values[p->inputs[k]] = *in[k];
     f.values[p->inputs[k]].storage = NULL;
   }
+  place_outputs(&f, out);
   status = frame_open(&f, most_args(p));
   if (status == GRAD_OK) {
     status = run_all(&f, last);

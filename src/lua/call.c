@@ -13,20 +13,29 @@ static const char call_key;
 
 enum { MISSING = 6 }; /* more optional arguments than any row has */
 
-static void reset(grad_call *c) {
+static void give_back(grad_call *c) {
   grad_ctx *ctx = c->g->ctx;
-  if (!c->trace) grad__program_release(c->p);
+  grad__program_release(c->own);
   grad__free(ctx, c->in, (size_t)c->in_cap * sizeof *c->in);
   grad__free(ctx, c->scalars, (size_t)c->scalars_cap * sizeof *c->scalars);
   grad__free(ctx, c->out, (size_t)c->out_cap * sizeof *c->out);
-  c->trace = NULL, c->p = NULL, c->in = NULL, c->scalars = NULL, c->out = NULL;
-  c->nin = c->in_cap = c->scalars_cap = c->nout = c->out_cap = 0;
-  c->list = c->views = c->busy = false;
+  c->own = NULL, c->in = NULL, c->scalars = NULL, c->out = NULL;
+  c->in_cap = c->scalars_cap = c->out_cap = 0;
 }
 
 static int call_gc(lua_State *L) {
-  reset(lua_touserdata(L, 1));
+  give_back(lua_touserdata(L, 1));
   return 0;
+}
+
+/* What a call took, the next may use: a dozen blocks are most of what a small operation would cost. */
+static void reset(grad_call *c) {
+  enum { MOST = 64 };
+  const bool small = c->in_cap <= MOST && c->scalars_cap <= MOST && c->out_cap <= MOST;
+  if (!small || (c->own && !grad__program_restart(c->own))) give_back(c);
+  c->trace = NULL, c->p = NULL;
+  c->nin = c->nout = 0;
+  c->list = c->views = c->busy = false;
 }
 
 static grad_call *new_call(lua_State *L) {
@@ -97,8 +106,10 @@ static grad_call *begin(lua_State *L, grad_trace *trace) {
     c->p = c->trace->p;
     c->p->status = GRAD_OK; /* an earlier failure has been raised */
     grad__trace_mark_line(L, c->trace);
-  } else
-    grad__lua_check(L, grad__program_new(c->g->ctx, &c->p));
+  } else {
+    if (!c->own) grad__lua_check(L, grad__program_new(c->g->ctx, &c->own));
+    c->p = c->own;
+  }
   return c;
 }
 

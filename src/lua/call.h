@@ -18,7 +18,7 @@ struct grad_call {
   lua_State *L;
   grad_lua *g;
   grad_trace *trace; /* NULL: eager */
-  grad_program *p;
+  grad_program *p, *own; /* p: the trace's, or the call's own */
   int nargs;   /* arguments, the options left out */
   int options; /* stack index of the table of options, or 0 */
   bool views;  /* results may share memory with arguments */

@@ -25,11 +25,27 @@ static void free_array(grad_program *p, void *block, int32_t cap, size_t size) {
   grad__free(p->ctx, block, (size_t)cap * size);
 }
 
-void grad__program_release(grad_program *p) {
-  if (!p || --p->refs > 0) return;
+static void release_nested(grad_program *p) {
   for (int32_t i = 0; i < p->ninstrs; i++) {
     for (int32_t k = 0; k < p->instrs[i].nsubs; k++) grad__program_release(p->instrs[i].subs[k]);
   }
+}
+
+bool grad__program_restart(grad_program *p) {
+  enum { MOST_VALUES = 64 };
+  if (p->refs > 1 || p->values_cap > MOST_VALUES) return false;
+  release_nested(p);
+  grad__arena_rewind(&p->arena);
+  if (p->table_used) memset(p->table, 0, (size_t)p->table_cap * sizeof *p->table);
+  p->status = GRAD_OK;
+  p->nvalues = p->ninstrs = p->ninputs = p->noutputs = p->nscalars = p->table_used = p->nwheres = p->where = 0;
+  p->hash = 0;
+  return true;
+}
+
+void grad__program_release(grad_program *p) {
+  if (!p || --p->refs > 0) return;
+  release_nested(p);
   free_array(p, p->types, p->values_cap, sizeof *p->types);
   free_array(p, p->producers, p->producers_cap, sizeof *p->producers);
   free_array(p, p->instrs, p->instrs_cap, sizeof *p->instrs);

@@ -64,6 +64,9 @@ struct grad_program {
 grad_status grad__program_new(grad_ctx *ctx, grad_program **out); /* one reference */
 void grad__program_retain(grad_program *p);
 void grad__program_release(grad_program *p); /* NULL is fine */
+/* Makes it the empty program again, on the memory that it has; false, and nothing happens, where somebody else holds a
+ * reference, or where that memory is too much to be kept. */
+bool grad__program_restart(grad_program *p);
 
 grad_id grad__program_input(grad_program *p, grad_dtype dtype, int ndim, const int64_t *shape);
 grad_id grad__program_input_like(grad_program *p, const grad_type *type);

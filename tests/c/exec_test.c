@@ -37,6 +37,38 @@ static void test_memory(grad_ctx *ctx) {
   grad__program_release(p);
 }
 
+/* What comes with memory is made there, also where it is given twice, or read by what follows. */
+static void test_given_memory(grad_ctx *ctx) {
+  enum { N = 10000 };
+  const int64_t n = N, back = N - 1, step = -1;
+  grad_program *p = new_program(ctx);
+  grad_id x = grad__program_input(p, GRAD_F64, 1, &n), y = grad__op1(p, &grad__op_exp, x);
+  grad__program_output(p, y);
+  grad__program_output(p, y);
+  grad__program_output(p, grad__slice(p, y, &back, &n, &step));
+  grad__program_output(p, grad__sum(p, y, 1, false));
+  grad__program_output(p, x);
+  grad_array in = {0}, out[5] = {{0}};
+  static double given[5][N];
+  check(grad__array_new(ctx, GRAD_F64, 1, &n, &in) == GRAD_OK);
+  for (int i = 0; i < N; i++) ((double *)in.data)[i] = i % 7;
+  for (int k = 0; k < 5; k++) grad__array_wrap(&out[k], given[k], GRAD_F64, k != 3, &n);
+  const size_t before = ctx->used;
+  ctx->peak = ctx->used;
+  check(grad__direct_run(p, (const grad_array *[]){&in}, NULL, out) == GRAD_OK);
+  check(ctx->peak - before < N * sizeof(double));
+  double sum = 0;
+  for (int i = 0; i < N; i++) {
+    const double want = exp(i % 7);
+    check_near(given[0][i], want, 1e-14 * want);
+    check(given[1][i] == given[0][i] && given[2][N - 1 - i] == given[0][i] && given[4][i] == i % 7);
+    sum += want;
+  }
+  check_near(given[3][0], sum, 1e-12 * sum);
+  grad__array_release(&in);
+  grad__program_release(p);
+}
+
 /* A chain of views copies nothing; what comes out of it does not share the input's memory. */
 static void test_views(grad_ctx *ctx) {
   enum { ROWS = 300, COLUMNS = 400 };
@@ -188,6 +220,7 @@ int main(void) {
   grad_ctx *ctx;
   if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
   test_memory(ctx);
+  test_given_memory(ctx);
   test_views(ctx);
   test_partial(ctx);
   test_instr(ctx);

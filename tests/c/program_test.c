@@ -4,15 +4,19 @@
 
 static const int64_t three[] = {3};
 
-static grad_program *sample(grad_ctx *ctx, bool extra) {
-  grad_program *p = NULL;
-  if (grad__program_new(ctx, &p)) return NULL;
+static void build_sample(grad_program *p, bool extra) {
   const grad_id x = grad__program_input(p, GRAD_F64, 1, three);
   p->where = grad__program_add_where(p, "a.lua:1");
   const grad_id k = grad__broadcast(p, grad__scalar(p, GRAD_F64, 0), 1, three);
   const grad_id y = grad__mul(p, grad__op1(p, &grad__op_sin, x), k);
   p->where = grad__program_add_where(p, "a.lua:2");
   grad__program_output(p, extra ? grad__op1(p, &grad__op_exp, y) : y);
+}
+
+static grad_program *sample(grad_ctx *ctx, bool extra) {
+  grad_program *p = NULL;
+  if (grad__program_new(ctx, &p)) return NULL;
+  build_sample(p, extra);
   return p;
 }
 
@@ -37,6 +41,25 @@ static void test_equality(grad_ctx *ctx) {
   grad__program_release(a);
   grad__program_release(b);
   grad__program_release(c);
+}
+
+static void test_restart(grad_ctx *ctx) {
+  grad_program *a = sample(ctx, false), *b = sample(ctx, true);
+  const int32_t n = b->ninstrs;
+  grad__program_retain(b);
+  check(!grad__program_restart(b) && b->ninstrs == n);
+  grad__program_release(b);
+  grad__program_fail(b, GRAD_EVALUE, "no");
+  const uint64_t allocations = ctx->allocations;
+  check(grad__program_restart(b));
+  build_sample(b, false);
+  check(ctx->allocations == allocations);
+  check(grad__program_equal(a, b) && grad__program_hash(a) == grad__program_hash(b) && grad__verify(b) == GRAD_OK);
+  check_text(grad__program_where(b, grad__producer(b, b->outputs[0])), "a.lua:1");
+  for (int i = 0; i < 1000; i++) grad__program_input(b, GRAD_F64, 1, &(int64_t){i});
+  check(!grad__program_restart(b) && b->ninputs == 1001);
+  grad__program_release(a);
+  grad__program_release(b);
 }
 
 static void test_sticky_failure(grad_ctx *ctx) {
@@ -164,6 +187,7 @@ int main(void) {
   if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
   test_sharing(ctx);
   test_equality(ctx);
+  test_restart(ctx);
   test_sticky_failure(ctx);
   test_inline(ctx);
   test_extract(ctx);
