@@ -29,6 +29,7 @@ typedef struct grad_plan_info {
   double flops;
   int64_t bytes_moved;     /* what steps read and write; of nested programs what goes in and out */
   int64_t workspace, peak; /* workspace: scratch and known nested plans included; peak: and the outputs */
+  int64_t unrolled;        /* loops that have run, of bodies so small that they run number by number */
   uint64_t runs;
 } grad_plan_info;
 grad_status grad__plan_new(grad_program *p, grad_plan **out); /* keeps a reference to p */

@@ -264,6 +264,7 @@ grad_status grad__plan_nested(grad_plan *plan) {
 void grad__plan_info(const grad_plan *plan, grad_plan_info *out) {
   const int64_t needed = grad__workspace_needed(plan);
   *out = plan->info;
+  out->unrolled = grad__repeaters_count(plan->repeaters);
   out->workspace = (plan->workspace_bytes > needed ? plan->workspace_bytes : needed) + nested_bytes(plan);
   out->peak += out->workspace;
 }

@@ -130,6 +130,12 @@ grad_status grad__repeater_of(grad_repeater **list, const grad_repeat *loop, gra
   return GRAD_OK;
 }
 
+int64_t grad__repeaters_count(const grad_repeater *list) {
+  int64_t n = 0;
+  for (; list; list = list->next) n += list->u != NULL;
+  return n;
+}
+
 void grad__repeaters_free(grad_ctx *ctx, grad_repeater *list) {
   while (list) {
     grad_repeater *next = list->next;
