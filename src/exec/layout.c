@@ -64,9 +64,8 @@ enum { SHORT_ROW = 16 };
 
 static grad_dtype dtype_of_size(int size) { return size == 1 ? GRAD_BOOL : size == 4 ? GRAD_F32 : GRAD_I64; }
 
-/* spread: an element for each row of `columns`, written `width` at a time, so that the
- * last may go up to width - columns elements too far. gather: a layout of two axes whose rows are too short to be worth
- * a call each. */
+/* spread: an element for each row of `columns`, written `width` at a time, so that the last may go up to width -
+ * columns elements too far. gather: a layout of two axes whose rows are too short to be worth a call each. */
 #define LOOPS(type, size)                                                                                              \
   static inline void spread##size(int64_t rows, int64_t columns, int64_t step, int width, const void *from,            \
                                   void *to) {                                                                          \
@@ -108,18 +107,6 @@ static void repeat_row(int64_t bytes, int64_t n, const char *from, char *to) {
 
 #define BY_SIZE(f, ...) (size == 8 ? f##8(__VA_ARGS__) : size == 4 ? f##4(__VA_ARGS__) : f##1(__VA_ARGS__))
 
-static void gather_short_rows(const grad_layout *l, int size, const char *from, int64_t pos, int64_t n, char *to) {
-  const int64_t columns = l->extent[1], row = pos / columns;
-  const bool starts_row = row * columns == pos;
-  if (starts_row && l->stride[0] == 0 && l->stride[1] == 1) {
-    repeat_row(columns * size, n * size, from, to);
-  } else if (starts_row && n % columns == 0 && l->stride[1] == 0 && columns <= 8) {
-    BY_SIZE(spread_rows, n / columns, columns, l->stride[0], from + row * l->stride[0] * size, to);
-  } else {
-    BY_SIZE(gather, l, from, pos, n, to);
-  }
-}
-
 static void copy_run(int size, int64_t n, char *to, const char *from, int64_t step, grad_repeat_fn repeat) {
   const grad_dtype dtype = dtype_of_size(size);
   if (step == 0) {
@@ -131,7 +118,6 @@ static void copy_run(int size, int64_t n, char *to, const char *from, int64_t st
   }
 }
 
-/* Two axes need no walk. */
 static void gather_rows(const grad_layout *l, int size, const char *from, int64_t pos, int64_t n, char *to,
                         grad_repeat_fn repeat) {
   const int64_t row = pos / l->extent[1];
@@ -144,19 +130,52 @@ static void gather_rows(const grad_layout *l, int size, const char *from, int64_
   }
 }
 
+static void gather_plane(const grad_layout *l, int size, const char *from, int64_t pos, int64_t n, char *to,
+                         grad_repeat_fn repeat) {
+  const int64_t columns = l->extent[1], row = pos / columns;
+  const bool starts_row = row * columns == pos;
+  if (starts_row && l->stride[0] == 0 && l->stride[1] == 1) {
+    repeat_row(columns * size, n * size, from, to);
+  } else if (starts_row && n % columns == 0 && l->stride[1] == 0 && columns <= 8) {
+    BY_SIZE(spread_rows, n / columns, columns, l->stride[0], from + row * l->stride[0] * size, to);
+  } else if (columns < SHORT_ROW) {
+    BY_SIZE(gather, l, from, pos, n, to);
+  } else {
+    gather_rows(l, size, from, pos, n, to, repeat);
+  }
+}
+
+/* More axes are walked a plane of the last two at a time. */
+static void gather_planes(const grad_layout *l, int size, const char *from, int64_t pos, int64_t n, char *to,
+                          grad_repeat_fn repeat) {
+  const int rows = l->naxes - 2, columns = l->naxes - 1;
+  const grad_layout plane = {
+      .naxes = 2, .extent = {l->extent[rows], l->extent[columns]}, .stride = {l->stride[rows], l->stride[columns]}};
+  const int64_t elements = plane.extent[0] * plane.extent[1];
+  while (n > 0) {
+    int64_t index = pos / elements, offset = 0;
+    const int64_t at = pos - index * elements, count = elements - at < n ? elements - at : n;
+    for (int axis = rows - 1; axis >= 0; axis--) {
+      const int64_t outer = index / l->extent[axis];
+      offset += (index - outer * l->extent[axis]) * l->stride[axis];
+      index = outer;
+    }
+    gather_plane(&plane, size, from + offset * size, at, count, to, repeat);
+    to += count * size;
+    pos += count;
+    n -= count;
+  }
+}
+
 void grad__layout_gather(const grad_layout *l, int size, const char *from, int64_t pos, int64_t n, char *to,
                          grad_repeat_fn repeat) {
   if (l->naxes == 0) {
     repeat(n, size, to, from);
-  } else if (l->naxes == 2 && l->extent[1] < SHORT_ROW) {
-    gather_short_rows(l, size, from, pos, n, to);
+  } else if (l->naxes == 1) {
+    copy_run(size, n, to, from + pos * l->stride[0] * size, l->stride[0], repeat);
   } else if (l->naxes == 2) {
-    gather_rows(l, size, from, pos, n, to, repeat);
+    gather_plane(l, size, from, pos, n, to, repeat);
   } else {
-    grad_runs r;
-    for (grad__runs_start(&r, l, pos, n); r.count > 0; grad__runs_next(&r)) {
-      copy_run(size, r.count, to, from + r.offset * size, l->stride[l->naxes - 1], repeat);
-      to += r.count * size;
-    }
+    gather_planes(l, size, from, pos, n, to, repeat);
   }
 }
