@@ -47,6 +47,22 @@ describe("gl.explain", function()
     raises(function() gl.explain(function() end, 1) end, "returned nothing")
   end)
 
+  it("shows one pass over the rows for softmax, logsumexp, layer norm and their gradients", function()
+    local x, w = gl.randn(200, 300), gl.randn(300)
+    local norm = gl.nn.layer_norm(300)
+    local functions = {
+      softmax = gl.softmax,
+      log_softmax = gl.log_softmax,
+      softmax_gradient = gl.grad(function(v) return (gl.softmax(v) * w):sum() end),
+      logsumexp = gl.value_and_grad(function(v) return gl.logsumexp(v, 2):sum() end),
+      layer_norm = gl.value_and_grad(function(v) return (norm({ weight = w, bias = w }, v) * w):sin():sum() end),
+      layer_norm_weights = gl.value_and_grad(function(v) return (norm({ weight = v, bias = w }, x) * w):sin():sum() end),
+    }
+    for name, f in pairs(functions) do
+      assert.are.equal(1, gl.explain(f, name == "layer_norm_weights" and w or x).steps, name)
+    end
+  end)
+
   it("counts what arithmetic by hand gives", function()
     local batch, inputs, hidden = 64, 784, 128
     local x, w = gl.ones(batch, inputs, { dtype = "f32" }), gl.ones(inputs, hidden, { dtype = "f32" })
