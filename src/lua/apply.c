@@ -5,6 +5,7 @@
 
 #include "lua/debug.h"
 #include "lua/trace.h"
+#include "lua/tree.h"
 
 static const char meta_key;
 
@@ -58,6 +59,34 @@ void grad__trace_push_input(lua_State *L, const grad_trace *t, int32_t i) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, t->captures);
   lua_rawgeti(L, -1, i + 1);
   lua_remove(L, -2);
+}
+
+void grad__trace_output(lua_State *L, grad_trace *t, int index) {
+  const grad_id id = grad__trace_lift_float(L, t, index);
+  if (id == GRAD_NONE) grad__lua_check(L, t->p->status);
+  grad__program_output(t->p, id);
+}
+
+void grad__trace_push_outputs(lua_State *L, grad_trace *t, int first, int last, const char *what) {
+  lua_newtable(L);
+  const int leaves = lua_gettop(L);
+  for (int r = first; r <= last; r++) grad__tree_flatten(L, r, leaves, what);
+  for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, leaves); i++) {
+    lua_rawgeti(L, leaves, i);
+    grad__trace_output(L, t, lua_gettop(L));
+    lua_pop(L, 1);
+  }
+}
+
+static int box_gc(lua_State *L) {
+  grad_program **box = lua_touserdata(L, 1);
+  grad__program_release(*box);
+  *box = NULL;
+  return 0;
+}
+
+grad_program **grad__program_box(lua_State *L) {
+  return grad__lua_owner_push(L, "gradlua.program", sizeof(grad_program *), 0, box_gc);
 }
 
 void grad__trace_push_inputs(lua_State *L, grad_trace *t) {

@@ -29,6 +29,15 @@ static inline void grad__plain_read(lua_State *L, int index, grad_dtype dtype, g
 /* Pushes the entry for the trace's program under the recipe. Outputs must have been named; the trace ends here. */
 grad_derived *grad__derived_push(lua_State *L, grad_trace *t, const grad_recipe *recipe);
 
+/* Names the tensor or number at `index` as an output of the trace's program. */
+void grad__trace_output(lua_State *L, grad_trace *t, int index);
+/* Names every leaf of the values from stack index `first` to `last` as an output of the trace's program, and pushes the
+ * list of these leaves; `what` is what messages call such a value. */
+void grad__trace_push_outputs(lua_State *L, grad_trace *t, int first, int last, const char *what);
+
+/* An empty box that owns the program put into it. */
+grad_program **grad__program_box(lua_State *L);
+
 /* Pushes the list of what the inputs of the trace's program stand for, as tensors. */
 void grad__trace_push_inputs(lua_State *L, grad_trace *t);
 

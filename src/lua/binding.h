@@ -166,6 +166,17 @@ grad_dtype grad__arg_dtype(lua_State *L, int arg, const char *what);
 int grad__options(lua_State *L);
 /* The same for a table that is known to be options at `index` (nil or none: 0). */
 int grad__options_at(lua_State *L, int index);
+/* Options that a closure keeps: push the table at `options` (nil for 0) to be upvalue `up`, where the closure has it.
+ */
+static inline void grad__options_push(lua_State *L, int options) {
+  if (options)
+    lua_pushvalue(L, options);
+  else
+    lua_pushnil(L);
+}
+static inline int grad__options_kept(lua_State *L, int up) {
+  return lua_istable(L, lua_upvalueindex(up)) ? lua_upvalueindex(up) : 0;
+}
 /* Getters; `options` 0 or a missing name gives the default. They leave the stack as it was. */
 bool grad__option_boolean(lua_State *L, int options, const char *name, bool otherwise);
 double grad__option_number(lua_State *L, int options, const char *name, double otherwise);
@@ -177,6 +188,24 @@ int grad__option_choice(lua_State *L, int options, const char *name, const char 
 int grad__option_push(lua_State *L, int options, const char *name);
 /* The one of `names` (count of them) nearest to `name` by edit distance, NULL when none is near. */
 const char *grad__nearest(const char *name, const char *const *names, int count);
+
+/* --- results: set a field of the table on top. */
+static inline void grad__set_number(lua_State *L, const char *name, double value) {
+  lua_pushnumber(L, value);
+  lua_setfield(L, -2, name);
+}
+static inline void grad__set_integer(lua_State *L, const char *name, int64_t value) {
+  lua_pushinteger(L, value);
+  lua_setfield(L, -2, name);
+}
+static inline void grad__set_boolean(lua_State *L, const char *name, bool value) {
+  lua_pushboolean(L, value);
+  lua_setfield(L, -2, name);
+}
+static inline void grad__set_text(lua_State *L, const char *name, const char *value) {
+  lua_pushstring(L, value);
+  lua_setfield(L, -2, name);
+}
 
 /* --- tensor.c: one userdata type for users, concrete or traced.
  * Concrete: payloads up to GRAD_INLINE bytes lie in the userdata itself; larger ones in a grad_storage. A view keeps

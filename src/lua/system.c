@@ -47,21 +47,13 @@ static int progress(lua_State *L) {
 static int cache_stats(lua_State *L) {
   grad_cache_stats stats;
   grad__cache_stats(grad__lua_cache(L), &stats);
-  const struct {
-    const char *name;
-    lua_Integer value;
-  } fields[] = {{"hits", (lua_Integer)stats.hits},
-                {"misses", (lua_Integer)stats.misses},
-                {"evictions", (lua_Integer)stats.evictions},
-                {"plans", (lua_Integer)stats.plans},
-                {"entries", stats.entries},
-                {"bytes", stats.bytes}};
-  const int count = sizeof fields / sizeof *fields;
-  lua_createtable(L, 0, count);
-  for (int i = 0; i < count; i++) {
-    lua_pushinteger(L, fields[i].value);
-    lua_setfield(L, -2, fields[i].name);
-  }
+  lua_createtable(L, 0, 6);
+  grad__set_integer(L, "hits", (int64_t)stats.hits);
+  grad__set_integer(L, "misses", (int64_t)stats.misses);
+  grad__set_integer(L, "evictions", (int64_t)stats.evictions);
+  grad__set_integer(L, "plans", (int64_t)stats.plans);
+  grad__set_integer(L, "entries", stats.entries);
+  grad__set_integer(L, "bytes", stats.bytes);
   return 1;
 }
 

@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "api/function.h"
+#include "lua/apply.h"
 #include "lua/call.h"
 #include "lua/host/host.h"
 #include "lua/trace.h"
-#include "lua/tree.h"
 
 /* These run as closures of the binding: its helpers expect the state as an upvalue. */
 typedef struct host_call {
@@ -140,18 +140,6 @@ grad_status gradlua_register(gradlua *g, const char *name, const grad_host_op *o
 
 /* --- compiling */
 
-/* What compiling holds while Lua errors may pass: freed by its finalizer or at the end. */
-typedef struct compiling {
-  grad_program *derived;
-} compiling;
-
-static int compiling_gc(lua_State *L) {
-  compiling *c = lua_touserdata(L, 1);
-  grad__program_release(c->derived);
-  c->derived = NULL;
-  return 0;
-}
-
 /* Records the call; every leaf of the results becomes an output. */
 static grad_trace *record(lua_State *L, const host_call *c) {
   grad_trace *t = grad__trace_begin(L, "the host's function");
@@ -164,18 +152,8 @@ static grad_trace *record(lua_State *L, const host_call *c) {
   }
   lua_call(L, c->nin, LUA_MULTRET);
   int last = lua_gettop(L);
-  lua_newtable(L);
-  int leaves = lua_gettop(L);
-  for (int r = base + 1; r <= last; r++) grad__tree_flatten(L, r, leaves, "the result");
-  lua_Integer n = (lua_Integer)lua_rawlen(L, leaves);
-  if (n == 0) grad__lua_error(L, "'%s' returned no tensor and no number", c->name);
-  for (lua_Integer i = 1; i <= n; i++) {
-    lua_rawgeti(L, leaves, i);
-    grad_id id = grad__trace_lift(L, t, lua_gettop(L), GRAD_F64);
-    if (id == GRAD_NONE) grad__lua_check(L, t->p->status);
-    grad__program_output(t->p, id);
-    lua_pop(L, 1);
-  }
+  grad__trace_push_outputs(L, t, base + 1, last, "the result");
+  if (lua_rawlen(L, -1) == 0) grad__lua_error(L, "'%s' returned no tensor and no number", c->name);
   grad__lua_check(L, t->p->status);
   return t;
 }
@@ -198,19 +176,19 @@ static grad_status derive(const host_call *c, const grad_program *p, const uint8
 static int compile(lua_State *L) {
   const host_call *c = lua_touserdata(L, 1);
   luaL_checkstack(L, c->nin + 16, "too many arguments");
-  compiling *held = grad__lua_owner_push(L, "gradlua.compiling", sizeof(compiling), 0, compiling_gc);
+  grad_program **derived = grad__program_box(L);
   grad_trace *t = record(L, c);
   uint8_t *wrt = lua_newuserdatauv(L, (size_t)t->ninputs + 1, 0);
   for (int i = 0; i < t->ninputs; i++) {
     bool argument = i < c->nin;
     wrt[i] = argument && (c->wrt ? c->wrt[i] != 0 : grad__dtype_is_float((grad_dtype)c->in[i]->dtype));
   }
-  grad__lua_check(L, derive(c, t->p, wrt, &held->derived));
-  size_t count = (size_t)held->derived->ninputs;
+  grad__lua_check(L, derive(c, t->p, wrt, derived));
+  size_t count = (size_t)(*derived)->ninputs;
   grad_array *bound = lua_newuserdatauv(L, (count + 1) * sizeof *bound, 0);
   memset(bound, 0, (count + 1) * sizeof *bound);
   for (int i = c->nin; i < t->ninputs; i++) bound[i] = t->inputs[i].array;
-  grad__lua_check(L, grad__function_new(held->derived, bound, t->scalars, c->function));
+  grad__lua_check(L, grad__function_new(*derived, bound, t->scalars, c->function));
   return 0;
 }
 

@@ -288,16 +288,11 @@ static int call(lua_State *L) {
 static int stats(lua_State *L) {
   const jitted *j = luaL_checkudata(L, 1, name);
   lua_createtable(L, 0, 7);
-  lua_pushinteger(L, j->donations.tensors);
-  lua_setfield(L, -2, "donated");
-  lua_pushinteger(L, j->donations.reused);
-  lua_setfield(L, -2, "reused");
-  lua_pushinteger(L, j->hits);
-  lua_setfield(L, -2, "hits");
-  lua_pushinteger(L, j->traces);
-  lua_setfield(L, -2, "traces");
-  lua_pushinteger(L, j->traces > 0 ? j->traces - 1 : 0);
-  lua_setfield(L, -2, "retraces");
+  grad__set_integer(L, "donated", j->donations.tensors);
+  grad__set_integer(L, "reused", j->donations.reused);
+  grad__set_integer(L, "hits", j->hits);
+  grad__set_integer(L, "traces", j->traces);
+  grad__set_integer(L, "retraces", j->traces > 0 ? j->traces - 1 : 0);
   lua_getiuservalue(L, 1, UV_REASONS);
   lua_setfield(L, -2, "reasons");
   lua_getiuservalue(L, 1, UV_UNGUARDED);

@@ -110,13 +110,12 @@ static const char *const loss_names[] = {
 #undef XX
         NULL};
 
-#define FIELD(name, kind)                                                                                              \
-  { #name, GRAD_FIELD_##kind, offsetof(grad_minimize_options, name) }
+#define FIELD(name, kind) GRAD_FIELD(grad_minimize_options, #name, name, kind)
 static const grad_field option_fields[] = {
     FIELD(tol, DOUBLE),     FIELD(constraint_tol, DOUBLE), FIELD(f_tol, DOUBLE),     FIELD(x_tol, DOUBLE),
     FIELD(target, DOUBLE),  FIELD(max_iter, INTEGER),      FIELD(max_eval, INTEGER), FIELD(max_seconds, DOUBLE),
     FIELD(memory, INTEGER), FIELD(initial_step, DOUBLE),   FIELD(penalty, DOUBLE),   FIELD(learning_rate, DOUBLE),
-    FIELD(f_scale, DOUBLE), FIELD(geodesic, BOOLEAN),      {NULL, GRAD_FIELD_INT, 0}};
+    FIELD(f_scale, DOUBLE), FIELD(geodesic, BOOLEAN),      GRAD_FIELDS_END};
 #undef FIELD
 
 /* The option `name`: auto, or one of the methods from `first` on and before `end`. */
@@ -287,8 +286,8 @@ static int minimizer_fit(lua_State *L) {
   grad_fit fit;
   end_run(L, h, grad_least_squares_fit(h->minimizer, covariance, errors, &fit));
   lua_createtable(L, 0, 2);
-  grad__push_field_number(L, "variance", fit.variance);
-  grad__push_field_integer(L, "rank", fit.rank);
+  grad__set_number(L, "variance", fit.variance);
+  grad__set_integer(L, "rank", fit.rank);
   return 3;
 }
 
@@ -305,21 +304,17 @@ static int minimizer_result(lua_State *L) {
     grad__push_vector(L, r.multipliers, h->constraints);
     lua_setfield(L, -2, "multipliers");
   }
-  grad__push_field_number(L, "f", r.f);
-  grad__push_field_number(L, "gradient_norm", r.gradient_norm);
-  grad__push_field_number(L, "violation", r.violation);
-  grad__push_field_number(L, "seconds", r.seconds);
-  grad__push_field_integer(L, "iterations", r.iterations);
+  grad__set_number(L, "f", r.f);
+  grad__set_number(L, "gradient_norm", r.gradient_norm);
+  grad__set_number(L, "violation", r.violation);
+  grad__set_number(L, "seconds", r.seconds);
+  grad__set_integer(L, "iterations", r.iterations);
   grad__push_counts(L, &r.evaluations);
   lua_setfield(L, -2, "evaluations");
-  lua_pushboolean(L, r.converged);
-  lua_setfield(L, -2, "converged");
-  lua_pushstring(L, r.failure != GRAD_FAILURE_NONE ? grad_failure_name(r.failure) : grad_stop_name(r.stop));
-  lua_setfield(L, -2, "status");
-  lua_pushstring(L, grad_method_name(r.method));
-  lua_setfield(L, -2, "method");
-  lua_pushstring(L, r.message);
-  lua_setfield(L, -2, "message");
+  grad__set_boolean(L, "converged", r.converged);
+  grad__set_text(L, "status", r.failure != GRAD_FAILURE_NONE ? grad_failure_name(r.failure) : grad_stop_name(r.stop));
+  grad__set_text(L, "method", grad_method_name(r.method));
+  grad__set_text(L, "message", r.message);
   return 1;
 }
 

@@ -33,11 +33,10 @@ static bool on_step(void *user, const grad_step_info *info) {
          stop;
 }
 
-#define FIELD(name, kind)                                                                                              \
-  { #name, GRAD_FIELD_##kind, offsetof(grad_root_options, name) }
-static const grad_field option_fields[] = {FIELD(tol, DOUBLE),       FIELD(x_tol, DOUBLE),   FIELD(max_iter, INTEGER),
-                                           FIELD(memory, INTEGER),   FIELD(damping, DOUBLE), FIELD(max_seconds, DOUBLE),
-                                           {NULL, GRAD_FIELD_INT, 0}};
+#define FIELD(name, kind) GRAD_FIELD(grad_root_options, #name, name, kind)
+static const grad_field option_fields[] = {FIELD(tol, DOUBLE),     FIELD(x_tol, DOUBLE),   FIELD(max_iter, INTEGER),
+                                           FIELD(memory, INTEGER), FIELD(damping, DOUBLE), FIELD(max_seconds, DOUBLE),
+                                           GRAD_FIELDS_END};
 #undef FIELD
 static const char *const method_names[] = {"auto", "newton", "hybrid", "broyden", "anderson", NULL};
 
@@ -49,18 +48,15 @@ static bool has(lua_State *L, const char *name) {
 
 static void push_result(lua_State *L, const grad_root_result *r) {
   lua_createtable(L, 0, 8);
-  grad__push_field_number(L, "residual", r->residual);
-  grad__push_field_integer(L, "iterations", r->iterations);
+  grad__set_number(L, "residual", r->residual);
+  grad__set_integer(L, "iterations", r->iterations);
   grad__push_counts(L, &r->evaluations);
   lua_setfield(L, -2, "evaluations");
-  lua_pushboolean(L, r->converged);
-  lua_setfield(L, -2, "converged");
-  lua_pushstring(L, r->failure != GRAD_FAILURE_NONE ? grad_failure_name(r->failure) : grad_stop_name(r->stop));
-  lua_setfield(L, -2, "status");
-  lua_pushstring(L, grad_root_method_name(r->method));
-  lua_setfield(L, -2, "method");
-  lua_pushstring(L, r->message);
-  lua_setfield(L, -2, "message");
+  grad__set_boolean(L, "converged", r->converged);
+  grad__set_text(L, "status",
+                 r->failure != GRAD_FAILURE_NONE ? grad_failure_name(r->failure) : grad_stop_name(r->stop));
+  grad__set_text(L, "method", grad_root_method_name(r->method));
+  grad__set_text(L, "message", r->message);
 }
 
 /* root(x0, callbacks, fixed_point, options) -> x, result */

@@ -18,8 +18,7 @@ typedef struct rule_object {
 
 static const char rule_name[] = "gradlua.rule";
 
-#define FIELD(name, kind)                                                                                              \
-  { #name, GRAD_FIELD_##kind, offsetof(grad_update_options, name) }
+#define FIELD(name, kind) GRAD_FIELD(grad_update_options, #name, name, kind)
 static const grad_field rule_fields[] = {
     FIELD(lr, DOUBLE),
     FIELD(weight_decay, DOUBLE),
@@ -49,8 +48,8 @@ static const grad_field rule_fields[] = {
     FIELD(ns_b, DOUBLE),
     FIELD(ns_c, DOUBLE),
     FIELD(adjust_lr, INT),
-    {"initial_accumulator_value", GRAD_FIELD_DOUBLE, offsetof(grad_update_options, initial_accumulator)},
-    {NULL, GRAD_FIELD_INT, 0}};
+    GRAD_FIELD(grad_update_options, "initial_accumulator_value", initial_accumulator, DOUBLE),
+    GRAD_FIELDS_END};
 #undef FIELD
 
 static rule_object *check_rule(lua_State *L) {
@@ -222,8 +221,7 @@ typedef struct schedule_object {
 
 static const char schedule_name[] = "gradlua.schedule";
 
-#define FIELD(option, kind, name)                                                                                      \
-  { option, GRAD_FIELD_##kind, offsetof(grad_schedule, name) }
+#define FIELD(option, kind, name) GRAD_FIELD(grad_schedule, option, name, kind)
 static const grad_field schedule_fields[] = {FIELD("factor", DOUBLE, factor),
                                              FIELD("total_iters", DOUBLE, total_iters),
                                              FIELD("step_size", DOUBLE, step_size),
@@ -250,7 +248,7 @@ static const grad_field schedule_fields[] = {FIELD("factor", DOUBLE, factor),
                                              FIELD("cooldown", DOUBLE, cooldown),
                                              FIELD("min_lr", DOUBLE, min_lr),
                                              FIELD("eps", DOUBLE, eps),
-                                             {NULL, GRAD_FIELD_INT, 0}};
+                                             GRAD_FIELDS_END};
 #undef FIELD
 
 static schedule_object *check_schedule(lua_State *L) {

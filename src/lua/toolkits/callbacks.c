@@ -8,36 +8,26 @@ void grad__push_vector(lua_State *L, const double *data, int64_t n) {
   if (n > 0) memcpy(array->data, data, (size_t)n * sizeof *data);
 }
 
-void grad__push_field_number(lua_State *L, const char *name, double value) {
-  lua_pushnumber(L, value);
-  lua_setfield(L, -2, name);
-}
-
-void grad__push_field_integer(lua_State *L, const char *name, int64_t value) {
-  lua_pushinteger(L, value);
-  lua_setfield(L, -2, name);
-}
-
 void grad__push_counts(lua_State *L, const grad_counts *counts) {
   lua_createtable(L, 0, 4);
-  grad__push_field_integer(L, "f", counts->f);
-  grad__push_field_integer(L, "g", counts->g);
-  grad__push_field_integer(L, "hv", counts->hv);
-  grad__push_field_integer(L, "jac", counts->jac);
+  grad__set_integer(L, "f", counts->f);
+  grad__set_integer(L, "g", counts->g);
+  grad__set_integer(L, "hv", counts->hv);
+  grad__set_integer(L, "jac", counts->jac);
 }
 
 /* Pushes the record of a step; in brief unless it is `watched`, since short steps of small problems feel it and a copy
  * of a large x costs more than a step. */
 static void push_info(lua_State *L, const grad_step_info *info, int64_t n, bool watched) {
   lua_createtable(L, 0, watched ? 9 : 5);
-  grad__push_field_integer(L, "iteration", info->iteration);
-  grad__push_field_number(L, "f", info->f);
-  grad__push_field_number(L, "gradient_norm", info->gradient_norm);
-  grad__push_field_number(L, "step", info->step);
-  grad__push_field_number(L, "seconds", info->seconds);
+  grad__set_integer(L, "iteration", info->iteration);
+  grad__set_number(L, "f", info->f);
+  grad__set_number(L, "gradient_norm", info->gradient_norm);
+  grad__set_number(L, "step", info->step);
+  grad__set_number(L, "seconds", info->seconds);
   if (!watched) return;
-  grad__push_field_number(L, "violation", info->violation);
-  grad__push_field_number(L, "radius", info->radius);
+  grad__set_number(L, "violation", info->violation);
+  grad__set_number(L, "radius", info->radius);
   grad__push_counts(L, &info->evaluations);
   lua_setfield(L, -2, "evaluations");
   grad__push_vector(L, info->x, n);

@@ -37,8 +37,5 @@ grad_status grad__callbacks_call(grad_callbacks *callbacks, grad_request *reques
 
 void grad__push_vector(lua_State *L, const double *data, int64_t n);
 void grad__push_counts(lua_State *L, const grad_counts *counts);
-/* Set a field of the table on top. */
-void grad__push_field_number(lua_State *L, const char *name, double value);
-void grad__push_field_integer(lua_State *L, const char *name, int64_t value);
 
 #endif

@@ -19,6 +19,12 @@ typedef struct grad_field {
   size_t offset;
 } grad_field;
 
+/* The field `member` of the struct `type`, called NAME. */
+#define GRAD_FIELD(TYPE, NAME, MEMBER, KIND)                                                                           \
+  { NAME, GRAD_FIELD_##KIND, offsetof(TYPE, MEMBER) }
+#define GRAD_FIELDS_END                                                                                                \
+  { 0 }
+
 /* Sets the fields of `out` that the table at `index` (0: none) has; the others keep their values. */
 void grad__fields_read(lua_State *L, int index, const grad_field *fields, void *out);
 

@@ -12,19 +12,6 @@ static const char body_name[] = "gradlua.body";
 static const char no_draws_in_tests[] = "the test of a recorded while_loop cannot draw random numbers: draw in its "
                                         "body, and keep what the test needs in the state";
 
-/* --- boxes */
-
-static int box_gc(lua_State *L) {
-  grad_program **box = lua_touserdata(L, 1);
-  grad__program_release(*box);
-  *box = NULL;
-  return 0;
-}
-
-grad_program **grad__program_box(lua_State *L) {
-  return grad__lua_owner_push(L, "gradlua.program", sizeof(grad_program *), 0, box_gc);
-}
-
 grad_status grad__program_wrap(const grad_program *p, int32_t n, const grad_type *types, const int32_t *at,
                                grad_program **out) {
   grad_program *q;
@@ -92,9 +79,7 @@ static void name_outputs(lua_State *L, grad_trace *t, int last) {
   if (step && state == 0) name_states(t);
   for (lua_Integer i = 1; i <= n; i++) {
     lua_rawgeti(L, leaves, i);
-    grad_id id = grad__trace_lift_float(L, t, lua_gettop(L));
-    if (id == GRAD_NONE) grad__lua_check(L, t->p->status);
-    grad__program_output(t->p, id);
+    grad__trace_output(L, t, lua_gettop(L));
     lua_pushboolean(L, grad__trace_is_number(L, -1));
     lua_rawseti(L, leaves, i);
     lua_pop(L, 1);

@@ -2,6 +2,7 @@
 #ifndef GRAD_LUA_BODY_H
 #define GRAD_LUA_BODY_H
 
+#include "lua/apply.h"
 #include "lua/call.h"
 #include "lua/trace.h"
 
@@ -22,9 +23,6 @@ grad_body *grad__body_check(lua_State *L, int arg);
 
 /* Which of the generators that p draws from has its state in input i; -1: none. */
 int grad__body_generator(const grad_body *b, int32_t i);
-
-/* Pushes an empty box that owns the program put into it. */
-grad_program **grad__program_box(lua_State *L);
 
 /* A program with inputs of n given types that does what p does: input i of p is input at[i] of it. */
 grad_status grad__program_wrap(const grad_program *p, int32_t n, const grad_type *types, const int32_t *at,

@@ -127,13 +127,6 @@ const bool *grad__transform_wrt(lua_State *L, int n) {
 
 /* --- outputs */
 
-static grad_id output(lua_State *L, grad_trace *t, int index) {
-  grad_id id = grad__trace_lift_float(L, t, index);
-  if (id == GRAD_NONE) grad__lua_check(L, t->p->status);
-  grad__program_output(t->p, id);
-  return id;
-}
-
 void grad__transform_scalar_output(lua_State *L, int n) {
   int result = n + GRAD_AT_RESULTS;
   if (lua_isnoneornil(L, result))
@@ -148,23 +141,18 @@ void grad__transform_scalar_output(lua_State *L, int n) {
                     grad__tensor_text(x).chars);
   if (x && !grad__trace_is_number(L, result) && !grad__dtype_is_float((grad_dtype)x->array.dtype))
     grad__lua_error(L, "the function must return f64 or f32, got %s", grad__dtype_name((grad_dtype)x->array.dtype));
-  output(L, trace_at(L, n), result);
+  grad__trace_output(L, trace_at(L, n), result);
 }
 
 lua_Integer grad__transform_tree_output(lua_State *L, int n) {
   int result = n + GRAD_AT_RESULTS;
   if (lua_isnoneornil(L, result))
     grad__lua_error(L, "the function returned nothing: it must return a tensor, a number or a table of them");
-  lua_newtable(L);
-  lua_Integer count = grad__tree_flatten(L, result, lua_gettop(L), "the result");
+  grad__trace_push_outputs(L, trace_at(L, n), result, result, "the result");
+  const lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
   if (count == 0)
     grad__lua_error(L, "the function must return a tensor, a number or a table of them, got a %s",
                     luaL_typename(L, result));
-  for (lua_Integer i = 1; i <= count; i++) {
-    lua_rawgeti(L, -1, i);
-    output(L, trace_at(L, n), lua_gettop(L));
-    lua_pop(L, 1);
-  }
   return count;
 }
 
@@ -198,7 +186,7 @@ void grad__transform_aux_output(lua_State *L, int n) {
         push_leaf_of(L, n, x);
         lua_rawseti(L, aux, i);
       } else if (x) {
-        output(L, t, lua_gettop(L));
+        grad__trace_output(L, t, lua_gettop(L));
       }
       lua_pop(L, 1);
     }
@@ -282,7 +270,7 @@ void grad__argnum_push(lua_State *L, int arg) {
   grad__argnums_push(L, arg);
 }
 
-void grad__transform_push_closure(lua_State *L, lua_CFunction f, bool several) {
+int grad__transform_push_closure(lua_State *L, lua_CFunction f, bool several) {
   grad__transform_check_function(L, 1);
   lua_settop(L, 2);
   lua_pushvalue(L, 1);
@@ -291,9 +279,40 @@ void grad__transform_push_closure(lua_State *L, lua_CFunction f, bool several) {
   else
     grad__argnum_push(L, 2);
   grad__lua_push_function(L, f, grad__lua_fn(L), 2);
+  return 1;
 }
 
 int grad__transform_return_all(lua_State *L, int status, lua_KContext base) {
   (void)status;
   return lua_gettop(L) - (int)base;
+}
+
+int grad__transform_call_at(lua_State *L, lua_CFunction f, const char *argnums) {
+  grad__transform_check_function(L, 1);
+  const int n = lua_gettop(L) - 1;
+  lua_pushvalue(L, 1);
+  lua_pushstring(L, argnums);
+  grad__lua_push_function(L, f, grad__lua_fn(L), 2);
+  lua_replace(L, 1);
+  lua_callk(L, n, LUA_MULTRET, 0, grad__transform_return_all);
+  return grad__transform_return_all(L, LUA_OK, 0);
+}
+
+int grad__transform_derive(lua_State *L, int n, const grad_recipe *recipe) {
+  grad_trace *t = trace_at(L, n);
+  const grad_derived *d = grad__derived_push(L, t, recipe);
+  grad__trace_push_inputs(L, t);
+  grad__derived_apply(L, d, 0, lua_gettop(L));
+  return lua_gettop(L);
+}
+
+static int text_gc(lua_State *L) {
+  grad__text_clear(lua_touserdata(L, 1));
+  return 0;
+}
+
+grad_text *grad__text_push(lua_State *L) {
+  grad_text *text = grad__lua_owner_push(L, "gradlua.text", sizeof *text, 0, text_gc);
+  text->ctx = grad__lua_ctx(L);
+  return text;
 }

@@ -58,8 +58,19 @@ void grad__transform_match_leaf(lua_State *L, int leaf);
 /* A continuation that returns all values above the `base` ones. */
 int grad__transform_return_all(lua_State *L, int status, lua_KContext base);
 
-/* Pushes a transform's closure: function at stack 1, argnums (or argnum) at stack 2. */
-void grad__transform_push_closure(lua_State *L, lua_CFunction f, bool several);
+/* For transforms that are called with the function and its arguments, which are on the stack: calls the closure made of
+ * f for `argnums`, "all" or "any", and hands on what it gives. */
+int grad__transform_call_at(lua_State *L, lua_CFunction f, const char *argnums);
+
+/* A transform's program derived by the recipe, for the values it was recorded with: ends the trace, pushes the derived
+ * program, the inputs, and the list of outputs; returns the stack index of that. */
+int grad__transform_derive(lua_State *L, int n, const grad_recipe *recipe);
+
+/* Pushes an empty text that is freed when a Lua error passes. */
+grad_text *grad__text_push(lua_State *L);
+
+/* Pushes a transform's closure: function at stack 1, argnums (or argnum) at stack 2. Returns 1. */
+int grad__transform_push_closure(lua_State *L, lua_CFunction f, bool several);
 void grad__transform_check_function(lua_State *L, int arg);
 
 /* Pushes a function that takes the arguments of the function at stack index `function` and gives its sparse Jacobian in

@@ -11,43 +11,28 @@
 
 static const char report_name[] = "gradlua.gradcheck";
 
-static void set_number(lua_State *L, const char *name, double value) {
-  lua_pushnumber(L, value);
-  lua_setfield(L, -2, name);
-}
-
-static void set_integer(lua_State *L, const char *name, int64_t value) {
-  lua_pushinteger(L, value);
-  lua_setfield(L, -2, name);
-}
-
-static void set_boolean(lua_State *L, const char *name, bool value) {
-  lua_pushboolean(L, value);
-  lua_setfield(L, -2, name);
-}
-
 /* The report: a table whose metatable prints it. */
 static void push_report(lua_State *L, const grad_check_report *r, int order) {
   lua_newtable(L);
-  set_boolean(L, "ok", r->ok);
-  set_integer(L, "order", order);
-  set_integer(L, "checked", r->checked);
-  set_integer(L, "failed", r->failed);
-  set_number(L, "forward", r->forward);
-  set_number(L, "reverse", r->reverse);
-  set_boolean(L, "dual_ok", r->dual_ok);
-  set_boolean(L, "finite", r->finite);
+  grad__set_boolean(L, "ok", r->ok);
+  grad__set_integer(L, "order", order);
+  grad__set_integer(L, "checked", r->checked);
+  grad__set_integer(L, "failed", r->failed);
+  grad__set_number(L, "forward", r->forward);
+  grad__set_number(L, "reverse", r->reverse);
+  grad__set_boolean(L, "dual_ok", r->dual_ok);
+  grad__set_boolean(L, "finite", r->finite);
   lua_createtable(L, r->nworst, 0);
   for (int i = 0; i < r->nworst; i++) {
     const grad_check_entry *e = &r->worst[i];
     lua_newtable(L);
-    set_integer(L, "input", e->input + 1);
-    set_integer(L, "output", e->output + 1);
-    set_integer(L, "position", e->position + 1);
-    set_integer(L, "direction", e->direction + 1);
-    set_number(L, "analytic", e->analytic);
-    set_number(L, "numeric", e->numeric);
-    set_number(L, "error", e->error);
+    grad__set_integer(L, "input", e->input + 1);
+    grad__set_integer(L, "output", e->output + 1);
+    grad__set_integer(L, "position", e->position + 1);
+    grad__set_integer(L, "direction", e->direction + 1);
+    grad__set_number(L, "analytic", e->analytic);
+    grad__set_number(L, "numeric", e->numeric);
+    grad__set_number(L, "error", e->error);
     lua_rawseti(L, -2, i + 1);
   }
   lua_setfield(L, -2, "worst");
@@ -105,18 +90,17 @@ static int report_text(lua_State *L) {
 
 static int check_finish(lua_State *L, int status, lua_KContext context) {
   (void)status;
-  int n = (int)context, options = lua_upvalueindex(GRAD_UP_OWN);
+  const int n = (int)context, options = grad__options_kept(L, GRAD_UP_OWN);
   grad_trace *t = lua_touserdata(L, n + GRAD_AT_TRACE);
   grad__transform_tree_output(L, n);
   static const char *const modes[] = {"auto", "forward", "reverse", NULL};
-  bool given = lua_istable(L, options);
   const grad_check_options wanted = {
-      .order = given ? (int)grad__option_integer(L, options, "order", 1) : 1,
-      .eps = given ? grad__option_number(L, options, "eps", 0) : 0,
-      .rtol = given ? grad__option_number(L, options, "rtol", 0) : 0,
-      .atol = given ? grad__option_number(L, options, "atol", 0) : 0,
-      .samples = given ? grad__option_integer(L, options, "samples", 0) : 0,
-      .mode = given ? (grad_jacobian_mode)grad__option_choice(L, options, "mode", modes, 0) : GRAD_JACOBIAN_AUTO,
+      .order = (int)grad__option_integer(L, options, "order", 1),
+      .eps = grad__option_number(L, options, "eps", 0),
+      .rtol = grad__option_number(L, options, "rtol", 0),
+      .atol = grad__option_number(L, options, "atol", 0),
+      .samples = grad__option_integer(L, options, "samples", 0),
+      .mode = (grad_jacobian_mode)grad__option_choice(L, options, "mode", modes, 0),
   };
   if (wanted.order != 1 && wanted.order != 2) grad__lua_error(L, "order must be 1 or 2");
   const bool *wrt = grad__transform_wrt(L, n);
@@ -149,10 +133,7 @@ static int gradcheck(lua_State *L) {
   const int options = grad__options_at(L, all ? 2 : 3);
   lua_pushvalue(L, 1);
   lua_pushliteral(L, "all");
-  if (options)
-    lua_pushvalue(L, options);
-  else
-    lua_pushnil(L);
+  grad__options_push(L, options);
   grad__lua_push_function(L, check_call, grad__lua_fn(L), 3);
   const int base = lua_gettop(L) - 1;
   if (!all) lua_pushvalue(L, 2);

@@ -3,26 +3,6 @@
 #include "ad/ad.h"
 #include "lua/transforms/transform.h"
 
-/* What must be freed when a Lua error passes. */
-typedef struct work {
-  grad_program *gradient;
-  grad_text text;
-} work;
-
-static int work_gc(lua_State *L) {
-  work *w = lua_touserdata(L, 1);
-  grad__program_release(w->gradient);
-  w->gradient = NULL;
-  grad__text_clear(&w->text);
-  return 0;
-}
-
-static work *push_work(lua_State *L) {
-  work *w = grad__lua_owner_push(L, "gradlua.formula", sizeof *w, 0, work_gc);
-  w->text.ctx = grad__lua_ctx(L);
-  return w;
-}
-
 /* What the inputs of the trace's program are written as: names of the arguments, numbers of everything else. */
 static void read_inputs(lua_State *L, grad_trace *t, const bool *wrt, int names, const char **name,
                         const grad_array **known) {
@@ -49,11 +29,10 @@ static void read_inputs(lua_State *L, grad_trace *t, const bool *wrt, int names,
 
 static int formula_finish(lua_State *L, int status, lua_KContext context) {
   (void)status;
-  const int n = (int)context, names = lua_upvalueindex(GRAD_UP_OWN), options = lua_upvalueindex(GRAD_UP_OWN + 1);
+  const int n = (int)context, names = lua_upvalueindex(GRAD_UP_OWN), options = grad__options_kept(L, GRAD_UP_OWN + 1);
   grad_trace *t = lua_touserdata(L, n + GRAD_AT_TRACE);
-  const bool given = lua_istable(L, options);
-  const bool latex = given && grad__option_boolean(L, options, "latex", false);
-  const int64_t order = given ? grad__option_integer(L, options, "order", 1) : 1;
+  const bool latex = grad__option_boolean(L, options, "latex", false);
+  const int64_t order = grad__option_integer(L, options, "order", 1);
   if (order != 0 && order != 1) grad__lua_error(L, "order must be 0 (the function) or 1 (its derivatives)");
   grad__transform_scalar_output(L, n);
   const bool *wrt = grad__transform_wrt(L, n);
@@ -62,14 +41,15 @@ static int formula_finish(lua_State *L, int status, lua_KContext context) {
   const char **name = lua_newuserdatauv(L, (size_t)t->ninputs * sizeof *name + 1, 0);
   const grad_array **known = lua_newuserdatauv(L, (size_t)t->ninputs * sizeof *known + 1, 0);
   read_inputs(L, t, wrt, names, name, known);
-  work *w = push_work(L);
-  grad__lua_check(L, grad__ad_grad(t->p, wrt, &w->gradient));
-  const int first = (int)(order == 0 ? 0 : t->p->noutputs), count = order == 0 ? 1 : w->gradient->noutputs - first;
+  grad_program **gradient = grad__program_box(L);
+  grad_text *text = grad__text_push(L);
+  grad__lua_check(L, grad__ad_grad(t->p, wrt, gradient));
+  const int first = (int)(order == 0 ? 0 : t->p->noutputs), count = order == 0 ? 1 : (*gradient)->noutputs - first;
   luaL_checkstack(L, count, "too many arguments");
   for (int i = 0; i < count; i++) {
-    grad__lua_check(L, grad__formula(w->gradient, first + i, name, known, t->scalars, latex, &w->text));
-    lua_pushstring(L, w->text.data);
-    grad__text_clear(&w->text);
+    grad__lua_check(L, grad__formula(*gradient, first + i, name, known, t->scalars, latex, text));
+    lua_pushstring(L, text->data);
+    grad__text_clear(text);
   }
   return count;
 }
@@ -110,10 +90,7 @@ static int formula(lua_State *L) {
   lua_pushvalue(L, 1);
   lua_pushliteral(L, "all");
   lua_pushvalue(L, 2);
-  if (options)
-    lua_pushvalue(L, options);
-  else
-    lua_pushnil(L);
+  grad__options_push(L, options);
   lua_pushboolean(L, any);
   grad__lua_push_function(L, formula_call, grad__lua_fn(L), 5);
   const int base = lua_gettop(L) - 1;

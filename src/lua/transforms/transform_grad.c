@@ -10,10 +10,7 @@ static int finish(lua_State *L, int n, bool value) {
   int aux = lua_gettop(L);
   const grad_recipe recipe = {.kind = GRAD_RECIPE_GRAD, .wrt = grad__transform_wrt(L, n)};
   const lua_Integer noutputs = t->p->noutputs;
-  const grad_derived *d = grad__derived_push(L, t, &recipe);
-  grad__trace_push_inputs(L, t);
-  grad__derived_apply(L, d, 0, lua_gettop(L));
-  int outputs = lua_gettop(L), count = 0;
+  int outputs = grad__transform_derive(L, n, &recipe), count = 0;
   if (value) {
     lua_rawgeti(L, outputs, 1);
     grad__transform_match_leaf(L, n + GRAD_AT_RESULTS);
@@ -39,15 +36,9 @@ static int call_value_and_grad(lua_State *L) {
   return grad__transform_call(L, lua_gettop(L), NULL, value_and_grad_finish);
 }
 
-static int make_grad(lua_State *L) {
-  grad__transform_push_closure(L, call_grad, true);
-  return 1;
-}
+static int make_grad(lua_State *L) { return grad__transform_push_closure(L, call_grad, true); }
 
-static int make_value_and_grad(lua_State *L) {
-  grad__transform_push_closure(L, call_value_and_grad, true);
-  return 1;
-}
+static int make_value_and_grad(lua_State *L) { return grad__transform_push_closure(L, call_value_and_grad, true); }
 
 static const grad_fn rows[] = {
     GRAD_FUNCTION(

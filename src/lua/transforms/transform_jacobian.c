@@ -34,10 +34,8 @@ static int jacobian_finish(lua_State *L, int status, lua_KContext context) {
                               .wrt = grad__transform_wrt(L, n),
                               .of = of,
                               .mode = (grad_jacobian_mode)lua_tointeger(L, lua_upvalueindex(UP_MODE))};
-  const grad_derived *d = grad__derived_push(L, t, &recipe);
-  grad__trace_push_inputs(L, t);
-  grad__derived_apply(L, d, 0, lua_gettop(L));
-  int outputs = lua_gettop(L);
+  const int outputs = grad__transform_derive(L, n, &recipe);
+  const grad_derived *d = lua_touserdata(L, outputs - 2);
   lua_createtable(L, (int)count, 0);
   int rows = lua_gettop(L);
   for (lua_Integer k = 0; k < count; k++) {
@@ -77,15 +75,11 @@ static int make_jacobian(lua_State *L) {
 
 static int hessian_finish(lua_State *L, int status, lua_KContext context) {
   (void)status;
-  int n = (int)context;
-  grad_trace *t = lua_touserdata(L, n + GRAD_AT_TRACE);
+  const int n = (int)context;
   grad__transform_scalar_output(L, n);
   lua_Integer leaves = grad__transform_nleaves(L, n);
   const grad_recipe recipe = {.kind = GRAD_RECIPE_HESSIAN, .wrt = grad__transform_wrt(L, n)};
-  const grad_derived *d = grad__derived_push(L, t, &recipe);
-  grad__trace_push_inputs(L, t);
-  grad__derived_apply(L, d, 0, lua_gettop(L));
-  int outputs = lua_gettop(L);
+  const int outputs = grad__transform_derive(L, n, &recipe);
   lua_createtable(L, (int)leaves, 0);
   int rows = lua_gettop(L);
   for (lua_Integer i = 0; i < leaves; i++) {
@@ -97,29 +91,19 @@ static int hessian_finish(lua_State *L, int status, lua_KContext context) {
 
 static int hessian_call(lua_State *L) { return grad__transform_call(L, lua_gettop(L), NULL, hessian_finish); }
 
-static int make_hessian(lua_State *L) {
-  grad__transform_push_closure(L, hessian_call, false);
-  return 1;
-}
+static int make_hessian(lua_State *L) { return grad__transform_push_closure(L, hessian_call, false); }
 
 static int hessian_diag_finish(lua_State *L, int status, lua_KContext context) {
   (void)status;
-  int n = (int)context;
-  grad_trace *t = lua_touserdata(L, n + GRAD_AT_TRACE);
+  const int n = (int)context;
   grad__transform_scalar_output(L, n);
   const grad_recipe recipe = {.kind = GRAD_RECIPE_HESSIAN_DIAG, .wrt = grad__transform_wrt(L, n)};
-  const grad_derived *d = grad__derived_push(L, t, &recipe);
-  grad__trace_push_inputs(L, t);
-  grad__derived_apply(L, d, 0, lua_gettop(L));
-  return grad__transform_push_like_arguments(L, n, lua_gettop(L), 2);
+  return grad__transform_push_like_arguments(L, n, grad__transform_derive(L, n, &recipe), 2);
 }
 
 static int hessian_diag_call(lua_State *L) { return grad__transform_call(L, lua_gettop(L), NULL, hessian_diag_finish); }
 
-static int make_hessian_diag(lua_State *L) {
-  grad__transform_push_closure(L, hessian_diag_call, false);
-  return 1;
-}
+static int make_hessian_diag(lua_State *L) { return grad__transform_push_closure(L, hessian_diag_call, false); }
 
 static const grad_fn rows[] = {
     GRAD_FUNCTION(

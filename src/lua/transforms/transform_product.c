@@ -223,11 +223,7 @@ static int finish_kept(lua_State *L, int n, grad_recipe_kind kind, lua_CFunction
   int aux = lua_gettop(L);
   const grad_recipe recipe = {.kind = kind, .wrt = grad__transform_wrt(L, n), .count = (int)count};
   const lua_Integer noutputs = t->p->noutputs;
-  const grad_derived *d = grad__derived_push(L, t, &recipe);
-  int derived = lua_gettop(L);
-  grad__trace_push_inputs(L, t);
-  grad__derived_apply(L, d, 0, lua_gettop(L));
-  int outputs = lua_gettop(L);
+  const int derived = lua_gettop(L) + 1, outputs = grad__transform_derive(L, n, &recipe);
   push_like_result(L, n + GRAD_AT_RESULTS, outputs, 1);
   int value = lua_gettop(L);
   lua_pushvalue(L, derived);
@@ -264,20 +260,8 @@ static int linearize_finish(lua_State *L, int status, lua_KContext n) {
 static int vjp_call(lua_State *L) { return grad__transform_call(L, lua_gettop(L), NULL, vjp_finish); }
 static int linearize_call(lua_State *L) { return grad__transform_call(L, lua_gettop(L), NULL, linearize_finish); }
 
-/* f, x... */
-static int call_at(lua_State *L, lua_CFunction f) {
-  grad__transform_check_function(L, 1);
-  int n = lua_gettop(L) - 1;
-  lua_pushvalue(L, 1);
-  lua_pushliteral(L, "all");
-  grad__lua_push_function(L, f, grad__lua_fn(L), 2);
-  lua_replace(L, 1);
-  lua_callk(L, n, LUA_MULTRET, 0, grad__transform_return_all);
-  return grad__transform_return_all(L, LUA_OK, 0);
-}
-
-static int vjp(lua_State *L) { return call_at(L, vjp_call); }
-static int linearize(lua_State *L) { return call_at(L, linearize_call); }
+static int vjp(lua_State *L) { return grad__transform_call_at(L, vjp_call, "all"); }
+static int linearize(lua_State *L) { return grad__transform_call_at(L, linearize_call, "all"); }
 
 /* --- hvp: (x, v, ...) */
 
@@ -313,10 +297,7 @@ static int hvp_call(lua_State *L) {
   return grad__transform_return_all(L, LUA_OK, 0);
 }
 
-static int make_hvp(lua_State *L) {
-  grad__transform_push_closure(L, hvp_call, false);
-  return 1;
-}
+static int make_hvp(lua_State *L) { return grad__transform_push_closure(L, hvp_call, false); }
 
 static const grad_fn rows[] = {
     GRAD_FUNCTION(

@@ -147,21 +147,6 @@ static void batch_argument(lua_State *L, grad_trace *t, int index, int place, in
   lua_settop(L, axes - 1);
 }
 
-/* Names the leaves of all results as outputs; pushes the list of them. */
-static void name_outputs(lua_State *L, int n, grad_trace *t, int last) {
-  lua_newtable(L);
-  int leaves = lua_gettop(L);
-  for (int r = n + AT_RESULTS; r <= last; r++) grad__tree_flatten(L, r, leaves, "a result");
-  lua_Integer count = (lua_Integer)lua_rawlen(L, leaves);
-  for (lua_Integer i = 1; i <= count; i++) {
-    lua_rawgeti(L, leaves, i);
-    grad_id id = grad__trace_lift(L, t, lua_gettop(L), GRAD_F64);
-    if (id == GRAD_NONE) grad__lua_check(L, t->p->status);
-    grad__program_output(t->p, id);
-    lua_pop(L, 1);
-  }
-}
-
 /* A leaf whose axis is false must be one that all examples share: no value of the trace that recorded an example. */
 static void check_shared(lua_State *L, uint64_t serial) {
   const grad_tensor *x = grad__tensor_to(L, -1);
@@ -209,7 +194,7 @@ static int finish(lua_State *L, int status, lua_KContext context) {
   int n = (int)context, last = lua_gettop(L), nresults = last - (n + AT_RESULTS) + 1;
   grad_trace *t = lua_touserdata(L, n + AT_TRACE);
   check_results(L, n + AT_RESULTS, last);
-  name_outputs(L, n, t, last);
+  grad__trace_push_outputs(L, t, n + AT_RESULTS, last, "a result");
   const uint64_t serial = t->serial;
   grad__trace_end(t);
   lua_Integer batched = (lua_Integer)lua_rawlen(L, n + AT_VALUES), next = 1;
