@@ -7,8 +7,9 @@
 
 /* --- recipes */
 
-grad_status grad__recipe_apply(grad_program *p, const grad_recipe *recipe, grad_program *parts[2],
-                               grad_jacobian_mode *mode) {
+/* Derives the one or two programs. parts[1] is NULL where there is one. *mode is set for a Jacobian. */
+static grad_status derive(grad_program *p, const grad_recipe *recipe, grad_program *parts[2],
+                          grad_jacobian_mode *mode) {
   parts[0] = parts[1] = NULL;
   switch (recipe->kind) {
   case GRAD_RECIPE_RUN:
@@ -107,8 +108,6 @@ static grad_cached *entry_new(grad_program *p, const grad_recipe *recipe, uint64
   return e;
 }
 
-void grad__cached_retain(grad_cached *entry) { entry->refs++; }
-
 void grad__cached_release(grad_cached *entry) {
   if (!entry || --entry->refs > 0) return;
   for (int k = 0; k < 2; k++) {
@@ -169,13 +168,13 @@ static void drop(grad_cache *c, grad_cached *e) {
   grad__cached_release(e);
 }
 
-void grad__cache_clear(grad_cache *cache) {
+static void clear(grad_cache *cache) {
   while (cache->oldest) drop(cache, cache->oldest);
 }
 
 void grad__cache_free(grad_cache *cache) {
   if (!cache) return;
-  grad__cache_clear(cache);
+  clear(cache);
   grad__free(cache->ctx, cache->buckets, (size_t)cache->nbuckets * sizeof *cache->buckets);
   grad__free(cache->ctx, cache, sizeof *cache);
 }
@@ -225,7 +224,7 @@ static grad_status add(grad_cache *c, grad_program *p, const grad_recipe *recipe
   grad_cached *e = entry_new(p, recipe, hash);
   if (!e) return c->ctx->status;
   grad_program *parts[2];
-  grad_status status = grad__recipe_apply(p, recipe, parts, &e->mode);
+  grad_status status = derive(p, recipe, parts, &e->mode);
   e->part[0].program = parts[0];
   e->part[1].program = parts[1];
   if (status) {
@@ -259,7 +258,7 @@ grad_status grad__cache_get(grad_cache *cache, grad_program *p, const grad_recip
     grad_status status = add(cache, p, recipe, hash, &e);
     if (status) return status;
   }
-  grad__cached_retain(e);
+  e->refs++;
   *out = e;
   return GRAD_OK;
 }
@@ -317,7 +316,7 @@ grad_status grad__cached_run(grad_cached *entry, int part, const grad_array *con
                              grad_array *out) {
   grad_cached *e = entry;
   if (!e->part[part].program) return grad__fail(e->ctx, GRAD_EINTERNAL, "this derivative has no part %d", part);
-  grad__cached_retain(e); /* a callback may clear the cache */
+  e->refs++; /* a callback may clear the cache */
   grad_status status = make_plan(e, part);
   if (!status) {
     e->part[part].runs++;

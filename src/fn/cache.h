@@ -34,11 +34,6 @@ typedef struct grad_recipe {
   int64_t size;
 } grad_recipe;
 
-/* grad__recipe_apply: derives the one or two programs, without a cache. parts[1] is NULL where there is one. *mode is
- * set for a Jacobian. */
-grad_status grad__recipe_apply(grad_program *p, const grad_recipe *recipe, grad_program *parts[2],
-                               grad_jacobian_mode *mode);
-
 typedef struct grad_cache grad_cache;
 typedef struct grad_cached grad_cached;
 
@@ -50,19 +45,17 @@ typedef struct grad_cache_stats {
 /* At most `entries` entries and about `bytes` bytes (programs and workspaces); 0: 1,024 entries, 256 MiB. */
 grad_status grad__cache_new(grad_ctx *ctx, int64_t entries, int64_t bytes, grad_cache **out);
 void grad__cache_free(grad_cache *cache);
-void grad__cache_clear(grad_cache *cache);
 void grad__cache_stats(const grad_cache *cache, grad_cache_stats *out);
 
 /* grad__cache_get: the entry for p under the recipe, derived when there is none. The cache may keep p: it must not
  * change from now on. *out has one reference, given back by grad__cached_release: it stays usable when the cache drops
  * it. */
 grad_status grad__cache_get(grad_cache *cache, grad_program *p, const grad_recipe *recipe, grad_cached **out);
-void grad__cached_retain(grad_cached *entry);
 void grad__cached_release(grad_cached *entry); /* NULL is fine */
 
 /* The derived program (no new reference), for inlining into an outer trace; NULL when there is no such part. */
 grad_program *grad__cached_program(const grad_cached *entry, int part);
-/* Its plan, NULL before the second run; for explain. */
+/* Its plan, NULL before the second run. */
 const grad_plan *grad__cached_plan(const grad_cached *entry, int part);
 /* The mode that a Jacobian took. */
 grad_jacobian_mode grad__cached_mode(const grad_cached *entry);

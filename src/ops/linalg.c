@@ -35,6 +35,10 @@ bool grad__linalg_system(grad_program *p, const char *name, bool square, grad_id
   return *b != GRAD_NONE;
 }
 
+grad_id grad__linalg_solution(grad_program *p, grad_id x, bool vector) {
+  return vector && x != GRAD_NONE ? grad__drop_axis(p, x, grad__ndim(p, x) - 1) : x;
+}
+
 /* With those leading axes, its last two kept. */
 static grad_id with_leading(grad_program *p, grad_id a, int lead, const int64_t *leading) {
   const grad_type *const t = grad__type(p, a);

@@ -53,6 +53,8 @@ grad_id grad__linalg_matrix(grad_program *p, const char *name, grad_id a, bool s
 /* The operands of a x = b as matrices of as many rows; `vector`: b was one vector, now a column. False: p has failed.
  */
 bool grad__linalg_system(grad_program *p, const char *name, bool square, grad_id *a, grad_id *b, bool *vector);
+/* x as b was given: without its last axis when b was a vector. */
+grad_id grad__linalg_solution(grad_program *p, grad_id x, bool vector);
 /* (a + a') / 2 of a float square matrix. */
 grad_id grad__linalg_symmetric(grad_program *p, const char *name, grad_id a);
 /* Promotes and broadcasts the leading axes of two matrices (last two axes kept). */

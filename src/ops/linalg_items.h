@@ -53,6 +53,12 @@ static inline void *grad__carve(grad_carve *c, int64_t elements, size_t size) {
   return part;
 }
 
+/* The order of the square matrices of input 0. */
+static inline int64_t grad__matrix_order(const grad_program *p, const grad_instr *ins) {
+  const grad_type *const t = grad__type(p, ins->in[0]);
+  return t->shape[t->ndim - 1];
+}
+
 /* Input i: float, at least two axes, square if asked. */
 grad_status grad__infer_matrix(const grad_infer *a, int i, bool square);
 /* Output k: input 0's leading axes, then `tail` extents. */

@@ -77,5 +77,5 @@ grad_id grad__cholesky_solve(grad_program *p, grad_id l, grad_id b) {
   if (vector) b = grad__insert_axis(p, b, 1);
   const grad_id half = grad__triangular_solve(p, l, b, false, false);
   const grad_id x = grad__triangular_solve(p, l, half, false, true);
-  return vector && x != GRAD_NONE ? grad__drop_axis(p, x, grad__ndim(p, x) - 1) : x;
+  return grad__linalg_solution(p, x, vector);
 }

@@ -15,11 +15,6 @@
 #include <math.h>
 #include <string.h>
 
-static int64_t order_of(const grad_program *p, const grad_instr *ins) {
-  const grad_type *const t = grad__type(p, ins->in[0]);
-  return t->shape[t->ndim - 1];
-}
-
 typedef struct signed_log {
   double sign, log;
 } signed_log;
@@ -164,7 +159,7 @@ static cofactor_parts carve_cofactor(grad_carve *c, int64_t n, size_t size) {
 
 static int64_t cofactor_scratch(const grad_program *p, const grad_instr *ins) {
   grad_carve c = {0};
-  carve_cofactor(&c, order_of(p, ins), grad__dtype_size(grad__type(p, ins->in[0])->dtype));
+  carve_cofactor(&c, grad__matrix_order(p, ins), grad__dtype_size(grad__type(p, ins->in[0])->dtype));
   return c.used;
 }
 

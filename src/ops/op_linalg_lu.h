@@ -11,15 +11,9 @@ typedef struct grad_lu {
 /* grad__lu: factors a, a float square matrix. Equal instructions are shared, so asking twice costs nothing. */
 grad_lu grad__lu(grad_program *p, grad_id a);
 
-/* grad__lu_solve: x with a x = b (`transposed`: a' x = b), leading axes equal. */
-grad_id grad__lu_solve(grad_program *p, const grad_lu *lu, grad_id b, bool transposed);
-
 grad_id grad__lu_inv(grad_program *p, const grad_lu *lu);
 
 /* For eval: the present factors one after the other (in `room` if they are not already), pivots as LAPACK has them. */
 const void *grad__lu_load(const grad_items *lu, const grad_items *pivots, void *room, int *narrow);
-
-/* grad__lu_diagonal: entry (i, i) of U. */
-double grad__lu_diagonal(grad_dtype dtype, const void *factors, int64_t n, int64_t i);
 
 #endif

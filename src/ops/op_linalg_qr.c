@@ -139,5 +139,5 @@ grad_id grad__lstsq(grad_program *p, grad_id a, grad_id b) {
   grad__linalg_align(p, &a, &b);
   if (a == GRAD_NONE) return GRAD_NONE;
   const grad_id x = least_squares(p, a, b);
-  return vector && x != GRAD_NONE ? grad__drop_axis(p, x, grad__ndim(p, x) - 1) : x;
+  return grad__linalg_solution(p, x, vector);
 }

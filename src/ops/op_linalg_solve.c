@@ -25,13 +25,8 @@ static grad_status lu_infer(grad_infer *a) {
   return first ? first : grad__infer_like(a, 1, GRAD_I64, 1, &n);
 }
 
-static int64_t order_of(const grad_program *p, const grad_instr *ins) {
-  const grad_type *const t = grad__type(p, ins->in[0]);
-  return t->shape[t->ndim - 1];
-}
-
 static int64_t lu_scratch(const grad_program *p, const grad_instr *ins) {
-  return order_of(p, ins) * (int64_t)sizeof(int);
+  return grad__matrix_order(p, ins) * (int64_t)sizeof(int);
 }
 
 static grad_status lu_eval(const grad_eval *a) {
@@ -52,7 +47,7 @@ static grad_status lu_eval(const grad_eval *a) {
 }
 
 static double lu_flops(const grad_program *p, const grad_instr *ins) {
-  return 2.0 / 3.0 * (double)grad__type_numel(grad__type(p, ins->out)) * (double)order_of(p, ins);
+  return 2.0 / 3.0 * (double)grad__type_numel(grad__type(p, ins->out)) * (double)grad__matrix_order(p, ins);
 }
 
 const grad_op grad__op_lu = {
@@ -108,7 +103,8 @@ const void *grad__lu_load(const grad_items *lu, const grad_items *pivots, void *
   return room;
 }
 
-double grad__lu_diagonal(grad_dtype dtype, const void *factors, int64_t n, int64_t i) {
+/* Entry (i, i) of U. */
+static double diagonal_of(grad_dtype dtype, const void *factors, int64_t n, int64_t i) {
   return dtype == GRAD_F64 ? ((const double *)factors)[i * n + i] : (double)((const float *)factors)[i * n + i];
 }
 
@@ -116,7 +112,7 @@ static grad_status check_regular(grad_ctx *ctx, const char *name, const grad_ite
   const int64_t n = lu->item.shape[0];
   char text[GRAD_ITEM_TEXT];
   for (int64_t i = 0; i < n; i++) {
-    if (grad__lu_diagonal(lu->item.dtype, factors, n, i) == 0) {
+    if (diagonal_of(lu->item.dtype, factors, n, i) == 0) {
       return grad__fail(ctx, GRAD_ESINGULAR, "%s: the %" PRId64 " x %" PRId64 " matrix is singular%s", name, n, n,
                         grad__item_text(lu, text, sizeof text));
     }
@@ -149,7 +145,8 @@ static grad_status lu_solve_eval(const grad_eval *a) {
   return GRAD_OK;
 }
 
-grad_id grad__lu_solve(grad_program *p, const grad_lu *lu, grad_id b, bool transposed) {
+/* x with a x = b (`transposed`: a' x = b), leading axes equal. */
+static grad_id solve_with(grad_program *p, const grad_lu *lu, grad_id b, bool transposed) {
   return grad__emit(p, &grad__op_lu_solve, 4, (const grad_id[]){lu->a, lu->factors, lu->pivots, b}, 1,
                     (const int64_t[]){transposed});
 }
@@ -162,16 +159,16 @@ static void lu_solve_jvp(grad_jvp *a) {
     change =
         grad__add_tangents(a->p, change, grad__neg(a->p, grad__matmul(a->p, a->dx[0], a->y[0], transposed, false)));
   }
-  if (change != GRAD_NONE) a->dy[0] = grad__lu_solve(a->p, &lu, change, transposed);
+  if (change != GRAD_NONE) a->dy[0] = solve_with(a->p, &lu, change, transposed);
 }
 
 static void lu_solve_transpose(grad_transpose *a) {
   const grad_lu lu = {a->x[0], a->x[1], a->x[2]};
-  a->cx[3] = grad__lu_solve(a->p, &lu, a->cy[0], !a->ins->params[0]);
+  a->cx[3] = solve_with(a->p, &lu, a->cy[0], !a->ins->params[0]);
 }
 
 static double lu_solve_flops(const grad_program *p, const grad_instr *ins) {
-  return 2 * (double)grad__type_numel(grad__type(p, ins->out)) * (double)order_of(p, ins);
+  return 2 * (double)grad__type_numel(grad__type(p, ins->out)) * (double)grad__matrix_order(p, ins);
 }
 
 const grad_op grad__op_lu_solve = {
@@ -206,7 +203,7 @@ static inverse_parts carve_inverse(grad_carve *c, int64_t n, size_t size) {
 
 static int64_t lu_inv_scratch(const grad_program *p, const grad_instr *ins) {
   grad_carve c = {0};
-  carve_inverse(&c, order_of(p, ins), grad__dtype_size(grad__type(p, ins->out)->dtype));
+  carve_inverse(&c, grad__matrix_order(p, ins), grad__dtype_size(grad__type(p, ins->out)->dtype));
   return c.used;
 }
 
@@ -273,8 +270,8 @@ grad_id grad__solve(grad_program *p, grad_id a, grad_id b) {
     lu = (grad_lu){a, grad__broadcast(p, lu.factors, t.ndim, t.shape),
                    grad__broadcast(p, lu.pivots, t.ndim - 1, t.shape)};
   }
-  const grad_id x = grad__lu_solve(p, &lu, b, false);
-  return vector && x != GRAD_NONE ? grad__drop_axis(p, x, grad__ndim(p, x) - 1) : x;
+  const grad_id x = solve_with(p, &lu, b, false);
+  return grad__linalg_solution(p, x, vector);
 }
 
 grad_id grad__inv(grad_program *p, grad_id a) {

@@ -140,5 +140,5 @@ grad_id grad__triangular_solve(grad_program *p, grad_id t, grad_id b, bool upper
   if (!grad__linalg_system(p, "triangular_solve", true, &t, &b, &vector)) return GRAD_NONE;
   grad__linalg_align(p, &t, &b);
   const grad_id x = grad__triangular_solve_for(p, t, b, upper, transposed, GRAD_TRIANGULAR_SOLVE);
-  return vector && x != GRAD_NONE ? grad__drop_axis(p, x, grad__ndim(p, x) - 1) : x;
+  return grad__linalg_solution(p, x, vector);
 }

@@ -60,7 +60,8 @@ static double flops_input(const grad_program *p, const grad_instr *ins) {
       __VA_ARGS__,                                                                                                     \
   };
 
-grad_id grad__spread(grad_program *p, grad_id v, const grad_type *t, uint32_t axes) {
+/* v, which lacks the axes of the mask, repeated along them: the shape of t again. */
+static grad_id spread(grad_program *p, grad_id v, const grad_type *t, uint32_t axes) {
   int64_t shape[GRAD_MAX_AXES] = {0};
   for (int i = 0; i < t->ndim; i++) shape[i] = axes >> i & 1 ? 1 : t->shape[i];
   return grad__broadcast(p, grad__reshape(p, v, t->ndim, shape), t->ndim, t->shape);
@@ -121,7 +122,7 @@ static grad_status sum_infer(grad_infer *a) {
 }
 
 static void sum_transpose(grad_transpose *a) {
-  a->cx[0] = grad__spread(a->p, a->cy[0], &a->xt[0], (uint32_t)a->ins->params[0]);
+  a->cx[0] = spread(a->p, a->cy[0], &a->xt[0], (uint32_t)a->ins->params[0]);
 }
 
 REDUCTION(sum, GRAD_REDUCE_SUM, GRAD_SPARSITY_REDUCE, .flags = GRAD_OP_LINEAR, .infer = sum_infer,
@@ -198,9 +199,9 @@ static grad_status extremum_infer(grad_infer *a) {
 grad_id grad__shared_tangent(grad_program *p, grad_id x, grad_id y, grad_id dx, uint32_t axes) {
   if (x == GRAD_NONE || y == GRAD_NONE || dx == GRAD_NONE) return GRAD_NONE;
   const grad_type t = *grad__type(p, x);
-  const grad_id tied = grad__op2(p, &grad__op_eq, x, grad__spread(p, y, &t, axes));
+  const grad_id tied = grad__op2(p, &grad__op_eq, x, spread(p, y, &t, axes));
   const grad_id mask = grad__convert(p, tied, t.dtype);
-  const grad_id share = grad__div(p, mask, grad__spread(p, grad__sum(p, mask, axes, false), &t, axes));
+  const grad_id share = grad__div(p, mask, spread(p, grad__sum(p, mask, axes, false), &t, axes));
   return grad__sum(p, grad__mulz(p, dx, share), axes, false);
 }
 

@@ -58,9 +58,6 @@ grad_id grad__as_float(grad_program *p, grad_id x);
  * every derivative. */
 grad_id grad__shifted(grad_program *p, grad_id x, uint32_t axes, grad_id *shift);
 
-/* v, which lacks the axes of the mask, repeated along them: the shape of t again. */
-grad_id grad__spread(grad_program *p, grad_id v, const grad_type *t, uint32_t axes);
-
 /* The axes of the mask moved to the end and merged into one. */
 grad_id grad__merge_axes(grad_program *p, grad_id x, uint32_t axes);
 

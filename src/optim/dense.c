@@ -112,10 +112,6 @@ void grad__qr_project(const grad__qr *qr, double *b) {
   for (int64_t j = 0; j < steps(qr); j++) apply(qr, j, b);
 }
 
-void grad__qr_expand(const grad__qr *qr, double *b) {
-  for (int64_t j = steps(qr) - 1; j >= 0; j--) apply(qr, j, b);
-}
-
 int64_t grad__qr_rank(const grad__qr *qr, double tol) {
   int64_t rank = 0, most = steps(qr);
   double first = most > 0 ? fabs(grad__qr_r(qr, 0, 0)) : 0;

@@ -31,9 +31,8 @@ void grad__qr_factor(grad__qr *qr);
 /* Before it: divides each column by its length, which is kept in `size` (n; 1 for a column of zeros), so that the rank
  * does not depend on the units of the unknowns. */
 void grad__qr_unit_columns(grad__qr *qr, double *size);
-/* b (m) becomes Q'b; Q b. */
+/* b (m) becomes Q'b. */
 void grad__qr_project(const grad__qr *qr, double *b);
-void grad__qr_expand(const grad__qr *qr, double *b);
 /* How many diagonal entries of R are above tol times the first one; with pivoting, the numerical rank. */
 int64_t grad__qr_rank(const grad__qr *qr, double tol);
 static inline double grad__qr_r(const grad__qr *qr, int64_t i, int64_t j) { return qr->columns[j * qr->m + i]; }

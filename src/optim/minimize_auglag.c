@@ -8,10 +8,8 @@ enum { AL_C, AL_JACOBIAN, AL_TRIAL_Y };
 enum { OWN_PENALTY, OWN_TOL, OWN_PRIOR, OWN_STALLS, OWN_STILL };
 
 static void layout(grad_minimizer *m) {
-  int64_t size = -1;
-  if (!grad__mul_i64(m->constraints, m->n, &size)) size = -1;
   grad__minimizer_array(m, "c", m->constraints, true);
-  grad__minimizer_array(m, "jacobian", size, false);
+  grad__minimizer_array(m, "jacobian", grad__minimizer_product(m->constraints, m->n), false);
   grad__minimizer_array(m, "trial_multipliers", m->constraints, false);
 }
 
@@ -141,10 +139,9 @@ static grad_status step(grad_minimizer *m) {
   return commit(m, &inner);
 }
 
-const grad__method grad__method_auglag = {GRAD_METHOD_AUGLAG,
-                                          GRAD__TAKES_CONSTRAINTS | GRAD__TAKES_BOUNDS | GRAD__MONOTONE,
-                                          layout,
-                                          begin,
-                                          step,
-                                          NULL,
-                                          prepare};
+const grad__method grad__method_auglag = {.id = GRAD_METHOD_AUGLAG,
+                                          .traits = GRAD__TAKES_CONSTRAINTS | GRAD__TAKES_BOUNDS | GRAD__MONOTONE,
+                                          .layout = layout,
+                                          .begin = begin,
+                                          .step = step,
+                                          .prepare = prepare};

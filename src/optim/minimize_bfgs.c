@@ -6,8 +6,7 @@ enum { BFGS_H, BFGS_DIRECTION, BFGS_S, BFGS_Y, BFGS_HY };
 enum { OWN_UPDATES };
 
 static void layout(grad_minimizer *m) {
-  int64_t square = -1;
-  if (!grad__mul_i64(m->n, m->n, &square)) square = -1;
+  const int64_t square = grad__minimizer_product(m->n, m->n);
   grad__minimizer_array(m, "inverse_hessian", square, true);
   grad__minimizer_array(m, "direction", m->n, false);
   grad__minimizer_array(m, "s", m->n, false);
@@ -72,4 +71,5 @@ static grad_status step(grad_minimizer *m) {
   return status;
 }
 
-const grad__method grad__method_bfgs = {GRAD_METHOD_BFGS, GRAD__MONOTONE, layout, begin, step, NULL, NULL};
+const grad__method grad__method_bfgs = {
+    .id = GRAD_METHOD_BFGS, .traits = GRAD__MONOTONE, .layout = layout, .begin = begin, .step = step};

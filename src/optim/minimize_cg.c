@@ -66,4 +66,5 @@ static grad_status step(grad_minimizer *m) {
   return GRAD_OK;
 }
 
-const grad__method grad__method_cg = {GRAD_METHOD_CG, GRAD__MONOTONE, layout, begin, step, NULL, NULL};
+const grad__method grad__method_cg = {
+    .id = GRAD_METHOD_CG, .traits = GRAD__MONOTONE, .layout = layout, .begin = begin, .step = step};

@@ -6,13 +6,12 @@
 enum { DOGLEG_HESSIAN, DOGLEG_FACTOR, DOGLEG_P, DOGLEG_NEWTON, DOGLEG_SCRATCH };
 
 static void layout(grad_minimizer *m) {
-  int64_t square = -1;
-  if (!grad__mul_i64(m->n, m->n, &square)) square = -1;
+  const int64_t square = grad__minimizer_product(m->n, m->n);
   grad__minimizer_array(m, "hessian", square, false);
   grad__minimizer_array(m, "factor", square, false);
   grad__minimizer_array(m, "step", m->n, false);
   grad__minimizer_array(m, "newton", m->n, false);
-  grad__minimizer_array(m, "scratch", 2 * m->n, false);
+  grad__minimizer_array(m, "scratch", grad__minimizer_product(2, m->n), false);
 }
 
 static grad_status solve(grad_minimizer *m, double radius, double *p, double *reduction) {
@@ -54,4 +53,4 @@ static grad_status step(grad_minimizer *m) {
 }
 
 const grad__method grad__method_dogleg = {
-    GRAD_METHOD_DOGLEG, GRAD__USES_HESSIAN | GRAD__MONOTONE, layout, NULL, step, NULL, NULL};
+    .id = GRAD_METHOD_DOGLEG, .traits = GRAD__USES_HESSIAN | GRAD__MONOTONE, .layout = layout, .step = step};

@@ -44,4 +44,4 @@ static grad_status step(grad_minimizer *m) {
   return GRAD_OK;
 }
 
-const grad__method grad__method_gd = {GRAD_METHOD_GD, 0, layout, begin, step, NULL, NULL};
+const grad__method grad__method_gd = {.id = GRAD_METHOD_GD, .layout = layout, .begin = begin, .step = step};

@@ -19,10 +19,9 @@ static grad_status step(grad_minimizer *m) {
   return moved ? grad__squares_keep(m) : grad__squares_refresh(m);
 }
 
-const grad__method grad__method_gn = {GRAD_METHOD_GN,
-                                      GRAD__TAKES_RESIDUALS | GRAD__MONOTONE,
-                                      layout,
-                                      grad__squares_keep,
-                                      step,
-                                      grad__squares_polish,
-                                      NULL};
+const grad__method grad__method_gn = {.id = GRAD_METHOD_GN,
+                                      .traits = GRAD__TAKES_RESIDUALS | GRAD__MONOTONE,
+                                      .layout = layout,
+                                      .begin = grad__squares_keep,
+                                      .step = step,
+                                      .polish = grad__squares_polish};

@@ -11,9 +11,8 @@ enum { LBFGS_S, LBFGS_Y, LBFGS_SY, LBFGS_YY, LBFGS_SG, LBFGS_YG, LBFGS_A, LBFGS_
 enum { OWN_COUNT, OWN_NEXT }; /* pairs held; the slot the next one goes to */
 
 static void layout(grad_minimizer *m) {
-  int64_t memory = m->options.memory, size = -1, square = -1;
-  if (!grad__mul_i64(memory, m->n, &size)) size = -1;
-  if (!grad__mul_i64(memory, memory, &square)) square = -1;
+  const int64_t memory = m->options.memory;
+  const int64_t size = grad__minimizer_product(memory, m->n), square = grad__minimizer_product(memory, memory);
   grad__minimizer_array(m, "s", size, true);
   grad__minimizer_array(m, "y", size, true);
   grad__minimizer_array(m, "sy", square, true);
@@ -99,4 +98,5 @@ static grad_status step(grad_minimizer *m) {
   return status;
 }
 
-const grad__method grad__method_lbfgs = {GRAD_METHOD_LBFGS, GRAD__MONOTONE, layout, NULL, step, NULL, NULL};
+const grad__method grad__method_lbfgs = {
+    .id = GRAD_METHOD_LBFGS, .traits = GRAD__MONOTONE, .layout = layout, .step = step};

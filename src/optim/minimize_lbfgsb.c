@@ -34,8 +34,8 @@ static void layout(grad_minimizer *m) {
   static const char *const saved[] = {"s", "y", "sy", "ss", "yy"};
   static const char *const vectors[] = {"cauchy", "direction", "break", "heap", "fixed", "r"};
   static const char *const small[] = {"p", "c", "row", "mc", "mrow"};
-  int64_t memory = m->options.memory, size = -1, square = memory <= 10000 ? memory * memory : -1;
-  if (!grad__mul_i64(memory, m->n, &size)) size = -1;
+  const int64_t memory = m->options.memory, square = memory <= 10000 ? memory * memory : -1;
+  const int64_t size = grad__minimizer_product(memory, m->n);
   for (int i = 0; i < 5; i++) grad__minimizer_array(m, saved[i], i < 2 ? size : square, true);
   for (int i = 0; i < 6; i++) grad__minimizer_array(m, vectors[i], m->n, false);
   for (int i = 0; i < 5; i++) grad__minimizer_array(m, small[i], 2 * memory, false);
@@ -266,4 +266,4 @@ static grad_status step(grad_minimizer *m) {
 }
 
 const grad__method grad__method_lbfgsb = {
-    GRAD_METHOD_LBFGSB, GRAD__TAKES_BOUNDS | GRAD__MONOTONE, layout, NULL, step, NULL, NULL};
+    .id = GRAD_METHOD_LBFGSB, .traits = GRAD__TAKES_BOUNDS | GRAD__MONOTONE, .layout = layout, .step = step};

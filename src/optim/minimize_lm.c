@@ -113,10 +113,9 @@ static grad_status step(grad_minimizer *m) {
   return grad__minimizer_fail(m, GRAD_FAILURE_LINE_SEARCH, &move);
 }
 
-const grad__method grad__method_lm = {GRAD_METHOD_LM,
-                                      GRAD__TAKES_RESIDUALS | GRAD__MONOTONE,
-                                      layout,
-                                      grad__squares_keep,
-                                      step,
-                                      grad__squares_polish,
-                                      NULL};
+const grad__method grad__method_lm = {.id = GRAD_METHOD_LM,
+                                      .traits = GRAD__TAKES_RESIDUALS | GRAD__MONOTONE,
+                                      .layout = layout,
+                                      .begin = grad__squares_keep,
+                                      .step = step,
+                                      .polish = grad__squares_polish};

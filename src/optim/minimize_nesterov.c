@@ -96,4 +96,4 @@ static grad_status step(grad_minimizer *m) {
   return GRAD_OK;
 }
 
-const grad__method grad__method_nesterov = {GRAD_METHOD_NESTEROV, 0, layout, begin, step, NULL, NULL};
+const grad__method grad__method_nesterov = {.id = GRAD_METHOD_NESTEROV, .layout = layout, .begin = begin, .step = step};

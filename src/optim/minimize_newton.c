@@ -6,12 +6,11 @@
 enum { NEWTON_HESSIAN, NEWTON_FACTOR, NEWTON_DIRECTION, NEWTON_SCRATCH };
 
 static void layout(grad_minimizer *m) {
-  int64_t square = -1;
-  if (!grad__mul_i64(m->n, m->n, &square)) square = -1;
+  const int64_t square = grad__minimizer_product(m->n, m->n);
   grad__minimizer_array(m, "hessian", square, false);
   grad__minimizer_array(m, "factor", square, false);
   grad__minimizer_array(m, "direction", m->n, false);
-  grad__minimizer_array(m, "scratch", 2 * m->n, false);
+  grad__minimizer_array(m, "scratch", grad__minimizer_product(2, m->n), false);
 }
 
 static grad_status step(grad_minimizer *m) {
@@ -34,4 +33,4 @@ static grad_status step(grad_minimizer *m) {
 }
 
 const grad__method grad__method_newton = {
-    GRAD_METHOD_NEWTON, GRAD__USES_HESSIAN | GRAD__MONOTONE, layout, NULL, step, NULL, NULL};
+    .id = GRAD_METHOD_NEWTON, .traits = GRAD__USES_HESSIAN | GRAD__MONOTONE, .layout = layout, .step = step};

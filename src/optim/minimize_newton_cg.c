@@ -9,7 +9,7 @@ enum { NEWTON_CG_P, NEWTON_CG_R, NEWTON_CG_D, NEWTON_CG_HD, NEWTON_CG_SCRATCH };
 static void layout(grad_minimizer *m) {
   static const char *const names[] = {"direction", "r", "d", "hd"};
   for (int i = 0; i < 4; i++) grad__minimizer_array(m, names[i], m->n, false);
-  grad__minimizer_array(m, "scratch", m->n <= INT64_MAX / 2 ? 2 * m->n : -1, false);
+  grad__minimizer_array(m, "scratch", grad__minimizer_product(2, m->n), false);
 }
 
 static grad_status step(grad_minimizer *m) {
@@ -39,4 +39,4 @@ static grad_status step(grad_minimizer *m) {
 }
 
 const grad__method grad__method_newton_cg = {
-    GRAD_METHOD_NEWTON_CG, GRAD__USES_HESSIAN | GRAD__MONOTONE, layout, NULL, step, NULL, NULL};
+    .id = GRAD_METHOD_NEWTON_CG, .traits = GRAD__USES_HESSIAN | GRAD__MONOTONE, .layout = layout, .step = step};

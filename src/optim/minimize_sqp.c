@@ -28,9 +28,8 @@ enum {
 enum { OWN_UPDATES, OWN_RELAXED, OWN_STALLS, OWN_PRIOR, OWN_SCALE };
 
 static void layout(grad_minimizer *m) {
-  int64_t n = m->n, rows = m->constraints, entries = -1, square = -1;
-  bool fits = n < INT64_MAX && grad__mul_i64(n + 1, n + 1, &square) && grad__mul_i64(rows, n + 1, &entries);
-  if (!fits) square = entries = -1;
+  const int64_t n = m->n, rows = m->constraints;
+  const int64_t square = grad__minimizer_product(n + 1, n + 1), entries = grad__minimizer_product(rows, n + 1);
   grad__minimizer_array(m, "b", square, true);
   grad__minimizer_array(m, "c", rows, true);
   grad__minimizer_array(m, "jacobian", entries, true);
@@ -324,5 +323,8 @@ static grad_status step(grad_minimizer *m) {
   return grad__minimizer_fail(m, GRAD_FAILURE_SINGULAR, NULL);
 }
 
-const grad__method grad__method_sqp = {
-    GRAD_METHOD_SQP, GRAD__TAKES_CONSTRAINTS | GRAD__TAKES_BOUNDS | GRAD__MONOTONE, layout, begin, step, NULL, NULL};
+const grad__method grad__method_sqp = {.id = GRAD_METHOD_SQP,
+                                       .traits = GRAD__TAKES_CONSTRAINTS | GRAD__TAKES_BOUNDS | GRAD__MONOTONE,
+                                       .layout = layout,
+                                       .begin = begin,
+                                       .step = step};

@@ -46,10 +46,9 @@ grad_status grad_method_find(grad_ctx *ctx, const char *name, grad_method *out) 
     *out = (grad_method)i;
     return GRAD_OK;
   }
-  return grad__fail(ctx, GRAD_EVALUE,
-                    "minimize: no method '%s'; there are gd, nesterov, cg, bfgs, lbfgs, lbfgsb, newton, newton_cg, "
-                    "trust_ncg, trust_exact, dogleg, auglag, sqp",
-                    name);
+#define XX(id, name, text) " " #name
+  return grad__fail(ctx, GRAD_EVALUE, "minimize: no method '%s'; there are" GRAD_METHOD_MAP(XX), name);
+#undef XX
 }
 
 double grad__seconds(void) {

@@ -228,5 +228,9 @@ static grad_status polish(grad_minimizer *m) {
   return status == GRAD_OK ? grad__squares_polish(m) : status;
 }
 
-const grad__method grad__method_trf = {
-    GRAD_METHOD_TRF, GRAD__TAKES_RESIDUALS | GRAD__TAKES_BOUNDS | GRAD__MONOTONE, layout, begin, step, polish, NULL};
+const grad__method grad__method_trf = {.id = GRAD_METHOD_TRF,
+                                       .traits = GRAD__TAKES_RESIDUALS | GRAD__TAKES_BOUNDS | GRAD__MONOTONE,
+                                       .layout = layout,
+                                       .begin = begin,
+                                       .step = step,
+                                       .polish = polish};

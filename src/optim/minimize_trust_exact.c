@@ -9,14 +9,13 @@
 enum { EXACT_HESSIAN, EXACT_FACTOR, EXACT_P, EXACT_Q, EXACT_Z, EXACT_SCRATCH };
 
 static void layout(grad_minimizer *m) {
-  int64_t square = -1;
-  if (!grad__mul_i64(m->n, m->n, &square)) square = -1;
+  const int64_t square = grad__minimizer_product(m->n, m->n);
   grad__minimizer_array(m, "hessian", square, false);
   grad__minimizer_array(m, "factor", square, false);
   grad__minimizer_array(m, "step", m->n, false);
   grad__minimizer_array(m, "q", m->n, false);
   grad__minimizer_array(m, "z", m->n, false);
-  grad__minimizer_array(m, "scratch", 2 * m->n, false);
+  grad__minimizer_array(m, "scratch", grad__minimizer_product(2, m->n), false);
 }
 
 typedef struct range {
@@ -115,4 +114,4 @@ static grad_status step(grad_minimizer *m) {
 }
 
 const grad__method grad__method_trust_exact = {
-    GRAD_METHOD_TRUST_EXACT, GRAD__USES_HESSIAN | GRAD__MONOTONE, layout, NULL, step, NULL, NULL};
+    .id = GRAD_METHOD_TRUST_EXACT, .traits = GRAD__USES_HESSIAN | GRAD__MONOTONE, .layout = layout, .step = step};

@@ -9,7 +9,7 @@ enum { NCG_P, NCG_R, NCG_D, NCG_HD, NCG_FIXED, NCG_CAUCHY, NCG_SCRATCH };
 static void layout(grad_minimizer *m) {
   static const char *const names[] = {"step", "r", "d", "hd", "fixed", "cauchy"};
   for (int i = 0; i < 6; i++) grad__minimizer_array(m, names[i], m->n, false);
-  grad__minimizer_array(m, "scratch", m->n <= INT64_MAX / 2 ? 2 * m->n : -1, false);
+  grad__minimizer_array(m, "scratch", grad__minimizer_product(2, m->n), false);
 }
 
 static void find_fixed(const grad_minimizer *m, double *fixed) {
@@ -69,5 +69,7 @@ static grad_status solve(grad_minimizer *m, double radius, double *p, double *re
 
 static grad_status step(grad_minimizer *m) { return grad__trust_step(m, solve, grad__minimizer_own(m, NCG_P)); }
 
-const grad__method grad__method_trust_ncg = {
-    GRAD_METHOD_TRUST_NCG, GRAD__USES_HESSIAN | GRAD__TAKES_BOUNDS | GRAD__MONOTONE, layout, NULL, step, NULL, NULL};
+const grad__method grad__method_trust_ncg = {.id = GRAD_METHOD_TRUST_NCG,
+                                             .traits = GRAD__USES_HESSIAN | GRAD__TAKES_BOUNDS | GRAD__MONOTONE,
+                                             .layout = layout,
+                                             .step = step};

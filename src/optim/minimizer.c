@@ -1,17 +1,16 @@
 /* minimizer.c: the life of a minimizer: checking the problem, choosing the method, one block of memory, the steps. */
 #include "optim/minimizer.h"
 
+const grad__method grad__method_auto = {.id = GRAD_METHOD_AUTO};
+
 static const grad__method *const methods[] = {
-    &grad__method_gd,          &grad__method_nesterov, &grad__method_cg,     &grad__method_bfgs,
-    &grad__method_lbfgs,       &grad__method_lbfgsb,   &grad__method_newton, &grad__method_newton_cg,
-    &grad__method_trust_exact, &grad__method_dogleg,   &grad__method_lm,     &grad__method_trf,
-    &grad__method_gn,          &grad__method_auglag,   &grad__method_sqp,    &grad__method_trust_ncg,
+#define XX(id, name, text) [GRAD_METHOD_##id] = &grad__method_##name,
+    GRAD_METHOD_MAP(XX)
+#undef XX
 };
 
 static const grad__method *method_row(grad_method id) {
-  for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
-    if (methods[i]->id == id) return methods[i];
-  return NULL;
+  return id > GRAD_METHOD_AUTO && id < GRAD_METHOD_COUNT ? methods[id] : NULL;
 }
 
 void grad_minimize_defaults(grad_minimize_options *options) {
@@ -113,6 +112,11 @@ static grad_status check_method(grad_ctx *ctx, const char *name, const grad_prob
   return GRAD_OK;
 }
 
+int64_t grad__minimizer_product(int64_t a, int64_t b) {
+  int64_t product;
+  return grad__mul_i64(a, b, &product) ? product : -1;
+}
+
 void grad__minimizer_array(grad_minimizer *m, const char *name, int64_t count, bool saved) {
   if (count < 0 || m->array_count == GRAD__ARRAYS_MAX) {
     m->overflow = true;
@@ -130,12 +134,8 @@ static void declare_arrays(grad_minimizer *m) {
   grad__minimizer_array(m, "trial_gradient", m->n, false);
   grad__minimizer_array(m, "best_x", keeps_best ? m->n : 0, true);
   grad__minimizer_array(m, "best_gradient", keeps_best ? m->n : 0, true);
-  int64_t rows = m->problem.residual ? m->problem.residuals : 0, entries = -1;
-  if (m->sparse) {
-    entries = m->problem.jacobian_starts[rows];
-  } else if (!grad__mul_i64(rows, m->n, &entries)) {
-    entries = -1;
-  }
+  const int64_t rows = m->problem.residual ? m->problem.residuals : 0;
+  const int64_t entries = m->sparse ? m->problem.jacobian_starts[rows] : grad__minimizer_product(rows, m->n);
   grad__minimizer_array(m, "residual", rows, true);
   grad__minimizer_array(m, "trial_residual", rows, false);
   grad__minimizer_array(m, "residual_jacobian", entries, true);

@@ -44,8 +44,8 @@ enum {
   GRAD__USES_HESSIAN = 1, /* hessian or hvp or differences */
   GRAD__TAKES_BOUNDS = 2,
   GRAD__TAKES_CONSTRAINTS = 4,
-  GRAD__TAKES_RESIDUALS = 16, /* and nothing else */
-  GRAD__MONOTONE = 8,         /* the accepted point is always the best one */
+  GRAD__TAKES_RESIDUALS = 8, /* and nothing else */
+  GRAD__MONOTONE = 16,       /* the accepted point is always the best one */
 };
 
 typedef struct grad__array {
@@ -60,14 +60,14 @@ typedef struct grad__method {
   unsigned traits;
   /* Declares the method's arrays with grad__minimizer_array, in the order of its own enum of them. */
   void (*layout)(grad_minimizer *m);
-  /* Called once after x0 was evaluated; may be NULL. */
+  /* Called once after x0 was evaluated. May be NULL, as may those after `step`. */
   grad_status (*begin)(grad_minimizer *m);
   /* One iteration: ends in grad__minimizer_accept, or with grad__minimizer_fail. On an error status nothing accepted
    * has changed. */
   grad_status (*step)(grad_minimizer *m);
-  /* After a run that ended well: makes the answer more exact without calling on_step; may be NULL. */
+  /* After a run that ended well: makes the answer more exact without calling on_step. */
   grad_status (*polish)(grad_minimizer *m);
-  /* Called at the end of grad_minimizer_new, to make an inner minimizer; may be NULL. */
+  /* Called at the end of grad_minimizer_new, to make an inner minimizer. */
   grad_status (*prepare)(grad_minimizer *m);
 } grad__method;
 
@@ -99,8 +99,10 @@ typedef struct grad__move {
   double alpha, f, slope0, slope1;
 } grad__move;
 
-/* Layout: declares an array of `count` doubles, zero at first. */
+/* Layout: declares an array of `count` doubles, zero at first; -1: the problem is too large. grad__minimizer_product: a
+ * b, such a count. */
 void grad__minimizer_array(grad_minimizer *m, const char *name, int64_t count, bool saved);
+int64_t grad__minimizer_product(int64_t a, int64_t b);
 static inline double *grad__minimizer_own(const grad_minimizer *m, int i) { return m->arrays[ARRAY_OWN + i].data; }
 
 /* Evaluation, counted. What is not finite comes out as f = Inf; so does a finite f with a gradient that is not. */
@@ -157,7 +159,7 @@ void grad__stop_test(grad_minimizer *m);
 void grad__stop_message(const grad_minimizer *m, char *out, size_t size);
 double grad__seconds(void);
 
-/* The row of GRAD_METHOD_AUTO does not exist. */
+/* One row a method; that of AUTO, which stands for another, is empty. */
 #define XX(id, name, text) extern const grad__method grad__method_##name;
 GRAD_METHOD_MAP(XX)
 #undef XX
