@@ -103,7 +103,7 @@ static void record(lua_State *L, const grad_derived *d, const grad_program *p, i
   grad_id *in = lua_newuserdatauv(L, (size_t)(p->ninputs + p->noutputs) * sizeof *in, 0), *out = in + p->ninputs;
   for (int32_t i = 0; i < p->ninputs; i++) {
     lua_rawgeti(L, inputs, i + 1);
-    in[i] = grad__trace_lift(L, t, -1, (grad_dtype)grad__type(p, p->inputs[i])->dtype);
+    in[i] = grad__trace_lift(L, t, -1, grad__type(p, p->inputs[i])->dtype);
     lua_pop(L, 1);
   }
   grad__trace_add_scalars(L, t, d->nscalars, d->scalars);
@@ -138,7 +138,7 @@ void grad__output_push(lua_State *L, const grad_type *type) {
   if (grad__type_is_dynamic(type))
     grad__tensor_push_empty(L);
   else
-    grad__tensor_new(L, (grad_dtype)type->dtype, type->ndim, type->shape);
+    grad__tensor_new(L, type->dtype, type->ndim, type->shape);
 }
 
 /* After the run: the tensor at `index` takes the array that the run made for an output without memory. */

@@ -121,7 +121,7 @@ grad_call *grad__call_begin_in(lua_State *L, grad_trace *trace) { return begin(L
 static grad_id add_input(grad_call *c, const grad_array *array, int owner) {
   c->in = grad__lua_grow(c->L, c->g->ctx, c->in, c->nin + 1, &c->in_cap, sizeof *c->in);
   c->in[c->nin++] = (grad_call_input){array, owner};
-  return grad__program_input(c->p, (grad_dtype)array->dtype, array->ndim, array->shape);
+  return grad__program_input(c->p, array->dtype, array->ndim, array->shape);
 }
 
 /* An argument that could not become a value raises at once, so that builders may look at its type. */
@@ -205,7 +205,7 @@ grad_id grad__call_dense(grad_call *c, int arg, const char *what) {
 
 grad_id grad__call_value_like(grad_call *c, int arg, const char *what, grad_id like) {
   if (like == GRAD_NONE) return grad__call_value(c, arg, what);
-  const grad_dtype dtype = (grad_dtype)grad__call_type(c, like)->dtype;
+  const grad_dtype dtype = grad__call_type(c, like)->dtype;
   const grad_tensor *x = grad__tensor_to(c->L, arg);
   if (!x) return number_argument(c, arg, what, dtype);
   const grad_id id = grad__call_capture(c, arg);
@@ -257,7 +257,7 @@ static bool push_result(grad_call *c, grad_id id, grad_array *out) {
     return false;
   }
   const grad_type *type = grad__type(c->p, id);
-  *out = *grad__tensor_new(c->L, (grad_dtype)type->dtype, type->ndim, type->shape);
+  *out = *grad__tensor_new(c->L, type->dtype, type->ndim, type->shape);
   grad__program_output(c->p, id);
   return true;
 }

@@ -17,11 +17,11 @@ typedef struct grad_call_input {
 struct grad_call {
   lua_State *L;
   grad_lua *g;
-  grad_trace *trace; /* NULL: eager */
+  grad_trace *trace;     /* NULL: eager */
   grad_program *p, *own; /* p: the trace's, or the call's own */
-  int nargs;   /* arguments, the options left out */
-  int options; /* stack index of the table of options, or 0 */
-  bool views;  /* results may share memory with arguments */
+  int nargs;             /* arguments, the options left out */
+  int options;           /* stack index of the table of options, or 0 */
+  bool views;            /* results may share memory with arguments */
   bool busy;
   grad_call_input *in; /* eager: what the program's inputs are */
   int32_t nin, in_cap;

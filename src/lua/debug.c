@@ -31,7 +31,7 @@ static values *push_values(lua_State *L, const grad_program *p) {
 /* The flat position of the first NaN or Inf, -1 when there is none. */
 static int64_t first_bad(const grad_array *a, double *value) {
   int64_t position = 0, index[GRAD_MAX_AXES] = {0};
-  if (!grad__dtype_is_float((grad_dtype)a->dtype)) return -1;
+  if (!grad__dtype_is_float(a->dtype)) return -1;
   for (int64_t n = grad__array_numel(a); position < n; position++) {
     *value = grad__array_get(a, index);
     if (!isfinite(*value)) return position;

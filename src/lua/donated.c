@@ -95,7 +95,7 @@ void grad__tensor_give_away(lua_State *L, int index, int32_t donor) {
   const grad_array type = x->array;
   index = lua_absindex(L, index);
   grad__array_release(&x->array);
-  grad__array_wrap(&x->array, NULL, (grad_dtype)type.dtype, type.ndim, type.shape);
+  grad__array_wrap(&x->array, NULL, type.dtype, type.ndim, type.shape);
   x->slot = donor;
   lua_rawgeti(L, LUA_REGISTRYINDEX, grad__lua(L)->ref_donated);
   lua_setmetatable(L, index);

@@ -184,7 +184,7 @@ bool grad__array_overlap(const grad_array *a, const grad_array *b) {
   const grad_array *both[2] = {a, b};
   for (int k = 0; k < 2; k++) {
     const grad_array *x = both[k];
-    int64_t size = (int64_t)grad__dtype_size((grad_dtype)x->dtype);
+    int64_t size = (int64_t)grad__dtype_size(x->dtype);
     from[k] = x->data, to[k] = from[k] + size;
     if (grad__array_numel(x) == 0) return false;
     for (int i = 0; i < x->ndim; i++) {

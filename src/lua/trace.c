@@ -375,7 +375,7 @@ static void preserve_in(lua_State *L, grad_trace *t, const grad_array *array) {
     grad_binding *b = &t->inputs[i];
     if (b->kind != GRAD_BOUND_ARRAY || b->owned || !grad__array_overlap(&b->array, array)) continue;
     grad_array copy;
-    grad__lua_check(L, grad__array_new(t->g->ctx, (grad_dtype)b->array.dtype, b->array.ndim, b->array.shape, &copy));
+    grad__lua_check(L, grad__array_new(t->g->ctx, b->array.dtype, b->array.ndim, b->array.shape, &copy));
     grad__array_copy(&copy, &b->array);
     b->array = copy;
     b->owned = true;

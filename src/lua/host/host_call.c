@@ -148,7 +148,7 @@ static grad_trace *record(lua_State *L, const host_call *c) {
   push_named(L, c->name);
   for (int i = 0; i < c->nin; i++) {
     const grad_array *like = c->in[i];
-    grad__trace_push(L, t, grad__trace_open_input(L, t, (grad_dtype)like->dtype, like->ndim, like->shape));
+    grad__trace_push(L, t, grad__trace_open_input(L, t, like->dtype, like->ndim, like->shape));
   }
   lua_call(L, c->nin, LUA_MULTRET);
   int last = lua_gettop(L);
@@ -181,7 +181,7 @@ static int compile(lua_State *L) {
   uint8_t *wrt = lua_newuserdatauv(L, (size_t)t->ninputs + 1, 0);
   for (int i = 0; i < t->ninputs; i++) {
     bool argument = i < c->nin;
-    wrt[i] = argument && (c->wrt ? c->wrt[i] != 0 : grad__dtype_is_float((grad_dtype)c->in[i]->dtype));
+    wrt[i] = argument && (c->wrt ? c->wrt[i] != 0 : grad__dtype_is_float(c->in[i]->dtype));
   }
   grad__lua_check(L, derive(c, t->p, wrt, derived));
   size_t count = (size_t)(*derived)->ninputs;

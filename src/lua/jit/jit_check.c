@@ -20,7 +20,7 @@ static bool agree(double a, double b, double slack) { return a == b || (isnan(a)
 static void compare_arrays(lua_State *L, const char *where, const grad_array *a, const grad_array *b) {
   const int64_t n = grad__array_numel(a);
   const double *x = grad__tensor_push_copy(L, a, GRAD_F64)->data, *y = grad__tensor_push_copy(L, b, GRAD_F64)->data;
-  const double slack = tolerance((grad_dtype)a->dtype) * largest(y, n);
+  const double slack = tolerance(a->dtype) * largest(y, n);
   for (int64_t i = 0; i < n; i++)
     if (!agree(x[i], y[i], slack))
       grad__lua_error(L, "check: %s differs: the jitted function gives %.17g where the plain one gives %.17g", where,

@@ -8,9 +8,7 @@
 
 #include "lua/jit/jit.h"
 
-static int64_t bytes_of(const grad_array *a) {
-  return grad__array_numel(a) * (int64_t)grad__dtype_size((grad_dtype)a->dtype);
-}
+static int64_t bytes_of(const grad_array *a) { return grad__array_numel(a) * (int64_t)grad__dtype_size(a->dtype); }
 
 void grad__donations_mark(grad_jit_entry *e, int32_t first_node) {
   for (int32_t k = first_node; k < e->arguments.nnodes; k++)
@@ -33,7 +31,7 @@ const bool *grad__donations_push_flags(lua_State *L, grad_jit_entry *e, const gr
     node->donated = node->donated && !is_passed(e, k);
     if (!node->donated) continue;
     const grad_type *type = grad__type(p, p->inputs[node->leaf]);
-    flags[node->leaf] = grad__type_numel(type) * (int64_t)grad__dtype_size((grad_dtype)type->dtype) > GRAD_INLINE;
+    flags[node->leaf] = grad__type_numel(type) * (int64_t)grad__dtype_size(type->dtype) > GRAD_INLINE;
     e->donates = true;
   }
   return e->donates ? flags : NULL;
@@ -81,7 +79,7 @@ void grad__donations_lend(lua_State *L, grad_jit_entry *e) {
     const int32_t source = grad__donations_source(e, k);
     if (source < 0 || e->out[k].data || !is_sole_user(e->in[source])) continue;
     const grad_type *type = grad__type(p, p->outputs[k]);
-    grad__array_wrap(&e->out[k], e->in[source]->data, (grad_dtype)type->dtype, type->ndim, type->shape);
+    grad__array_wrap(&e->out[k], e->in[source]->data, type->dtype, type->ndim, type->shape);
     e->out[k].storage = e->in[source]->storage;
     grad__array_retain(&e->out[k]);
     e->lent[k] = true;

@@ -75,8 +75,7 @@ static void read_item(lua_State *L, int item, const grad_array *x, int axis, gra
     read_mask(L, item, x, axis, pick);
   } else if (t) {
     if (t->array.dtype != GRAD_I64)
-      grad__lua_error(L, "positions must be i64, got %s: convert with :to(\"i64\")",
-                      grad__dtype_name((grad_dtype)t->array.dtype));
+      grad__lua_error(L, "positions must be i64, got %s: convert with :to(\"i64\")", grad__dtype_name(t->array.dtype));
     lua_pushvalue(L, item);
     *pick = (grad_pick){.kind = GRAD_PICK_POSITIONS, .axes = 1, .tensor = lua_gettop(L)};
   } else if (lua_istable(L, item)) {
@@ -248,6 +247,6 @@ static grad_id put_positions(grad_call *c, grad_id x, const grad_index *index, g
 
 grad_id grad__index_put(grad_call *c, grad_id x, const grad_index *index, grad_id value) {
   if (x == GRAD_NONE || value == GRAD_NONE) return GRAD_NONE;
-  value = grad__convert(c->p, value, (grad_dtype)grad__call_type(c, x)->dtype);
+  value = grad__convert(c->p, value, grad__call_type(c, x)->dtype);
   return index->basic ? put_ranges(c, x, index, value) : put_positions(c, x, index, value);
 }

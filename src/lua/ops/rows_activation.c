@@ -7,13 +7,13 @@
 
 static grad_id first(grad_call *c) {
   grad_id x = grad__call_value(c, 1, "argument 1");
-  bool whole = !grad__dtype_is_float((grad_dtype)grad__call_type(c, x)->dtype);
+  bool whole = !grad__dtype_is_float(grad__call_type(c, x)->dtype);
   return whole ? grad__convert(c->p, x, GRAD_F64) : x;
 }
 
 static grad_id parameter(grad_call *c, int arg, const char *what, double otherwise, grad_id like) {
   if (!lua_isnil(c->L, arg)) return grad__call_value_like(c, arg, what, like);
-  return grad__call_number(c, otherwise, (grad_dtype)grad__call_type(c, like)->dtype);
+  return grad__call_number(c, otherwise, grad__call_type(c, like)->dtype);
 }
 
 static grad_id number(grad_call *c, double value, grad_id like) { return grad__lit(c->p, value, like); }
@@ -79,9 +79,9 @@ static void build_clamp(grad_call *c) {
   if (!low && !high) grad__lua_error(c->L, "needs a lower or an upper bound");
   if (!low) lo = number(c, -HUGE_VAL, x);
   if (!high) hi = number(c, HUGE_VAL, x);
-  if (!low && (grad_dtype)grad__call_type(c, x)->dtype == GRAD_I64)
+  if (!low && grad__call_type(c, x)->dtype == GRAD_I64)
     grad__call_return(c, grad__op2(c->p, &grad__op_minimum, x, hi));
-  else if (!high && (grad_dtype)grad__call_type(c, x)->dtype == GRAD_I64)
+  else if (!high && grad__call_type(c, x)->dtype == GRAD_I64)
     grad__call_return(c, grad__op2(c->p, &grad__op_maximum, x, lo));
   else
     grad__call_return(c, grad__op3(c->p, &grad__op_clamp, x, lo, hi));

@@ -107,7 +107,7 @@ static bool fill_level(filler *f, int depth) {
 static int dtype_inside(lua_State *L, int so_far, int depth) {
   const grad_tensor *t = grad__tensor_to(L, -1);
   if (t && grad__trace_is_number(L, -1)) return so_far;
-  if (t) return so_far < 0 ? t->array.dtype : grad__dtype_promote((grad_dtype)so_far, (grad_dtype)t->array.dtype);
+  if (t) return so_far < 0 ? t->array.dtype : grad__dtype_promote((grad_dtype)so_far, t->array.dtype);
   if (!lua_istable(L, -1)) return so_far;
   if (depth == GRAD_MAX_AXES) grad__lua_error(L, "tables are nested more than %d deep", GRAD_MAX_AXES);
   for (lua_Integer i = 1, n = (lua_Integer)lua_rawlen(L, -1); i <= n; i++) {
@@ -172,7 +172,7 @@ static int data_options(lua_State *L) {
 
 /* The dtype of a tensor made of x alone; a number that became a value makes f64, as numbers do. */
 static grad_dtype value_dtype(const grad_tensor *x) {
-  return grad__tensor_is_weak(x) && x->array.dtype != GRAD_BOOL ? GRAD_F64 : (grad_dtype)x->array.dtype;
+  return grad__tensor_is_weak(x) && x->array.dtype != GRAD_BOOL ? GRAD_F64 : x->array.dtype;
 }
 
 static int make_tensor(lua_State *L) {
@@ -186,7 +186,7 @@ static int make_tensor(lua_State *L) {
     return 1;
   }
   if (t) {
-    grad__tensor_push_copy(L, &t->array, grad__option_dtype(L, options, (grad_dtype)t->array.dtype));
+    grad__tensor_push_copy(L, &t->array, grad__option_dtype(L, options, t->array.dtype));
     return 1;
   }
   if (!lua_istable(L, 1) && !lua_isnumber(L, 1) && !lua_isboolean(L, 1))
@@ -252,7 +252,7 @@ static int full(lua_State *L) {
 static int filled_like(lua_State *L, double value) {
   const grad_tensor *t = grad__tensor_check(L, 1, "x");
   int options = grad__options_at(L, 2);
-  grad_dtype dtype = grad__option_dtype(L, options, (grad_dtype)t->array.dtype);
+  grad_dtype dtype = grad__option_dtype(L, options, t->array.dtype);
   grad__array_fill(grad__tensor_new(L, dtype, t->array.ndim, t->array.shape), value);
   return 1;
 }
@@ -262,7 +262,7 @@ static int ones_like(lua_State *L) { return filled_like(L, 1); }
 
 static int full_like(lua_State *L) {
   const grad_array *x = &grad__tensor_check(L, 1, "x")->array;
-  return repeated(L, x->ndim, x->shape, (grad_dtype)x->dtype);
+  return repeated(L, x->ndim, x->shape, x->dtype);
 }
 
 static int eye(lua_State *L) {

@@ -89,7 +89,7 @@ static bool run_direct(lua_State *L, const elementwise *e, int nin, const operan
   if (!shape || e->result[shape->dtype] < 0) return false;
   int64_t n = grad__array_numel(shape);
   if (n >= LARGE) return false;
-  grad_dtype dtype = (grad_dtype)shape->dtype, result = (grad_dtype)e->result[dtype];
+  grad_dtype dtype = shape->dtype, result = (grad_dtype)e->result[dtype];
   grad_array *out = grad__tensor_new(L, result, shape->ndim, shape->shape);
   run_kernel(grad__kernel(grad__lua_ctx(L), e->op, dtype), nin, x, dtype, grad__dtype_size(result), n, out->data);
   return true;
@@ -119,7 +119,7 @@ static bool common_dtype(const grad_op *op, int nin, const operand *x, bool weak
   for (int k = op == &grad__op_where ? 1 : 0; k < nin; k++) {
     const grad_tensor *t = x[k].tensor;
     if (!t || grad__tensor_is_weak(t) != weak) continue;
-    *dtype = any ? grad__dtype_promote(*dtype, (grad_dtype)t->array.dtype) : (grad_dtype)t->array.dtype;
+    *dtype = any ? grad__dtype_promote(*dtype, t->array.dtype) : t->array.dtype;
     any = true;
   }
   return any;
@@ -256,7 +256,7 @@ static int elementwise_call(lua_State *L) {
 
 /* Floats hold everything, integers integers and truth values, truth values only themselves. */
 static bool holds(const grad_array *x, const grad_array *value) {
-  return grad__dtype_is_float((grad_dtype)x->dtype) || value->dtype <= x->dtype;
+  return grad__dtype_is_float(x->dtype) || value->dtype <= x->dtype;
 }
 
 /* x:add_(y): the result goes to x, whose dtype and shape stay. */

@@ -49,13 +49,13 @@ static const grad_array *source_of(lua_State *L, const grad_tensor *x, int arg) 
   if (!grad__tensor_to(L, arg)) {
     if (!lua_isboolean(L, arg) && lua_type(L, arg) != LUA_TNUMBER)
       grad__arg_error(L, arg, "the value", "a number or a tensor");
-    return grad__arg_element(L, arg, "the value", (grad_dtype)x->array.dtype);
+    return grad__arg_element(L, arg, "the value", x->array.dtype);
   }
   const grad_tensor *value = grad__tensor_to(L, arg);
   if (grad__trace_for(L, value))
     grad__lua_error(L, "a value of a transform cannot be assigned into a concrete tensor: use y = x:put(index, value)");
   if (!grad__array_overlap(&value->array, &x->array)) return &value->array;
-  return grad__tensor_push_copy(L, &value->array, (grad_dtype)value->array.dtype);
+  return grad__tensor_push_copy(L, &value->array, value->array.dtype);
 }
 
 static void assign_view(lua_State *L, const grad_tensor *x, const grad_index *index) {
@@ -98,7 +98,7 @@ static void build_put(grad_call *c) {
   lua_State *L = c->L;
   const grad_tensor *x = grad__tensor_check(L, 1, "x");
   grad_index index;
-  if (lua_type(L, 3) == LUA_TNUMBER) grad__check_fits(L, lua_tonumber(L, 3), (grad_dtype)x->array.dtype);
+  if (lua_type(L, 3) == LUA_TNUMBER) grad__check_fits(L, lua_tonumber(L, 3), x->array.dtype);
   if (is_staged_mask(L, 2)) {
     grad_id whole = grad__call_capture(c, 1);
     grad_id value = grad__call_value_like(c, 3, "the value", whole);

@@ -42,7 +42,7 @@ static int numel(lua_State *L) {
 }
 
 static int dtype(lua_State *L) {
-  lua_pushstring(L, grad__dtype_name((grad_dtype)header(L)->dtype));
+  lua_pushstring(L, grad__dtype_name(header(L)->dtype));
   return 1;
 }
 
@@ -79,7 +79,7 @@ static int totable(lua_State *L) {
 static int clone(lua_State *L) {
   const grad_tensor *t = grad__tensor_check(L, 1, "x");
   lua_settop(L, 1);
-  if (!grad__trace_push_lifted(L, 1)) grad__tensor_push_copy(L, &t->array, (grad_dtype)t->array.dtype);
+  if (!grad__trace_push_lifted(L, 1)) grad__tensor_push_copy(L, &t->array, t->array.dtype);
   return 1;
 }
 
@@ -93,7 +93,7 @@ static void build_to(grad_call *c) {
 static int fill_in_place(lua_State *L) {
   const grad_tensor *t = grad__tensor_check_writable(L, 1, "x");
   grad_array every;
-  const grad_array *value = grad__arg_element(L, 2, "the value", (grad_dtype)t->array.dtype);
+  const grad_array *value = grad__arg_element(L, 2, "the value", t->array.dtype);
   grad__view_broadcast(value, t->array.ndim, t->array.shape, &every);
   grad__array_copy(&t->array, &every);
   lua_settop(L, 1);
@@ -115,7 +115,7 @@ static int copy_in_place(lua_State *L) {
     grad__lua_error(L, "the source (%s) does not fit into the tensor (%s)", grad__tensor_text(from).chars,
                     grad__tensor_text(to).chars);
   if (from != to) {
-    const grad_array *copy = grad__tensor_push_copy(L, &from->array, (grad_dtype)from->array.dtype);
+    const grad_array *copy = grad__tensor_push_copy(L, &from->array, from->array.dtype);
     grad__view_broadcast(copy, to->array.ndim, to->array.shape, &source);
     grad__array_copy(&to->array, &source);
   }

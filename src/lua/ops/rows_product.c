@@ -62,7 +62,7 @@ static void build_scatter_add(grad_call *c) {
   index = grad__positions(c->p, index, grad__call_type(c, x)->shape[axis]);
   if (index != GRAD_NONE && grad__call_type(c, source)->ndim == 0)
     source = grad__broadcast(c->p, source, grad__call_type(c, index)->ndim, grad__call_type(c, index)->shape);
-  source = grad__convert(c->p, source, (grad_dtype)grad__call_type(c, x)->dtype);
+  source = grad__convert(c->p, source, grad__call_type(c, x)->dtype);
   grad__call_return(c, grad__scatter_add(c->p, x, axis, index, source));
 }
 

@@ -167,7 +167,7 @@ static void build_concat(grad_call *c) {
   grad_id *parts;
   int n = grad__call_list(c, 1, "the list", &parts);
   grad_dtype dtype = GRAD_BOOL;
-  for (int i = 0; i < n; i++) dtype = grad__dtype_promote(dtype, (grad_dtype)grad__call_type(c, parts[i])->dtype);
+  for (int i = 0; i < n; i++) dtype = grad__dtype_promote(dtype, grad__call_type(c, parts[i])->dtype);
   for (int i = 0; i < n; i++) parts[i] = grad__convert(c->p, parts[i], dtype);
   int axis = grad__arg_axis_or(c->L, 2, "axis", ndim_of(c, parts[0]), 0);
   grad__call_return(c, grad__concat(c->p, n, parts, axis));
@@ -242,7 +242,7 @@ static void build_pad(grad_call *c) {
     lua_pop(c->L, 1);
   }
   const double value = grad__option_number(c->L, c->options, "value", 0);
-  grad__check_fits(c->L, value, (grad_dtype)grad__call_type(c, x)->dtype);
+  grad__check_fits(c->L, value, grad__call_type(c, x)->dtype);
   grad__call_return(c, grad__pad(c->p, x, before, after, value));
 }
 

@@ -22,7 +22,7 @@ static void return_reduced(grad_call *c, grad_id entries) {
  */
 static grad_id prediction_of(grad_call *c) {
   const grad_id x = grad__call_value(c, 1, "the prediction");
-  if (x == GRAD_NONE || grad__dtype_is_float((grad_dtype)grad__call_type(c, x)->dtype)) return x;
+  if (x == GRAD_NONE || grad__dtype_is_float(grad__call_type(c, x)->dtype)) return x;
   return grad__convert(c->p, x, GRAD_F64);
 }
 
@@ -37,11 +37,11 @@ static grad_id target_of(grad_call *c, grad_id prediction) {
                               "the prediction is %s and the target %s: their shapes must be the same",
                               grad__type_text(x).chars, grad__type_text(y).chars);
   }
-  return grad__convert(c->p, t, (grad_dtype)x->dtype);
+  return grad__convert(c->p, t, x->dtype);
 }
 
 static grad_id number(grad_call *c, double value, grad_id like) {
-  return like == GRAD_NONE ? GRAD_NONE : grad__call_number(c, value, (grad_dtype)grad__call_type(c, like)->dtype);
+  return like == GRAD_NONE ? GRAD_NONE : grad__call_number(c, value, grad__call_type(c, like)->dtype);
 }
 
 static grad_id difference(grad_call *c) {
@@ -97,7 +97,7 @@ static grad_id classes_of(grad_call *c, grad_id prediction) {
   if (x->ndim > 0 && grad__shape_equal(x->ndim - 1, x->shape, y->ndim, y->shape))
     return grad__labels(c->p, t, x->shape[x->ndim - 1]);
   const bool alike = grad__shape_equal(x->ndim, x->shape, y->ndim, y->shape);
-  return alike ? grad__convert(c->p, t, (grad_dtype)x->dtype) : t;
+  return alike ? grad__convert(c->p, t, x->dtype) : t;
 }
 
 static void cross_entropy(grad_call *c) {

@@ -215,7 +215,7 @@ static void push_leaf(lua_State *L, grad_trace *t, bool open) {
   if (!open)
     id = grad__trace_argument(L, t, lua_gettop(L));
   else if (x)
-    id = grad__trace_open_input(L, t, (grad_dtype)x->array.dtype, x->array.ndim, x->array.shape);
+    id = grad__trace_open_input(L, t, x->array.dtype, x->array.ndim, x->array.shape);
   else
     id = grad__trace_open_input(L, t, GRAD_F64, 0, NULL);
   if (weak)
@@ -402,7 +402,7 @@ static int outputs(lua_State *L) {
   lua_createtable(L, b->p->noutputs, 0);
   for (int32_t k = 0; k < b->p->noutputs; k++) {
     const grad_type *type = grad__type(b->p, b->p->outputs[k]);
-    grad__array_fill(grad__tensor_new(L, (grad_dtype)type->dtype, type->ndim, type->shape), 0);
+    grad__array_fill(grad__tensor_new(L, type->dtype, type->ndim, type->shape), 0);
     lua_rawseti(L, -2, k + 1);
   }
   return 1;

@@ -60,9 +60,9 @@ static bool differentiates(lua_State *L) {
 
 static void check_leaf(lua_State *L, int argument, int leaf) {
   const grad_tensor *t = grad__tensor_to(L, leaf);
-  if (!t || grad__dtype_is_float((grad_dtype)t->array.dtype)) return;
+  if (!t || grad__dtype_is_float(t->array.dtype)) return;
   grad__lua_error(L, "argument %d has dtype %s: derivatives need f64 or f32 (convert with :to(\"f64\"))", argument,
-                  grad__dtype_name((grad_dtype)t->array.dtype));
+                  grad__dtype_name(t->array.dtype));
 }
 
 /* Makes the leaves of argument `index` inputs and replaces the argument on the stack by its traced copy. */
@@ -139,8 +139,8 @@ void grad__transform_scalar_output(lua_State *L, int n) {
                     "the function must return a number or a 0-d tensor, got a tensor (%s): reduce it with :sum() or "
                     ":mean(), or use gl.jacobian",
                     grad__tensor_text(x).chars);
-  if (x && !grad__trace_is_number(L, result) && !grad__dtype_is_float((grad_dtype)x->array.dtype))
-    grad__lua_error(L, "the function must return f64 or f32, got %s", grad__dtype_name((grad_dtype)x->array.dtype));
+  if (x && !grad__trace_is_number(L, result) && !grad__dtype_is_float(x->array.dtype))
+    grad__lua_error(L, "the function must return f64 or f32, got %s", grad__dtype_name(x->array.dtype));
   grad__trace_output(L, trace_at(L, n), result);
 }
 

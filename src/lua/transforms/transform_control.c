@@ -263,7 +263,7 @@ static int32_t rule_types(const operands *o, int32_t n, const grad_type *like, g
   int32_t count = o->n;
   memcpy(types, o->types, (size_t)o->n * sizeof *types);
   for (int32_t i = 0; i < n; i++)
-    if (grad__dtype_is_float((grad_dtype)like[i].dtype)) types[count++] = like[i];
+    if (grad__dtype_is_float(like[i].dtype)) types[count++] = like[i];
   return count;
 }
 
@@ -285,8 +285,7 @@ static grad_program *rule(lua_State *L, const grad_body *b, const operands *o, i
 /* What a function captured gets cotangent zero: a rule speaks of the arguments only. */
 static void add_zero_cotangents(const operands *o, int32_t nleaves, grad_program *vjp) {
   for (int32_t i = nleaves; i < o->n; i++)
-    if (grad__dtype_is_float((grad_dtype)o->types[i].dtype))
-      grad__program_output(vjp, grad__zeros_of(vjp, &o->types[i]));
+    if (grad__dtype_is_float(o->types[i].dtype)) grad__program_output(vjp, grad__zeros_of(vjp, &o->types[i]));
 }
 
 /* custom(f, jvp or nil, vjp or nil, leaves, captured by f, by jvp, by vjp) */

@@ -24,7 +24,7 @@ static int jacobian_finish(lua_State *L, int status, lua_KContext context) {
   int result = n + GRAD_AT_RESULTS;
   lua_Integer count = grad__transform_tree_output(L, n), leaves = grad__transform_nleaves(L, n), next = 1;
   for (lua_Integer k = 0; k < count; k++) {
-    grad_dtype dtype = (grad_dtype)grad__type(t->p, t->p->outputs[k])->dtype;
+    grad_dtype dtype = grad__type(t->p, t->p->outputs[k])->dtype;
     if (!grad__dtype_is_float(dtype))
       grad__lua_error(L, "the function must return f64 or f32, got %s", grad__dtype_name(dtype));
   }

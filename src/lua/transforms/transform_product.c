@@ -24,15 +24,15 @@ static void push_matching(lua_State *L, int index, const grad_array *like, const
   if (v && v->array.dtype == like->dtype) {
     lua_pushvalue(L, index);
   } else if (!v) {
-    grad_array *number = grad__tensor_new(L, (grad_dtype)like->dtype, 0, NULL);
+    grad_array *number = grad__tensor_new(L, like->dtype, 0, NULL);
     grad__array_fill(number, lua_tonumber(L, index));
   } else {
     grad_trace *t = grad__trace_push_lifted(L, index);
     if (t) {
-      grad__trace_push(L, t, grad__convert(t->p, grad__tensor_to(L, -1)->id, (grad_dtype)like->dtype));
+      grad__trace_push(L, t, grad__convert(t->p, grad__tensor_to(L, -1)->id, like->dtype));
       lua_remove(L, -2);
     } else {
-      grad__tensor_push_copy(L, &v->array, (grad_dtype)like->dtype);
+      grad__tensor_push_copy(L, &v->array, like->dtype);
     }
   }
 }
@@ -104,7 +104,7 @@ static void push_like_result(lua_State *L, int like, int outputs, lua_Integer fi
 /* Every leaf of the first result must have a derivative. */
 static void check_float_outputs(lua_State *L, const grad_trace *t, lua_Integer count) {
   for (lua_Integer k = 0; k < count; k++) {
-    grad_dtype dtype = (grad_dtype)grad__type(t->p, t->p->outputs[k])->dtype;
+    grad_dtype dtype = grad__type(t->p, t->p->outputs[k])->dtype;
     if (!grad__dtype_is_float(dtype))
       grad__lua_error(L, "the function must return f64 or f32, got %s", grad__dtype_name(dtype));
   }

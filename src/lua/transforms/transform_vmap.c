@@ -121,8 +121,7 @@ static void batch_leaf(lua_State *L, grad_trace *t, int argument, lua_Integer lu
   *size = extent;
   move_axis(L, axis, 0);
   x = grad__tensor_to(L, -1);
-  grad__trace_push(L, t,
-                   grad__trace_open_input(L, t, (grad_dtype)x->array.dtype, x->array.ndim - 1, x->array.shape + 1));
+  grad__trace_push(L, t, grad__trace_open_input(L, t, x->array.dtype, x->array.ndim - 1, x->array.shape + 1));
 }
 
 /* Replaces argument `index` on the stack (at `place`) by its traced copy, an example; leaves not batched stay. */
