@@ -123,56 +123,6 @@ static bool keeps_largest(grad_rule rule, const grad_update_options *o) {
   return o->amsgrad && (rule == GRAD_RULE_ADAM || rule == GRAD_RULE_ADAMW || rule == GRAD_RULE_AMSGRAD);
 }
 
-static const char *const *slot_names(grad_rule rule, const grad_update_options *o) {
-  static const char *const none[] = {NULL, NULL, NULL, NULL};
-  static const char *const momentum[] = {"momentum_buffer", NULL, NULL, NULL};
-  static const char *const moments[] = {"exp_avg", "exp_avg_sq", NULL, NULL};
-  static const char *const largest[] = {"exp_avg", "exp_avg_sq", "max_exp_avg_sq", NULL};
-  static const char *const adamax[] = {"exp_avg", "exp_inf", NULL, NULL};
-  static const char *const rmsprop[] = {"square_avg", NULL, NULL, NULL};
-  static const char *const rmsprop_momentum[] = {"square_avg", "momentum_buffer", NULL, NULL};
-  static const char *const rmsprop_centered[] = {"square_avg", "grad_avg", NULL, NULL};
-  static const char *const rmsprop_both[] = {"square_avg", "grad_avg", "momentum_buffer", NULL};
-  static const char *const adagrad[] = {"sum", NULL, NULL, NULL};
-  static const char *const adadelta[] = {"square_avg", "acc_delta", NULL, NULL};
-  static const char *const rprop[] = {"prev", "step_size", NULL, NULL};
-  static const char *const lion[] = {"exp_avg", NULL, NULL, NULL};
-  static const char *const asgd[] = {"ax", NULL, NULL, NULL};
-  switch (rule) {
-  case GRAD_RULE_SGD:
-    return o->momentum != 0 ? momentum : none;
-  case GRAD_RULE_ADAMAX:
-    return adamax;
-  case GRAD_RULE_RMSPROP:
-    if (o->centered) return o->momentum > 0 ? rmsprop_both : rmsprop_centered;
-    return o->momentum > 0 ? rmsprop_momentum : rmsprop;
-  case GRAD_RULE_ADAGRAD:
-    return adagrad;
-  case GRAD_RULE_ADADELTA:
-    return adadelta;
-  case GRAD_RULE_RPROP:
-    return rprop;
-  case GRAD_RULE_LION:
-    return lion;
-  case GRAD_RULE_ASGD:
-    return asgd;
-  case GRAD_RULE_MUON:
-    return momentum;
-  default:
-    return keeps_largest(rule, o) ? largest : moments;
-  }
-}
-
-int grad_update_slots(grad_rule rule, const grad_update_options *options) {
-  int count = 0;
-  while (slot_names(rule, options)[count]) count++;
-  return count;
-}
-
-const char *grad_update_slot_name(grad_rule rule, const grad_update_options *options, int slot) {
-  return slot_names(rule, options)[slot];
-}
-
 /* Coefficients of the adam family: k[1] .. k[3] the moments', k[4] the correction of the second, k[5] eps. */
 static void moments(const grad_update_options *o, int64_t step, double *k) {
   k[1] = 1 - o->beta1;
@@ -262,6 +212,33 @@ static grad__update_kernel prepare(grad_rule rule, const grad_update_options *o,
     return adam(rule, o, step, k);
   }
 }
+
+/* --- the slots: those of the kernel that runs */
+
+static const char *const *slot_names(grad_rule rule, const grad_update_options *o) {
+#define LIST(...) __VA_ARGS__
+#define RULE(name, slots, names, ...) [GRAD__KERNEL_##name] = {LIST names},
+  static const char *const of_kernel[][GRAD_UPDATE_SLOTS_MAX + 1] = {
+#include "optim/update_rules.inc"
+  };
+#undef RULE
+#undef LIST
+  static const char *const of_muon[] = {"momentum_buffer", NULL};
+  double scalar[GRAD_UPDATE_SCALARS] = {0}, k[GRAD__KERNEL_COEFFICIENTS];
+  return rule == GRAD_RULE_MUON ? of_muon : of_kernel[prepare(rule, o, 1, scalar, k)];
+}
+
+int grad_update_slots(grad_rule rule, const grad_update_options *options) {
+  int count = 0;
+  while (slot_names(rule, options)[count]) count++;
+  return count;
+}
+
+const char *grad_update_slot_name(grad_rule rule, const grad_update_options *options, int slot) {
+  return slot_names(rule, options)[slot];
+}
+
+/* --- a step */
 
 static void fill(grad_dtype dtype, int64_t n, double value, void *out) {
   float *f32 = out;

@@ -1,4 +1,4 @@
-/* update_kernels.h: the table of update kernels; one list (update_rules.inc) gives ids, slots and both dtypes. */
+/* update_kernels.h: the table of update kernels; one list (update_rules.inc) gives ids, slots and the loops for both dtypes. */
 #ifndef GRAD_OPTIM_UPDATE_KERNELS_H
 #define GRAD_OPTIM_UPDATE_KERNELS_H
 
@@ -7,7 +7,7 @@
 enum { GRAD__KERNEL_COEFFICIENTS = 8 };
 
 typedef enum grad__update_kernel {
-#define RULE(name, slots, ...) GRAD__KERNEL_##name,
+#define RULE(name, ...) GRAD__KERNEL_##name,
 #include "optim/update_rules.inc"
 #undef RULE
 } grad__update_kernel;
@@ -22,7 +22,6 @@ typedef void (*grad__update_fn)(int64_t n, const grad__update_scalars *scalars, 
                                 void *const *slot);
 
 typedef struct grad__update_row {
-  int slots;
   grad__update_fn f32, f64;
 } grad__update_row;
 
