@@ -56,7 +56,7 @@ static grad_status reuse_in_step(const reuse *u, int32_t step) {
     const grad_id made = o->made[i].root;
     const int32_t output = u->output_of[made];
     for (; next < count && list[next].last.micro <= o->made[i].micro; next++) {
-      const uint8_t dtype = grad__type(pl->p, list[next].last.root)->dtype;
+      const grad_dtype dtype = grad__type(pl->p, list[next].last.root)->dtype;
       list[next].next = top[dtype];
       top[dtype] = next;
     }
