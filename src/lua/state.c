@@ -155,6 +155,7 @@ struct grad_cache *grad__lua_cache(lua_State *L) {
  * numbers; with twelve the garbage falls out of the cache. Nothing is forced on a host that has stopped the collector.
  */
 void grad__lua_charge(lua_State *L, size_t bytes) {
+  if (bytes == 0) return;
   enum { CHARGE = 4 << 20 };
   grad_lua *g = state_of(L);
   g->uncharged += bytes;

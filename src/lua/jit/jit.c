@@ -266,7 +266,8 @@ static bool is_traced(lua_State *L, int n) {
 static int call(lua_State *L) {
   jitted *j = luaL_checkudata(L, 1, name);
   const int n = lua_gettop(L) - 1;
-  search s = {.n = n};
+  search s; /* not all of it cleared: most calls need no reason */
+  s.n = n, s.fits = false, *s.why = 0;
   luaL_checkstack(L, 24, NULL);
   if (grad__lua(L)->live_traces > 0 && (grad__trace_is_recording(L) || is_traced(L, n))) return call_plain(L, n);
   grad_jit_entry *e = find_entry(L, &s);
