@@ -2,21 +2,17 @@
  * counter; the high words are zero. */
 #include "core/rng.h"
 
-enum { ROUNDS = 10 };
-static const uint32_t mul_a = 0xD2511F53U, mul_b = 0xCD9E8D57U; /* the paper's multipliers and Weyl constants */
-static const uint32_t weyl_a = 0x9E3779B9U, weyl_b = 0xBB67AE85U;
-
 void grad__rng_block(uint64_t key, uint64_t counter, uint32_t out[4]) {
   uint32_t x0 = (uint32_t)counter, x1 = (uint32_t)(counter >> 32), x2 = 0, x3 = 0;
   uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
-  for (int round = 0; round < ROUNDS; round++) {
-    const uint64_t a = (uint64_t)mul_a * x0, b = (uint64_t)mul_b * x2;
+  for (int round = 0; round < GRAD_RNG_ROUNDS; round++) {
+    const uint64_t a = (uint64_t)GRAD_RNG_MUL_A * x0, b = (uint64_t)GRAD_RNG_MUL_B * x2;
     x0 = (uint32_t)(b >> 32) ^ x1 ^ k0;
     x1 = (uint32_t)b;
     x2 = (uint32_t)(a >> 32) ^ x3 ^ k1;
     x3 = (uint32_t)a;
-    k0 += weyl_a;
-    k1 += weyl_b;
+    k0 += GRAD_RNG_WEYL_A;
+    k1 += GRAD_RNG_WEYL_B;
   }
   out[0] = x0;
   out[1] = x1;

@@ -70,21 +70,28 @@ static void block_of(const grad_array *a, int from, block *out) {
 
 typedef void (*block_fn)(void *to, const void *from, block *b);
 
-#define BLOCK(name, T, ASSIGN)                                                                                         \
+#define BLOCK(name, T, RUN)                                                                                            \
   static void name(void *to, const void *from, block *b) {                                                             \
     T *y = to;                                                                                                         \
     do {                                                                                                               \
       const T *x = (const T *)from + b->rows.offset;                                                                   \
-      for (int64_t i = 0; i < b->n; i++) y[i] ASSIGN x[i * b->step];                                                   \
+      RUN(y, x, b->n, b->step);                                                                                        \
       y += b->n;                                                                                                       \
     } while (grad__axes_next(&b->rows));                                                                               \
   }
-BLOCK(copy_1, uint8_t, =)
-BLOCK(copy_4, uint32_t, =)
-BLOCK(copy_8, uint64_t, =)
-BLOCK(add_f64, double, +=)
-BLOCK(add_f32, float, +=)
-BLOCK(add_i64, uint64_t, +=) /* wraps around */
+#define COPY_RUN(y, x, n, step)                                                                                        \
+  if (step == 1)                                                                                                       \
+    memcpy(y, x, (size_t)n * sizeof *y);                                                                               \
+  else                                                                                                                 \
+    for (int64_t i = 0; i < n; i++) y[i] = x[i * step]
+#define ADD_RUN(y, x, n, step)                                                                                         \
+  for (int64_t i = 0; i < n; i++) y[i] += x[i * step]
+BLOCK(copy_1, uint8_t, COPY_RUN)
+BLOCK(copy_4, uint32_t, COPY_RUN)
+BLOCK(copy_8, uint64_t, COPY_RUN)
+BLOCK(add_f64, double, ADD_RUN)
+BLOCK(add_f32, float, ADD_RUN)
+BLOCK(add_i64, uint64_t, ADD_RUN) /* wraps around */
 
 /* Where a position selects a single element a line of n positions is one loop: y[i] = x[position[i] * step], or
  * y[position[i]] += x[i * step]. Then the next row: positions, y and x begin so many elements later. */

@@ -5,10 +5,13 @@
  *         random_permutation: {n, offset}
  * Element i of a draw comes from block counter + offset + i / (elements a block) of stream key, so it does not depend
  * on threads or platform, and whoever holds the state knows how far to move it on: grad__random_blocks. */
-#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
 
+#include "core/pool.h"
 #include "core/rng.h"
 #include "ops/compose.h"
+#include "ops/random_draws.h"
 #include "ops/structured.h"
 
 typedef struct stream {
@@ -29,23 +32,73 @@ static grad_status infer_draw(grad_infer *a, grad_dtype dtype, int ndim, const i
   return grad__infer_out(a, 0, dtype, lead + ndim, shape);
 }
 
+static const grad_draws *draws_of(const grad_ctx *ctx) {
+#if defined __x86_64__
+  if (ctx->simd == GRAD_SIMD_AVX512) return &grad__draws_avx512;
+  if (ctx->simd == GRAD_SIMD_AVX2) return &grad__draws_avx2;
+#endif
+  (void)ctx;
+  return &grad__draws_baseline;
+}
+
+/* A draw of n elements from one generator. */
+typedef void (*draw_fn)(const grad_eval *a, stream s, int64_t n, char *out);
+
+enum {
+  PER_BLOCK = 2, /* elements drawn from one block; of a permutation one */
+  BATCH = PER_BLOCK * GRAD_DRAW_BLOCKS,
+  CHUNK = 32 * BATCH
+};
+
+typedef struct job {
+  const grad_eval *a;
+  stream s;
+  int64_t n;
+  char *out;
+  draw_fn draw;
+  _Atomic int stopped;
+} job;
+
+static void run_chunk(void *ud, int64_t index, int worker) {
+  job *const j = ud;
+  const grad_ctx *ctx = j->a->ctx;
+  const int64_t first = index * CHUNK, n = j->n - first < CHUNK ? j->n - first : CHUNK;
+  (void)worker;
+  if (ctx->interrupt && ctx->interrupt(ctx->interrupt_ud)) j->stopped = 1;
+  if (j->stopped) return;
+  const stream s = {j->s.key, j->s.counter + (uint64_t)(first / PER_BLOCK)};
+  j->draw(j->a, s, n, j->out + first * (int64_t)grad__dtype_size((grad_dtype)j->a->out[0]->dtype));
+}
+
+/* Elements of a permutation follow from one another: it is one chunk. */
+static grad_status draw_one(const grad_eval *a, stream s, int64_t n, char *out, draw_fn draw, bool whole) {
+  if (whole || n <= CHUNK) {
+    draw(a, s, n, out);
+    return GRAD_OK;
+  }
+  job j = {.a = a, .s = s, .n = n, .out = out, .draw = draw};
+  grad__pool_run(a->ctx, (n + CHUNK - 1) / CHUNK, run_chunk, &j);
+  return j.stopped ? grad__fail(a->ctx, GRAD_EINTERRUPT, "interrupted") : GRAD_OK;
+}
+
 /* Calls draw for each generator of the state with the place of its n elements. */
-static grad_status each_stream(const grad_eval *a, int64_t offset,
-                               void (*draw)(const grad_eval *a, stream s, int64_t n, char *out)) {
+static grad_status each_stream(const grad_eval *a, int64_t offset, draw_fn draw, bool whole) {
   const grad_array *state = a->in[0];
   const int lead = state->ndim - 1;
   grad_array keys;
   grad__view_drop(state, lead, 0, &keys);
   const int64_t groups = grad__array_numel(&keys), numel = grad__array_numel(a->out[0]);
   if (numel == 0) return GRAD_OK;
-  const int64_t n = numel / groups, bytes = n * (int64_t)grad__dtype_size(a->out[0]->dtype);
+  const int64_t n = numel / groups, bytes = n * (int64_t)grad__dtype_size((grad_dtype)a->out[0]->dtype);
   char *out = a->out[0]->data;
   const grad_array *walked[] = {&keys};
   grad_walk w;
   for (grad__walk_start(&w, 1, walked); !w.done; grad__walk_next(&w))
     for (int64_t i = 0; i < w.inner; i++, out += bytes) {
       const int64_t *at = (const int64_t *)(const void *)w.at[0] + i * w.step[0];
-      draw(a, (stream){(uint64_t)at[0], (uint64_t)at[state->strides[lead]] + (uint64_t)offset}, n, out);
+      const stream s = {(uint64_t)at[0], (uint64_t)at[state->strides[lead]] + (uint64_t)offset};
+      const grad_status status = draw_one(a, s, n, out, draw, whole);
+      if (status != GRAD_OK) return status;
     }
   return GRAD_OK;
 }
@@ -62,8 +115,6 @@ static grad_status each_stream(const grad_eval *a, int64_t offset,
       __VA_ARGS__,                                                                                                     \
   };
 
-enum { PER_BLOCK = 2 }; /* elements drawn from one block; of a permutation one */
-
 static grad_status float_infer(grad_infer *a) {
   if (!grad__dtype_is_float((grad_dtype)a->params[0]))
     return grad__fail(a->ctx, GRAD_EDTYPE, "%s: draws are f64 or f32, not %s", a->op->name,
@@ -71,49 +122,34 @@ static grad_status float_infer(grad_infer *a) {
   return infer_draw(a, (grad_dtype)a->params[0], a->nparams - 2, a->params + 2);
 }
 
-/* --- uniform */
+/* --- uniform, normal */
 
-/* f32 takes the leading 24 bits, so that rounding never gives 1. */
-static void uniform_draw(const grad_eval *a, stream s, int64_t n, char *out) {
-  const bool single = a->out[0]->dtype == GRAD_F32;
-  for (int64_t i = 0; i < n; i += PER_BLOCK) {
-    uint32_t words[4];
-    grad__rng_block(s.key, s.counter++, words);
-    for (int k = 0; k < PER_BLOCK && i + k < n; k++) {
-      if (single)
-        ((float *)(void *)out)[i + k] = (float)(words[2 * k] >> 8) * 0x1p-24f;
-      else
-        ((double *)(void *)out)[i + k] = grad__rng_uniform(words[2 * k], words[2 * k + 1]);
-    }
+static void draw_reals(const grad_eval *a, stream s, int64_t n, char *out, const grad_draw_fn *draws) {
+  const grad_dtype dtype = (grad_dtype)a->out[0]->dtype;
+  const size_t size = grad__dtype_size(dtype);
+  grad_random_words words;
+  double batch[BATCH];
+  for (int64_t i = 0; i < n; i += BATCH, s.counter += GRAD_DRAW_BLOCKS) {
+    const int64_t count = n - i < BATCH ? n - i : BATCH, blocks = (count + 1) / PER_BLOCK;
+    draws_of(a->ctx)->words(s.key, s.counter, blocks, &words);
+    draws[dtype == GRAD_F64](blocks, &words, batch);
+    memcpy(out + (size_t)i * size, batch, (size_t)count * size);
   }
 }
 
-static grad_status uniform_eval(const grad_eval *a) { return each_stream(a, a->ins->params[1], uniform_draw); }
-
-DRAW(uniform, .infer = float_infer)
-
-/* --- normal: Box and Muller 1958, "A note on the generation of random normal deviates". Two elements from one block;
- * the tails reach 8.57 (53 bits). */
+static void uniform_draw(const grad_eval *a, stream s, int64_t n, char *out) {
+  draw_reals(a, s, n, out, draws_of(a->ctx)->uniform);
+}
 
 static void normal_draw(const grad_eval *a, stream s, int64_t n, char *out) {
-  const double two_pi = 6.283185307179586476925286766559;
-  const bool single = a->out[0]->dtype == GRAD_F32;
-  for (int64_t i = 0; i < n; i += PER_BLOCK) {
-    uint32_t words[4];
-    grad__rng_block(s.key, s.counter++, words);
-    const double radius = sqrt(-2 * log1p(-grad__rng_uniform(words[0], words[1])));
-    const double angle = two_pi * grad__rng_uniform(words[2], words[3]);
-    const double pair[PER_BLOCK] = {radius * cos(angle), radius * sin(angle)};
-    for (int k = 0; k < PER_BLOCK && i + k < n; k++) {
-      if (single)
-        ((float *)(void *)out)[i + k] = (float)pair[k];
-      else
-        ((double *)(void *)out)[i + k] = pair[k];
-    }
-  }
+  draw_reals(a, s, n, out, draws_of(a->ctx)->normal);
 }
 
-static grad_status normal_eval(const grad_eval *a) { return each_stream(a, a->ins->params[1], normal_draw); }
+static grad_status uniform_eval(const grad_eval *a) { return each_stream(a, a->ins->params[1], uniform_draw, false); }
+
+static grad_status normal_eval(const grad_eval *a) { return each_stream(a, a->ins->params[1], normal_draw, false); }
+
+DRAW(uniform, .infer = float_infer)
 
 static double normal_flops(const grad_program *p, const grad_instr *ins) {
   return 40 * (double)grad__type_numel(grad__type(p, ins->out));
@@ -123,8 +159,6 @@ DRAW(normal, .infer = float_infer, .flops = normal_flops)
 
 /* --- integers */
 
-static uint64_t word64(const uint32_t *words) { return (uint64_t)words[0] << 32 | words[1]; }
-
 /* The high half of a 64 x 64 bit product, and its low half. */
 static uint64_t product_high(uint64_t a, uint64_t b, uint64_t *low) {
   const uint64_t a1 = a >> 32, a0 = a & UINT32_MAX, b1 = b >> 32, b0 = b & UINT32_MAX;
@@ -133,19 +167,19 @@ static uint64_t product_high(uint64_t a, uint64_t b, uint64_t *low) {
   return a1 * b1 + (mid >> 32) + (cross >> 32);
 }
 
-/* Unbiased in [0, range), range 0 standing for 2^64, from words 2 part and 2 part + 1 of the block: Lemire 2019, "Fast
- * random integer generation in an interval". A draw that would bring bias is drawn again from the same place of another
- * stream. */
-static uint64_t below(stream s, const uint32_t *words, int part, uint64_t range) {
+/* Unbiased in [0, range), range 0 standing for 2^64, from words 2 part and 2 part + 1 of block i of a batch that begins
+ * at s: Lemire 2019, "Fast random integer generation in an interval". A draw that would bring bias is drawn again from
+ * the same place of another stream. */
+static uint64_t below(stream s, const grad_random_words *words, int64_t i, int part, uint64_t range) {
   const uint64_t next_stream = UINT64_C(0x9E3779B97F4A7C15);
-  uint64_t low, word = word64(words + 2 * part);
+  uint64_t low, word = (uint64_t)words->at[2 * part][i] << 32 | words->at[2 * part + 1][i];
   if (range == 0) return word;
   uint64_t high = product_high(word, range, &low);
   if (low >= range) return high; /* far from any bias: no division */
   for (const uint64_t biased = (0 - range) % range; low < biased;) {
     uint32_t again[4];
-    grad__rng_block(s.key += next_stream, s.counter, again);
-    word = word64(again + 2 * part);
+    grad__rng_block(s.key += next_stream, s.counter + (uint64_t)i, again);
+    word = (uint64_t)again[2 * part] << 32 | again[2 * part + 1];
     high = product_high(word, range, &low);
   }
   return high;
@@ -160,15 +194,17 @@ static grad_status integers_infer(grad_infer *a) {
 
 static void integers_draw(const grad_eval *a, stream s, int64_t n, char *out) {
   const uint64_t low = (uint64_t)a->ins->params[0], range = (uint64_t)a->ins->params[1] - low + 1;
-  for (int64_t i = 0; i < n; i += PER_BLOCK, s.counter++) {
-    uint32_t words[4];
-    grad__rng_block(s.key, s.counter, words);
-    for (int k = 0; k < PER_BLOCK && i + k < n; k++)
-      ((int64_t *)(void *)out)[i + k] = (int64_t)(low + below(s, words, k, range));
+  int64_t *y = (int64_t *)(void *)out;
+  grad_random_words words;
+  for (int64_t i = 0; i < n; i += BATCH, s.counter += GRAD_DRAW_BLOCKS) {
+    const int64_t count = n - i < BATCH ? n - i : BATCH;
+    draws_of(a->ctx)->words(s.key, s.counter, (count + 1) / PER_BLOCK, &words);
+    for (int64_t k = 0; k < count; k++)
+      y[i + k] = (int64_t)(low + below(s, &words, k / PER_BLOCK, (int)(k % PER_BLOCK), range));
   }
 }
 
-static grad_status integers_eval(const grad_eval *a) { return each_stream(a, a->ins->params[2], integers_draw); }
+static grad_status integers_eval(const grad_eval *a) { return each_stream(a, a->ins->params[2], integers_draw, false); }
 
 DRAW(integers, .infer = integers_infer)
 
@@ -177,20 +213,23 @@ DRAW(integers, .infer = integers_infer)
 static grad_status permutation_infer(grad_infer *a) { return infer_draw(a, GRAD_I64, 1, a->params); }
 
 static void permutation_draw(const grad_eval *a, stream s, int64_t n, char *out) {
-  (void)a;
   int64_t *y = (int64_t *)(void *)out;
+  grad_random_words words;
   for (int64_t i = 0; i < n; i++) y[i] = i;
-  for (int64_t i = n - 1; i > 0; i--, s.counter++) {
-    uint32_t words[4];
-    grad__rng_block(s.key, s.counter, words);
-    const uint64_t j = below(s, words, 0, (uint64_t)i + 1);
-    const int64_t moved = y[i];
-    y[i] = y[j];
-    y[j] = moved;
+  for (int64_t left = n - 1; left > 0; left -= GRAD_DRAW_BLOCKS, s.counter += GRAD_DRAW_BLOCKS) {
+    const int64_t blocks = left < GRAD_DRAW_BLOCKS ? left : GRAD_DRAW_BLOCKS;
+    draws_of(a->ctx)->words(s.key, s.counter, blocks, &words);
+    for (int64_t k = 0; k < blocks; k++) {
+      const int64_t i = left - k, j = (int64_t)below(s, &words, k, 0, (uint64_t)i + 1), moved = y[i];
+      y[i] = y[j];
+      y[j] = moved;
+    }
   }
 }
 
-static grad_status permutation_eval(const grad_eval *a) { return each_stream(a, a->ins->params[1], permutation_draw); }
+static grad_status permutation_eval(const grad_eval *a) {
+  return each_stream(a, a->ins->params[1], permutation_draw, true);
+}
 
 DRAW(permutation, .infer = permutation_infer)
 
