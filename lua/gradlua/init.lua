@@ -24,11 +24,11 @@ function gl.argmin(first, ...)
   return position_of_least(first, ...)
 end
 
---- What is published: its functions refuse more arguments than they take.
-local function counted(name, value)
+--- What is published, a function or a module (which may hold another): functions refuse more arguments than they take.
+local function counted(name, value, depth)
   if type(value) == "function" then return arity.counted(name, value) end
-  if type(value) == "table" and getmetatable(value) == nil then
-    for key, part in pairs(value) do value[key] = counted(name .. "." .. key, part) end
+  if type(value) == "table" and getmetatable(value) == nil and depth < 2 then
+    for key, part in pairs(value) do value[key] = counted(name .. "." .. key, part, depth + 1) end
   end
   return value
 end
@@ -38,7 +38,7 @@ return setmetatable(gl, {
     local value
     if modules[name] then value = require("gradlua." .. name) end
     if functions[name] then value = require("gradlua." .. functions[name])[name] end
-    value = counted(name, value)
+    value = counted(name, value, 0)
     rawset(t, name, value)
     return value
   end,

@@ -179,7 +179,7 @@ static void explain(const matcher *m, const grad_node *node) {
   const grad_words tensor = x ? grad__tensor_text(x) : (grad_words){""};
   const char *now = x ? tensor.chars : luaL_typename(L, -1);
   if (lua_type(L, -1) == LUA_TNUMBER) now = lua_isinteger(L, -1) ? "an integer" : "a float";
-  snprintf(m->why, GRAD_WHY, ": it was %s, now it is %s", describe(m, node).chars, now);
+  snprintf(m->why, GRAD_WHY, ": it was %.100s, now it is %.100s", describe(m, node).chars, now);
 }
 
 /* `what`, which is short, goes before what `why` says, as far as there is room. */
