@@ -1,8 +1,10 @@
 /* loop_batch.c: loops under vmap. The carry is batched where anything batched reaches it. A while whose test is batched
- * runs until no element's test holds; elements that have ended keep their state. */
+ * runs until no element's test holds; elements that have ended keep their state. Where a step may fail for a state that
+ * the element's own loop would never have made one of, they follow an element whose loop goes on. */
 #include <string.h>
 
 #include "ad/loop.h"
+#include "ops/compose.h"
 
 typedef struct rule {
   grad_batch *a;
@@ -61,18 +63,41 @@ static grad_id spread(grad_program *p, grad_id v, int64_t size) {
   return grad__broadcast(p, v, t.ndim + 1, shape);
 }
 
+/* What the step of each element is given: for those that have ended, what the first that has not is given. */
+static void follow(const rule *r, grad_program *q, grad_id holds, grad_id *in) {
+  const grad_id first = grad__arg_extremum(q, &grad__op_argmax, grad__convert(q, holds, GRAD_I64), 0);
+  for (int32_t i = 0; i < q->ninputs; i++) {
+    if (!r->in[i] || q->status) continue;
+    const grad_type t = *grad__type(q, in[i]);
+    in[i] = grad__where_rows(q, holds, in[i], grad__broadcast(q, grad__take(q, in[i], first, 0), t.ndim, t.shape));
+  }
+}
+
+/* Masks among the ys are false for elements that have ended: for each time the loop was cut for reverse mode, one of
+ * them tells that the element's loop went on (loop_jvp.c), and then nothing else is used that it leaves behind. */
+static grad_id end_mask(const rule *r, grad_program *q, grad_id holds, int32_t k, grad_id made) {
+  if (!r->out[k] || made == GRAD_NONE || grad__type(q, made)->dtype != GRAD_BOOL) return made;
+  const grad_type t = *grad__type(q, made);
+  return grad__where_rows(q, holds, made, grad__zeros_of(q, &t));
+}
+
 /* The step: a batched carry stays batched, and where the test does not hold, as it is. */
 static grad_status wide_body(const rule *r, grad_program **out) {
   grad_program *q = NULL;
   grad_status status = grad__program_like(r->wide, &q);
   if (status) return status;
-  grad_id *made = grad__ids_new(&q->arena, r->wide->noutputs), holds = GRAD_NONE;
-  if (made) {
-    grad__inline(q, r->wide, q->inputs, NULL, made, NULL);
+  grad_id *made = grad__ids_new(&q->arena, r->wide->noutputs), *in = grad__ids_new(&q->arena, q->ninputs);
+  grad_id holds = GRAD_NONE;
+  const bool follows = r->masked && grad__may_refuse(r->v.body);
+  if (made && in) {
+    for (int32_t i = 0; i < q->ninputs; i++) in[i] = q->inputs[i];
     if (r->masked) grad__inline(q, r->test, q->inputs, NULL, &holds, NULL);
+    if (follows) follow(r, q, holds, in);
+    grad__inline(q, r->wide, in, NULL, made, NULL);
     for (int32_t k = 0; k < r->wide->noutputs; k++) {
       const bool is_carry = k < r->v.ncarry;
       if (is_carry && r->in[r->v.nconsts + k] && !r->out[k]) made[k] = spread(q, made[k], r->a->size);
+      if (!is_carry && follows) made[k] = end_mask(r, q, holds, k, made[k]);
       if (is_carry && r->masked) made[k] = grad__where_rows(q, holds, made[k], q->inputs[r->v.nconsts + k]);
       grad__program_output(q, made[k]);
     }
@@ -128,20 +153,13 @@ static void emit(rule *r, grad_program *body, grad_program *test) {
   }
 }
 
-/* Must each element run for itself? The step might fail where it is not wanted: behind the end of an element's loop. */
-static bool stands_alone(const rule *r) { return r->masked && r->v.nys == 0 && grad__may_refuse(r->v.body); }
-
 void grad__loop_batch(grad_batch *a) {
   rule r = {.a = a, .p = a->p, .v = grad__loop_view(a->ins)};
   grad_program *body = NULL, *test = NULL;
   grad__arena_init(&r.temporary, a->p->ctx);
-  if (find_batched(&r)) {
-    if (stands_alone(&r)) {
-      grad__batch_by_scan(a);
-    } else if (grad__program_try(r.p, wide_body(&r, &body)) &&
-               (!r.test || grad__program_try(r.p, wide_test(&r, &test)))) {
-      emit(&r, body, test);
-    }
+  if (find_batched(&r) && grad__program_try(r.p, wide_body(&r, &body)) &&
+      (!r.test || grad__program_try(r.p, wide_test(&r, &test)))) {
+    emit(&r, body, test);
   }
   grad__program_release(body);
   grad__program_release(test);

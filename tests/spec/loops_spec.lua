@@ -141,3 +141,30 @@ describe("draws in the body of a recorded loop", function()
       "can only be drawn from inside")
   end)
 end)
+
+describe("a batch of loops whose step can fail", function()
+  --- x times x / n, x / (n - 1), ... x / 1: one step more would divide by zero.
+  local function f(x, n)
+    return gl.while_loop(function(s) return s.n:gt(0) end, function(s)
+      return { n = s.n - 1, y = x * gl.solve(s.n:reshape(1, 1), s.y:reshape(1)):sum() }
+    end, { n = n, y = x }).y
+  end
+  local xs = gl.tensor { 1.5, 2.5, 3.5 }
+
+  it("fails for no element that has ended, nor do its derivatives", function()
+    local function second(x, n) return gl.grad(gl.grad(f))(x, n) end
+    local function pushed(x, n) return select(2, gl.jvp(function(v) return f(v, n) end, { x }, { 1 })) end
+    for _, ns in ipairs { gl.tensor { 0, 3, 1 }, gl.zeros(3), gl.tensor { 4, 0, 0 } } do
+      for _, g in ipairs { f, gl.grad(f), second, pushed } do
+        local want = {}
+        for i = 1, 3 do want[i] = g(xs[i], ns[i]) end
+        near(gl.stack(want), gl.vmap(g)(xs, ns))
+        near(gl.stack(want), gl.jit(gl.vmap(g))(xs, ns))
+      end
+      near(gl.vmap(gl.grad(f))(xs, ns), gl.grad(function(v) return gl.vmap(f)(v, ns):sum() end)(xs))
+    end
+    local square = gl.vmap(gl.vmap(gl.grad(f)))
+    near(gl.tensor { { 1, 25 / 4 }, { 7, 3 } }, square(gl.tensor { { 1.5, 2.5 }, { 3.5, 1.5 } }, gl.tensor { { 0, 2 }, { 1, 1 } }) *
+      gl.tensor { { 1, 2 / 3 }, { 1, 1 } } )
+  end)
+end)
