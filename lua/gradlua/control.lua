@@ -40,18 +40,69 @@ local function key_missing(a, b)
   return nil
 end
 
---- The state that comes out of a loop's body must be like the one that goes in.
-local function check_state(name, recorded, init, leaves)
-  if #leaves ~= (body.counts(recorded)[1] or 0) then
-    body.fail(("%s: the body changes the structure of the state: %d against %d tensors"):format(name, #leaves,
-      body.counts(recorded)[1] or 0))
+--- The path of an entry, as one writes it in Lua.
+local function path_to(path, key)
+  if type(key) == "string" and key:match("^[%a_][%w_]*$") then return path .. "." .. key end
+  return ("%s[%s]"):format(path, type(key) == "string" and ("%q"):format(key) or tostring(key))
+end
+
+local function kind_of(value)
+  if value == nil then return "nothing" end
+  return gl.is_tensor(value) and "a tensor" or "a " .. type(value)
+end
+
+--- How the structure of a state differs after a step, in words; nil: it does not.
+local function changed_structure(before, after, path)
+  if type(before) ~= "table" or type(after) ~= "table" then
+    if is_part(before) == is_part(after) and type(before) ~= "table" and type(after) ~= "table" then return nil end
+    return ("%s is %s, and %s after a step"):format(path, kind_of(before), kind_of(after))
   end
-  local key = key_missing(init, (body.rebuild(recorded, leaves)))
-  if key ~= nil then
-    body.fail(("%s: the body changes the structure of the state: the entry %s is not on both sides"):format(name, key))
+  for key, part in pairs(before) do
+    local text = is_part(part) and changed_structure(part, after[key], path_to(path, key))
+    if text then return text end
   end
-  local text = body.mismatch(recorded, #leaves)
-  if text then body.fail(("%s: the state must keep its shape and dtype, but %s"):format(name, text)) end
+  for key, part in pairs(after) do
+    if is_part(part) and before[key] == nil then
+      return ("%s is not in the state that the loop begins with"):format(path_to(path, key))
+    end
+  end
+  return nil
+end
+
+--- The path of the leaf that stands as the number `leaf` in a structure of numbers.
+local function path_of(structure, leaf, path)
+  if structure == leaf then return path end
+  if type(structure) ~= "table" then return nil end
+  for key, part in pairs(structure) do
+    local found = path_of(part, leaf, path_to(path, key))
+    if found then return found end
+  end
+  return nil
+end
+
+local function numbered(count)
+  local list = {}
+  for i = 1, count do list[i] = i end
+  return list
+end
+
+--- The state that comes out of a loop's body must be like the one that goes in. The user's own state is state[inner], or
+--- all of it.
+local function check_state(name, recorded, init, count, inner)
+  local before, after = body.build(init, numbered(count)), (body.rebuild(recorded, numbered(body.counts(recorded)[1] or 0)))
+  if inner then
+    before, init, after = before[inner], init[inner], after[inner]
+  end
+  local text = changed_structure(init, after, "state")
+  if text then
+    body.fail(("%s: the body changes the structure of the state: %s"):format(name, text))
+  end
+  local leaf, from, to, dtype = body.mismatch(recorded, count)
+  if not leaf then return end
+  body.fail(("%s: %s begins as %s and is %s after one step: a loop's state keeps its shape and dtype. %s"):format(name,
+    path_of(before, leaf, "state"), from, to,
+    dtype and ('Return it as :to("%s"), or begin with the other dtype'):format(dtype)
+    or "Begin with a value of the shape that the step gives, or bring its result to the shape it had"))
 end
 
 --- The branches of a cond must give results of one structure.
@@ -120,8 +171,13 @@ function M.while_loop(test, step, init)
   local args = { init, n = 1 }
   local proceed = body.record({ name = "while_loop", open = 1, pure = true, test = true }, test, args)
   local next_state = body.record({ name = "while_loop", open = 1, pure = true, draws = true, step = true }, step, args)
+  local test_result = body.rebuild(proceed, body.outputs(proceed))
+  if not gl.is_tensor(test_result) then
+    body.fail(("while_loop: the test must compare values of the state, as gl.lt(state, 3) does; it gives %s"):format(
+      kind_of(test_result)))
+  end
   local leaves = body.flatten(init)
-  check_state("while_loop", next_state, init, leaves)
+  check_state("while_loop", next_state, init, #leaves)
   return body.build(init, emit.while_loop(proceed, next_state, leaves, body.captured(proceed), body.captured(next_state)))
 end
 
@@ -137,7 +193,7 @@ local function checkpoint_every(name, options)
   return every
 end
 
-local function staged_scan(name, step, init, xs, length, reverse, every, watch)
+local function staged_scan(name, step, init, xs, length, reverse, every, watch, inner)
   init = body.with_floats(init)
   local carry, rows = body.flatten(init), body.flatten(xs)
   local row_leaves = {}
@@ -145,7 +201,7 @@ local function staged_scan(name, step, init, xs, length, reverse, every, watch)
   local row = body.build(xs, row_leaves)
   local options = { name = name, open = 1, pure = true, draws = true, step = true, watch = watch }
   local recorded, ncarry = body.record(options, step, { init, row, n = 2 }), #carry
-  check_state(name, recorded, init, carry)
+  check_state(name, recorded, init, ncarry, inner)
   local out = emit.scan(recorded, carry, rows, body.captured(recorded), length, reverse, every)
   return recorded, out, ncarry
 end
@@ -182,7 +238,7 @@ function M.fori(n, f, init, options)
   -- The count is carried along: a list of all of them would take memory by the number of steps.
   local start = { count = gl.tensor(1, { dtype = "i64" }), state = init }
   local function step(s) return { count = s.count + 1, state = f(body.as_number(s.count), s.state) } end
-  local recorded, out = staged_scan("fori", step, start, {}, steps, false, every, f)
+  local recorded, out = staged_scan("fori", step, start, {}, steps, false, every, f, "state")
   return body.rebuild(recorded, out).state
 end
 

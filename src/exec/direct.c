@@ -15,11 +15,11 @@ static grad_status call_nested(void *ud, grad_program *sub, const grad_array *co
   return grad__direct_run(sub, in, scalars, out);
 }
 
-/* Says where in the user's file the failing instruction was recorded. */
+/* Says where in the user's file the failing instruction was recorded, once for instructions inside others. */
 grad_status grad__fail_at(const grad_program *p, const grad_instr *ins, grad_status status) {
   const char *where = grad__program_where(p, ins);
   size_t used = strlen(p->ctx->message);
-  if (status != GRAD_OK && *where) snprintf(p->ctx->message + used, sizeof p->ctx->message - used, " [%s]", where);
+  if (status != GRAD_OK && *where && !strstr(p->ctx->message, where)) snprintf(p->ctx->message + used, sizeof p->ctx->message - used, " [%s]", where);
   return status;
 }
 

@@ -256,7 +256,9 @@ grad_trace *grad__trace_of(lua_State *L, const grad_tensor *x) {
   const grad_lua *g = grad__lua(L);
   grad_trace *t = x->slot < g->ntraces ? g->traces[x->slot] : NULL;
   if (!t || t->serial != x->serial)
-    grad__lua_error(L, "a traced value was kept after its transform had ended: return it from the function instead");
+    grad__lua_error(
+        L, "a traced value was kept after its transform, or the loop or branch that it was recorded in, had "
+           "ended: return it from the function (from a loop's body as part of the state, or as a y of gl.scan)");
   return t;
 }
 

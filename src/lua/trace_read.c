@@ -16,6 +16,8 @@ static void grow_known(lua_State *L, grad_trace *t) {
 
 static const char *remedy(const char *staged_by, const char *doing) {
   if (strstr(doing, "[mask]")) return "gl.where(mask, x, 0) keeps the shape, x:put(mask, value) replaces elements";
+  if (strstr(doing, " < ") || strstr(doing, " <= "))
+    return "gl.lt(a, b) and its like give a mask, for gl.where, gl.cond and the test of gl.while_loop";
   if (strcmp(staged_by, "vmap") == 0) return "gl.where(mask, a, b) or gl.cond chooses per example";
   if (strcmp(staged_by, "jit") == 0)
     return "gl.where, gl.cond or gl.while_loop depend on values when the program runs, and {static = ...} names the "

@@ -168,3 +168,109 @@ describe("a batch of loops whose step can fail", function()
       gl.tensor { { 1, 2 / 3 }, { 1, 1 } } )
   end)
 end)
+
+describe("a recorded loop says what is wrong", function()
+  local ones = gl.ones(2)
+  local function fori(step, init) return function() gl.jit(function(x) return gl.fori(3, step, init and init(x) or x) end)(ones) end end
+  local function nested(x) return { a = x, b = { c = x, [1] = 1 } } end
+
+  it("about a state that changes its shape or dtype", function()
+    raises(fori(function(_, s) return s:sum() end), "fori: state begins as f64 2 and is f64 0-d after one step")
+    raises(fori(function(_, s) return { a = s.a, b = { s.b[1], c = s.b.c:sum() } } end, nested), "state.b.c begins as f64 2")
+    raises(fori(function(_, s) return { a = s.a, b = { s.b[1] + s.a, c = s.a } } end, nested), "state.b[1] begins as f64 0-d")
+    raises(fori(function(_, s) return s:to("f32") end), "is f32 2 after one step", ':to("f64")')
+    raises(function()
+      gl.jit(function(x) return gl.scan(function(s, r) return { s[1], s[2] + r }, r end, { x, 0 }, gl.ones(3, 2)) end)(ones)
+    end, "scan: state[2] begins as f64 0-d and is f64 2")
+    raises(function()
+      gl.jit(function(x) return gl.while_loop(function(s) return s:sum():lt(9) end, function(s) return s:sum() end, x) end)(ones)
+    end, "while_loop: state begins as f64 2 and is f64 0-d")
+  end)
+
+  it("about a state that changes its structure", function()
+    raises(fori(function(_, s) return { s } end), "state is a tensor, and a table after a step")
+    raises(fori(function() end), "state is a tensor, and nothing after a step")
+    raises(fori(function() return true end), "a boolean after a step")
+    raises(fori(function(_, s) return { a = s.a, b = { 1 } } end, nested), "state.b.c is a tensor, and nothing after a step")
+    raises(fori(function(_, s) s.d = s.a; return s end, nested), "state.d is not in the state that the loop begins with")
+  end)
+
+  it("about a test that gives no mask", function()
+    local function test(f)
+      return function() gl.jit(function(x) return gl.while_loop(f, function(s) return s end, x) end)(gl.tensor(1)) end
+    end
+    raises(test(function() return true end), "must compare values of the state", "a boolean")
+    raises(test(function(s) return s end), "0-d bool")
+    raises(function()
+      gl.jit(function(x) return gl.while_loop(function(s) return s < 3 end, function(s) return s end, x) end)(gl.tensor(1))
+    end, "gl.lt(a, b)")
+  end)
+
+  it("about what would happen once", function()
+    local totals, kept = { n = 0 }, {}
+    raises(fori(function(_, s) totals.n = totals.n + 1; return s end), '"n" of the captured table "totals"', "part of the state")
+    local counting = load("return function(_, s) steps = steps + 1; return s end", "=text", "t", { steps = 0 })()
+    raises(fori(counting), 'the global variable "steps"')
+    raises(function()
+      gl.jit(function(x) return gl.fori(3, function(_, s) kept[#kept + 1] = s; return s end, x) + kept[1] end)(ones)
+    end, "traced value was kept", "part of the state")
+    gl.jit(function(x) return gl.fori(3, function(_, s) kept.last = s; return s * 2 end, x) end)(ones)
+    raises(function() return kept.last + 1 end, "traced value was kept")
+  end)
+
+  it("about a step that fails, once with its line", function()
+    local ok, message = pcall(gl.jit(function(x) return gl.fori(3, function(i, s) return s + x[i] end, x) end), ones)
+    assert.is_false(ok)
+    local _, lines = message:gsub("loops_spec.lua:%d+%]", "")
+    assert.are.equal(1, lines)
+  end)
+end)
+
+describe("recorded loops", function()
+  local xs = gl.tensor { { 1, 2 }, { 3, 4 }, { 5, 6 } }
+
+  it("of no step and of one", function()
+    local function f(n) return function(x) return gl.fori(n, function(i, s) return s * x + i end, x):sum() end end
+    for n = 0, 1 do
+      near(f(n)(gl.ones(2) * 3), gl.jit(f(n))(gl.ones(2) * 3))
+      near(gl.grad(f(n))(gl.ones(2) * 3), gl.jit(gl.grad(f(n)))(gl.ones(2) * 3))
+    end
+    local function one(x) return gl.scan(function(c, r) return c * x + r, { c = c, n = 2 } end, x, xs[{ { 1, 1 } }]) end
+    near((one(gl.ones(2))), (gl.jit(one)(gl.ones(2))))
+    near({ { 1, 1 } }, select(2, gl.jit(one)(gl.ones(2))).c)
+  end)
+
+  --- A cond in a scan in a while, over nested tables, in both dtypes.
+  it("inside each other", function()
+    for _, dtype in ipairs { "f64", "f32" } do
+      local rows = { a = xs:to(dtype), b = { xs:to(dtype):sum(2) } }
+      local function inner(x)
+        return function(c, r)
+          local s = gl.cond(c.s:sum():gt(3), function(v) return v / 2 end, function(v) return v * x + r.a end, c.s)
+          return { s = s, n = c.n + r.b[1] }, { s:sum(), { last = c.s } }
+        end
+      end
+      local function f(x)
+        local s = gl.while_loop(function(s) return gl.lt(s.n, 40) end, function(s)
+          local c, ys = gl.scan(inner(x), { s = s.s, n = s.n }, rows, { reverse = true })
+          return { s = c.s + ys[1]:sum() / 8 + ys[2].last[1], n = c.n }
+        end, { s = x * gl.ones(2, { dtype = dtype }), n = gl.zeros({ dtype = dtype }) })
+        return s.s:sum()
+      end
+      local x, tolerance = gl.tensor(0.3, { dtype = dtype }), dtype == "f64" and 1e-12 or 1e-5
+      near(f(x), gl.jit(f)(x), tolerance)
+      near(gl.grad(f)(x), gl.jit(gl.grad(f))(x), tolerance)
+      near(select(2, gl.jvp(f, { x }, { 1 })), gl.grad(f)(x), tolerance)
+      near(gl.stack { f(x), f(x * 2) }, gl.vmap(f)(gl.stack { x, x * 2 }), tolerance)
+      near(gl.stack { gl.grad(f)(x), gl.grad(f)(x * 2) }, gl.vmap(gl.grad(f))(gl.stack { x, x * 2 }), tolerance)
+    end
+  end)
+
+  it("of a million steps, with checkpoints where memory counts", function()
+    local function f(options)
+      return function(x) return gl.fori(1000000, function(_, s) return s * 0.5 + x end, x, options) end
+    end
+    near(2, gl.jit(gl.grad(f()))(0.25))
+    near(2, gl.jit(gl.grad(f { checkpoint = "sqrt" }))(0.25))
+  end)
+end)

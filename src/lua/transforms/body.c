@@ -140,36 +140,79 @@ static void push_watched(lua_State *L) {
   lua_pushvalue(L, AT_FUNCTION);
 }
 
-/* Replaces the value at AT_SEEN by the list of the function's captured numbers and tensors. */
+enum { MOST_FIELDS = 100 }; /* of a captured table that are looked at */
+
+/* Pushes the numbers among the fields of the table on top, as a table. */
+static void push_numbers_of(lua_State *L) {
+  const int table = lua_gettop(L);
+  int left = MOST_FIELDS;
+  lua_newtable(L);
+  for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
+    if (left-- == 0) {
+      lua_pop(L, 2);
+      break;
+    }
+    if (lua_type(L, -1) != LUA_TNUMBER) continue;
+    lua_pushvalue(L, -2);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, table + 1);
+  }
+}
+
+/* Replaces the value at AT_SEEN by the list of the function's captured numbers and tensors, and, for a table, of the
+ * numbers in it. */
 static void note_captured(lua_State *L) {
   lua_newtable(L);
   lua_replace(L, AT_SEEN);
   push_watched(L);
-  for (int i = 1; lua_getupvalue(L, -1, i); i++) {
-    if (lua_type(L, -1) == LUA_TNUMBER || grad__tensor_to(L, -1))
-      lua_rawseti(L, AT_SEEN, i);
-    else
-      lua_pop(L, 1);
+  const int function = lua_gettop(L);
+  for (int i = 1; lua_getupvalue(L, function, i); i++) {
+    if (lua_istable(L, -1)) push_numbers_of(L);
+    if (lua_istable(L, -1) || lua_type(L, -1) == LUA_TNUMBER || grad__tensor_to(L, -1)) lua_rawseti(L, AT_SEEN, i);
+    lua_settop(L, function);
   }
   lua_pop(L, 1);
 }
 
-/* A captured variable that the function sets is set once, however often the program runs. */
+static void refuse_assignment(lua_State *L, const char *name, const char *what) {
+  grad__lua_push_where(L);
+  lua_pushfstring(
+      L, "%s: %s: the body sets %s, which would happen once, while it is recorded: make it a part of the state",
+      lua_tostring(L, -1), name, what);
+  lua_error(L);
+}
+
+/* The table on top was captured as that variable; below it are the numbers that were in it. */
+static void refuse_changed_fields(lua_State *L, const char *name, const char *variable) {
+  const int table = lua_gettop(L), seen = table - 1;
+  for (lua_pushnil(L); lua_next(L, seen); lua_pop(L, 1)) {
+    lua_pushvalue(L, -2);
+    lua_rawget(L, table);
+    if (!lua_rawequal(L, -1, -2)) {
+      const bool global = strcmp(variable, "_ENV") == 0;
+      const char *key = luaL_tolstring(L, -3, NULL);
+      refuse_assignment(L, name,
+                        global ? lua_pushfstring(L, "the global variable \"%s\"", key)
+                               : lua_pushfstring(L, "\"%s\" of the captured table \"%s\"", key, variable));
+    }
+    lua_pop(L, 1);
+  }
+}
+
+/* A captured variable that the function sets is set once, however often the program runs; so is a number in a captured
+ * table. */
 static void refuse_assignments(lua_State *L, const char *name) {
   push_watched(L);
+  const int function = lua_gettop(L);
   const char *variable;
-  for (int i = 1; (variable = lua_getupvalue(L, -1, i)) != NULL; i++) {
+  for (int i = 1; (variable = lua_getupvalue(L, function, i)) != NULL; i++) {
     lua_rawgeti(L, AT_SEEN, i);
-    if (!lua_isnil(L, -1) && !lua_rawequal(L, -1, -2)) {
-      grad__lua_push_where(L);
-      lua_pushfstring(
-          L,
-          "%s: %s: the body sets the captured variable \"%s\", which would happen once, while it is recorded: "
-          "make it a part of the state",
-          lua_tostring(L, -1), name, variable);
-      lua_error(L);
-    }
-    lua_pop(L, 2);
+    lua_insert(L, -2);
+    const bool seen = !lua_isnil(L, -2), table = lua_istable(L, -2);
+    if (seen && (table ? !lua_istable(L, -1) : !lua_rawequal(L, -1, -2)))
+      refuse_assignment(L, name, lua_pushfstring(L, "the captured variable \"%s\"", variable));
+    if (table) refuse_changed_fields(L, name, variable);
+    lua_settop(L, function);
   }
   lua_pop(L, 1);
 }
@@ -309,17 +352,20 @@ static int counts(lua_State *L) {
   return 1;
 }
 
-/* mismatch(body, n) -> nil, or which of its first n results differs in type from the argument of that number, and how
- */
+/* mismatch(body, n) -> nil, or: which of its first n results differs in type from the argument of that number, both
+ * types in words, and the dtype to convert to where that is all */
 static int mismatch(lua_State *L) {
   const grad_body *b = grad__body_check(L, 1);
   const lua_Integer n = luaL_checkinteger(L, 2);
   for (int32_t i = 0; i < n && i < b->p->noutputs; i++) {
     const grad_type *in = grad__type(b->p, b->p->inputs[i]), *out = grad__type(b->p, b->p->outputs[i]);
     if (grad__type_equal(in, out)) continue;
-    lua_pushfstring(L, "part %d goes in as %s and comes out as %s", (int)i + 1, grad__type_text(in).chars,
-                    grad__type_text(out).chars);
-    return 1;
+    lua_pushinteger(L, i + 1);
+    lua_pushstring(L, grad__type_text(in).chars);
+    lua_pushstring(L, grad__type_text(out).chars);
+    if (!grad__shape_equal(in->ndim, in->shape, out->ndim, out->shape)) return 3;
+    lua_pushstring(L, grad__dtype_name(in->dtype));
+    return 4;
   }
   return 0;
 }
