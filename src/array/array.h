@@ -76,6 +76,21 @@ grad_copier grad__array_copier(grad_dtype to, grad_dtype from);
 void grad__array_fill(const grad_array *to, double value);
 double grad__array_get(const grad_array *a, const int64_t *index); /* as double; for printing and item() */
 
+/* Element i of packed floats, f64 or f32. */
+static inline double grad__float_get(grad_dtype dtype, const void *data, int64_t i) {
+  return dtype == GRAD_F64 ? ((const double *)data)[i] : (double)((const float *)data)[i];
+}
+static inline void grad__float_put(grad_dtype dtype, void *data, int64_t i, double x) {
+  if (dtype == GRAD_F64) {
+    ((double *)data)[i] = x;
+  } else {
+    ((float *)data)[i] = (float)x;
+  }
+}
+static inline void grad__float_fill(grad_dtype dtype, void *data, int64_t n, double x) {
+  for (int64_t i = 0; i < n; i++) grad__float_put(dtype, data, i, x);
+}
+
 /* --- view.c: headers on the same memory; no reference is taken */
 bool grad__view_broadcast(const grad_array *a, int ndim, const int64_t *shape, grad_array *out);
 /* false when the strides do not allow a view: copy first */

@@ -34,22 +34,6 @@ static char *memory_at(const chunk_run *c, grad_place place) {
 
 /* --- reductions */
 
-static void store_number(char *to, int64_t i, grad_dtype dtype, double value) {
-  if (dtype == GRAD_F64) {
-    ((double *)(void *)to)[i] = value;
-  } else {
-    ((float *)(void *)to)[i] = (float)value;
-  }
-}
-
-static double load_number(const char *from, int64_t i, grad_dtype dtype) {
-  return dtype == GRAD_F64 ? ((const double *)(const void *)from)[i] : (double)((const float *)(const void *)from)[i];
-}
-
-static void fill_numbers(char *to, int64_t n, grad_dtype dtype, double value) {
-  for (int64_t i = 0; i < n; i++) store_number(to, i, dtype, value);
-}
-
 static bool has_partials(const grad_loop *loop, const grad_region_reduction *r) {
   return loop->nchunks > 1 && r->mode != GRAD_REDUCE_ROWS;
 }
@@ -69,10 +53,10 @@ static void begin_reduction(const chunk_run *c, const grad_region_reduction *r) 
     memcpy(state, &identity, sizeof identity);
     return;
   case GRAD_REDUCE_COLUMNS:
-    fill_numbers(state, c->region->block, (grad_dtype)r->dtype, identity);
+    grad__float_fill(r->dtype, state, c->region->block, identity);
     return;
   case GRAD_REDUCE_STRIDED:
-    fill_numbers(result_of(c, r), r->count, (grad_dtype)r->dtype, identity);
+    grad__float_fill(r->dtype, result_of(c, r), r->count, identity);
     return;
   }
 }
@@ -100,7 +84,7 @@ static void reduce_rows(const grad_region_reduction *r, grad_reducer f, const ch
       *carry = value;
       return;
     }
-    store_number(result, row++, (grad_dtype)r->dtype, value);
+    grad__float_put(r->dtype, result, row++, value);
     *carry = grad__reduce_identity((grad_reduction)r->kind);
     col = 0;
   }
@@ -114,9 +98,9 @@ static void reduce_strided(const grad_region_reduction *r, grad_reducer f, const
     if (step == 1) {
       f.accumulate(runs.count, result + runs.offset * size, x);
     } else if (step == 0) {
-      double was = load_number(result, runs.offset, (grad_dtype)r->dtype);
-      store_number(result, runs.offset, (grad_dtype)r->dtype,
-                   grad__reduce_combine((grad_reduction)r->kind, was, f.reduce(runs.count, x)));
+      double was = grad__float_get(r->dtype, result, runs.offset);
+      grad__float_put(r->dtype, result, runs.offset,
+                      grad__reduce_combine((grad_reduction)r->kind, was, f.reduce(runs.count, x)));
     } else {
       for (int64_t i = 0; i < runs.count; i++) {
         f.accumulate(1, result + (runs.offset + i * step) * size, x + i * size);
@@ -162,7 +146,7 @@ static void end_reduction(const chunk_run *c, const grad_region_reduction *r) {
   double value;
   if (r->mode == GRAD_REDUCE_FULL) {
     memcpy(&value, state, sizeof value);
-    store_number(result_of(c, r), 0, (grad_dtype)r->dtype, value);
+    grad__float_put(r->dtype, result_of(c, r), 0, value);
   } else if (r->mode == GRAD_REDUCE_COLUMNS) {
     fold_columns(c, r, state, result_of(c, r));
   }

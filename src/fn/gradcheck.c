@@ -37,17 +37,9 @@ typedef struct check {
 
 /* --- elements of float arrays, which are row-major here */
 
-static double get(const grad_array *a, int64_t i) {
-  return a->dtype == GRAD_F32 ? (double)((const float *)a->data)[i] : ((const double *)a->data)[i];
-}
+static double get(const grad_array *a, int64_t i) { return grad__float_get(a->dtype, a->data, i); }
 
-static void set(const grad_array *a, int64_t i, double value) {
-  if (a->dtype == GRAD_F32) {
-    ((float *)a->data)[i] = (float)value;
-  } else {
-    ((double *)a->data)[i] = value;
-  }
-}
+static void set(const grad_array *a, int64_t i, double value) { grad__float_put(a->dtype, a->data, i, value); }
 
 static bool is_float(const grad_array *a) { return grad__dtype_is_float(a->dtype); }
 

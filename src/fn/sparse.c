@@ -368,9 +368,7 @@ grad_status grad__sparse_update(grad_sparse *s, const grad_array *const *in, con
 
 /* --- products */
 
-static double entry(const grad_sparse *s, int64_t k) {
-  return s->values.dtype == GRAD_F32 ? (double)((const float *)s->values.data)[k] : ((const double *)s->values.data)[k];
-}
+static double entry(const grad_sparse *s, int64_t k) { return grad__float_get(s->values.dtype, s->values.data, k); }
 
 /* y (rows x k) = S x (cols x k), row-major doubles. */
 static void multiply(const grad_sparse *s, int64_t width, const double *x, double *y) {

@@ -181,12 +181,7 @@ static int compare_fields(const void *a, const void *b) {
 }
 
 static void store(const grad_array *values, int64_t row, int64_t column, double x) {
-  const int64_t at = row * values->shape[1] + column;
-  if (values->dtype == GRAD_F32) {
-    ((float *)values->data)[at] = (float)x;
-  } else {
-    ((double *)values->data)[at] = x;
-  }
+  grad__float_put(values->dtype, values->data, row * values->shape[1] + column, x);
 }
 
 /* Sorts the texts of a column; equal ones become one class. `sorted` has room for all rows. */

@@ -138,10 +138,7 @@ bool grad__item_is_finite(const grad_items *w) {
   grad_walk walk;
   for (grad__walk_start(&walk, 1, (const grad_array *[]){&w->item}); !walk.done; grad__walk_next(&walk)) {
     for (int64_t i = 0; i < walk.inner; i++) {
-      const int64_t at = i * walk.step[0];
-      const double x = w->item.dtype == GRAD_F64 ? ((const double *)(const void *)walk.at[0])[at]
-                                                 : (double)((const float *)(const void *)walk.at[0])[at];
-      if (!isfinite(x)) return false;
+      if (!isfinite(grad__float_get(w->item.dtype, walk.at[0], i * walk.step[0]))) return false;
     }
   }
   return true;

@@ -37,6 +37,10 @@ void grad__item_load(const grad_items *w, bool columns, void *to);
 /* The reverse. */
 void grad__item_store(const grad_items *w, bool columns, const void *from);
 bool grad__item_is_finite(const grad_items *w);
+/* Element i of a packed matrix, vector or output. */
+static inline void grad__item_put(const grad_array *to, int64_t i, double x) {
+  grad__float_put(to->dtype, to->data, i, x);
+}
 
 /* " (matrix 3 of the batch)", or nothing when there is just one. */
 const char *grad__item_text(const grad_items *w, char *text, size_t size);

@@ -50,14 +50,6 @@ static double plain_det(const grad_items *lu, const grad_items *pivots) {
   return ldexp(mantissa, (int)bounded);
 }
 
-static void put(grad_array *to, int64_t i, double x) {
-  if (to->dtype == GRAD_F64) {
-    ((double *)to->data)[i] = x;
-  } else {
-    ((float *)to->data)[i] = (float)x;
-  }
-}
-
 /* --- slogdet */
 
 static grad_status slogdet_infer(grad_infer *a) {
@@ -72,8 +64,8 @@ static grad_status slogdet_eval(const grad_eval *a) {
   grad_items lu = grad__items(a->in[1], 2), pivots = grad__items(a->in[2], 1);
   for (int64_t i = 0; i < lu.count; i++, grad__items_next(&lu), grad__items_next(&pivots)) {
     const signed_log d = log_det(&lu, &pivots);
-    put(a->out[0], i, d.sign);
-    put(a->out[1], i, d.log);
+    grad__item_put(a->out[0], i, d.sign);
+    grad__item_put(a->out[1], i, d.log);
   }
   return GRAD_OK;
 }
@@ -110,7 +102,7 @@ static grad_status det_infer(grad_infer *a) {
 static grad_status det_eval(const grad_eval *a) {
   grad_items lu = grad__items(a->in[1], 2), pivots = grad__items(a->in[2], 1);
   for (int64_t i = 0; i < lu.count; i++, grad__items_next(&lu), grad__items_next(&pivots)) {
-    put(a->out[0], i, plain_det(&lu, &pivots));
+    grad__item_put(a->out[0], i, plain_det(&lu, &pivots));
   }
   return GRAD_OK;
 }
@@ -184,7 +176,7 @@ static grad_status regular_cofactor(grad_ctx *ctx, const grad_items *lu, const g
   memset(parts->identity, 0, (size_t)(n * n) * grad__dtype_size(dtype));
   grad_array identity;
   grad__array_wrap(&identity, parts->identity, dtype, 2, lu->item.shape);
-  for (int64_t i = 0; i < n; i++) put(&identity, i * n + i, det);
+  for (int64_t i = 0; i < n; i++) grad__item_put(&identity, i * n + i, det);
   /* the factors are those of a', so this gives det inv(a') column by column */
   const grad_status status = grad__getrs(ctx, dtype, false, n, n, factors, parts->pivots, parts->identity);
   if (!status) grad__item_store(to, true, parts->identity);

@@ -10,7 +10,6 @@
 #include "ops/linalg_items.h"
 
 #include <math.h>
-#include <string.h>
 
 static grad_status eigh_infer(grad_infer *a) {
   const grad_status status = grad__infer_matrix(a, 0, true);

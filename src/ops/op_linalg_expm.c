@@ -68,30 +68,18 @@ typedef struct expm {
   int64_t n;
 } expm;
 
-static double get(const expm *e, const void *x, int64_t i) {
-  return e->dtype == GRAD_F64 ? ((const double *)x)[i] : (double)((const float *)x)[i];
-}
-
-static void put(const expm *e, void *x, int64_t i, double value) {
-  if (e->dtype == GRAD_F64) {
-    ((double *)x)[i] = value;
-  } else {
-    ((float *)x)[i] = (float)value;
-  }
-}
-
 static size_t bytes(const expm *e) { return (size_t)(e->n * e->n) * grad__dtype_size(e->dtype); }
 
 static void scale(const expm *e, void *x, double factor) {
-  for (int64_t i = 0; i < e->n * e->n; i++) put(e, x, i, factor * get(e, x, i));
+  for (int64_t i = 0; i < e->n * e->n; i++) grad__float_put(e->dtype, x, i, factor * grad__float_get(e->dtype, x, i));
 }
 
 /* to = sum of c[step * i] power[i] for i < count */
 static void combine(const expm *e, void *to, int count, const double *c, void *const *power) {
   for (int64_t i = 0; i < e->n * e->n; i++) {
     double sum = 0;
-    for (int k = 0; k < count; k++) sum += c[2 * k] * get(e, power[k], i);
-    put(e, to, i, sum);
+    for (int k = 0; k < count; k++) sum += c[2 * k] * grad__float_get(e->dtype, power[k], i);
+    grad__float_put(e->dtype, to, i, sum);
   }
 }
 
@@ -103,7 +91,7 @@ static double norm1(const expm *e, const void *x) {
   double largest = 0;
   for (int64_t j = 0; j < e->n; j++) {
     double sum = 0;
-    for (int64_t i = 0; i < e->n; i++) sum += fabs(get(e, x, i * e->n + j));
+    for (int64_t i = 0; i < e->n; i++) sum += fabs(grad__float_get(e->dtype, x, i * e->n + j));
     if (!(sum <= largest)) largest = sum; /* keeps NaN */
   }
   return largest;
@@ -158,14 +146,14 @@ static grad_status exponential(const expm *e, const expm_parts *parts, double no
   if (norm > m->most[narrow]) frexp(norm / m->most[narrow], &squarings);
   scale(e, parts->x, ldexp(1, -squarings));
   memset(parts->power[0], 0, bytes(e));
-  for (int64_t i = 0; i < e->n; i++) put(e, parts->power[0], i * e->n + i, 1);
+  for (int64_t i = 0; i < e->n; i++) grad__float_put(e->dtype, parts->power[0], i * e->n + i, 1);
   grad_status status = numerator(e, m, parts);
   if (!status) status = multiply(e, parts->t, parts->x, parts->odd, 0);
   if (status) return status;
   for (int64_t i = 0; i < e->n * e->n; i++) {
-    const double even = get(e, parts->even, i), odd = get(e, parts->t, i);
-    put(e, parts->x, i, even + odd);
-    put(e, parts->even, i, even - odd);
+    const double even = grad__float_get(e->dtype, parts->even, i), odd = grad__float_get(e->dtype, parts->t, i);
+    grad__float_put(e->dtype, parts->x, i, even + odd);
+    grad__float_put(e->dtype, parts->even, i, even - odd);
   }
   /* numerator and denominator commute, so that the solve may see both transposed, as LAPACK does */
   status = grad__getrf(e->ctx, e->dtype, e->n, parts->even, parts->pivots);
@@ -202,7 +190,7 @@ static void assemble(const expm *e, void *x, const grad_items *items, int nin, c
       for (int64_t row = 0; row < n; row++) {
         for (int64_t col = 0; col < n; col++) {
           const double value = grad__array_get(&items[i].item, (int64_t[]){row, col}) / factors[i];
-          put(e, x, (r * n + row) * e->n + (r | bit) * n + col, value);
+          grad__float_put(e->dtype, x, (r * n + row) * e->n + (r | bit) * n + col, value);
         }
       }
     }

@@ -40,14 +40,6 @@ static grad_status infer_values(const grad_infer *a, int matrix) {
 static double value(const grad_array *w, int64_t i) { return grad__array_get(w, &i); }
 static double entry(const grad_array *n, int64_t i, int64_t j) { return grad__array_get(n, (int64_t[]){i, j}); }
 
-static void put(const grad_array *to, int64_t at, double x) {
-  if (to->dtype == GRAD_F64) {
-    ((double *)to->data)[at] = x;
-  } else {
-    ((float *)to->data)[at] = (float)x;
-  }
-}
-
 static double largest_value(const grad_array *w) {
   double largest = 0;
   for (int64_t i = 0; i < w->shape[0]; i++) largest = fmax(largest, fabs(value(w, i)));
@@ -110,9 +102,9 @@ static grad_status push_eval(const grad_eval *a) {
         const bool divides = i != j && !(fabs(between) <= gap), seen = fabs(x) > least;
         if (i != j && !divides && seen) return refuse(a->ctx, &m, false, abrupt);
         if (i == j && seen && is_kink(a->ins, &w.item, i, gap)) return refuse(a->ctx, &m, true, abrupt);
-        put(&t.item, i * k + j, divides ? x / between : 0);
+        grad__item_put(&t.item, i * k + j, divides ? x / between : 0);
       }
-      put(&d.item, i, entry(&m.item, i, i));
+      grad__item_put(&d.item, i, entry(&m.item, i, i));
     }
   }
   return GRAD_OK;
@@ -208,7 +200,7 @@ static grad_status pull_eval(const grad_eval *a) {
         if (i != j && !divides && !is_invariant(a->ins, &d.item, &t.item, least, i, j)) {
           return refuse(a->ctx, &m, false, ambiguous);
         }
-        put(&m.item, i * k + j, divides ? entry(&t.item, i, j) / between : i == j ? di : 0);
+        grad__item_put(&m.item, i * k + j, divides ? entry(&t.item, i, j) / between : i == j ? di : 0);
       }
     }
   }
@@ -289,7 +281,7 @@ static grad_status gap_eval(const grad_eval *a) {
       if (counts && !divides && !may_vanish(a->ins, &n.item, least, i, j)) {
         return refuse(a->ctx, &n, divisor != GRAD_GAP_DIFFERENCE, reasons[a->ins->params[1]]);
       }
-      put(&to.item, at, divides ? entry(&n.item, i, j) / over : 0);
+      grad__item_put(&to.item, at, divides ? entry(&n.item, i, j) / over : 0);
     }
   }
   return GRAD_OK;

@@ -103,16 +103,11 @@ const void *grad__lu_load(const grad_items *lu, const grad_items *pivots, void *
   return room;
 }
 
-/* Entry (i, i) of U. */
-static double diagonal_of(grad_dtype dtype, const void *factors, int64_t n, int64_t i) {
-  return dtype == GRAD_F64 ? ((const double *)factors)[i * n + i] : (double)((const float *)factors)[i * n + i];
-}
-
 static grad_status check_regular(grad_ctx *ctx, const char *name, const grad_items *lu, const void *factors) {
   const int64_t n = lu->item.shape[0];
   char text[GRAD_ITEM_TEXT];
   for (int64_t i = 0; i < n; i++) {
-    if (diagonal_of(lu->item.dtype, factors, n, i) == 0) {
+    if (grad__float_get(lu->item.dtype, factors, i * n + i) == 0) {
       return grad__fail(ctx, GRAD_ESINGULAR, "%s: the %" PRId64 " x %" PRId64 " matrix is singular%s", name, n, n,
                         grad__item_text(lu, text, sizeof text));
     }

@@ -22,10 +22,9 @@ grad_status grad_schedule_find(grad_ctx *ctx, const char *name, grad_schedule_ki
     *out = (grad_schedule_kind)i;
     return GRAD_OK;
   }
-  return grad__fail(ctx, GRAD_EVALUE,
-                    "schedule: no schedule '%s'; there are constant, step, multistep, exponential, linear, cosine, "
-                    "cosine_restarts, warmup, one_cycle, cyclic, polynomial, plateau",
-                    name);
+#define XX(id, name) " " #name
+  return grad__fail(ctx, GRAD_EVALUE, "schedule: no schedule '%s'; there are" GRAD_SCHEDULE_MAP(XX), name);
+#undef XX
 }
 
 void grad_schedule_defaults(grad_schedule_kind kind, grad_schedule *s) {

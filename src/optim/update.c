@@ -2,10 +2,9 @@
 #include "optim/update.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "core/ctx.h"
+#include "array/array.h"
 #include "optim/update_kernels.h"
 #include "optim/update_muon.h"
 
@@ -24,15 +23,14 @@ const char *grad_rule_name(grad_rule rule) { return names[rule]; }
 const char *grad_rule_text(grad_rule rule) { return texts[rule]; }
 
 grad_status grad_rule_find(grad_ctx *ctx, const char *name, grad_rule *out) {
-  char list[256] = "";
   for (int i = 0; i < GRAD_RULE_COUNT; i++) {
-    size_t used = strlen(list);
-    snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "", names[i]);
     if (strcmp(names[i], name) != 0) continue;
     *out = (grad_rule)i;
     return GRAD_OK;
   }
-  return grad__fail(ctx, GRAD_EVALUE, "optim: no rule '%s'; there are %s", name, list);
+#define XX(id, name, text) " " #name
+  return grad__fail(ctx, GRAD_EVALUE, "optim: no rule '%s'; there are" GRAD_RULE_MAP(XX), name);
+#undef XX
 }
 
 void grad_update_defaults(grad_rule rule, grad_update_options *options) {
@@ -240,18 +238,6 @@ const char *grad_update_slot_name(grad_rule rule, const grad_update_options *opt
 
 /* --- a step */
 
-static void fill(grad_dtype dtype, int64_t n, double value, void *out) {
-  float *f32 = out;
-  double *f64 = out;
-  for (int64_t i = 0; i < n; i++) {
-    if (dtype == GRAD_F32) {
-      f32[i] = (float)value;
-    } else {
-      f64[i] = value;
-    }
-  }
-}
-
 static const grad__update_row *table(const grad_ctx *ctx) {
 #if defined __x86_64__
   if (ctx->simd >= GRAD_SIMD_AVX512) return grad__update_avx512;
@@ -273,9 +259,9 @@ grad_status grad_update(grad_ctx *ctx, grad_rule rule, const grad_update_options
                                   .coupled = options->decoupled ? 0 : decay,
                                   .shrink = options->decoupled ? 1 - options->lr * decay : 1};
   if (rule == GRAD_RULE_MUON) return grad__update_muon(ctx, options, step, &scalars, target);
-  if (step == 1 && rule == GRAD_RULE_RPROP) fill(target->dtype, target->n, options->lr, target->slot[1]);
+  if (step == 1 && rule == GRAD_RULE_RPROP) grad__float_fill(target->dtype, target->slot[1], target->n, options->lr);
   if (step == 1 && rule == GRAD_RULE_ADAGRAD)
-    fill(target->dtype, target->n, options->initial_accumulator, target->slot[0]);
+    grad__float_fill(target->dtype, target->slot[0], target->n, options->initial_accumulator);
   const grad__update_row *row = &table(ctx)[prepare(rule, options, step, target->scalar, scalars.k)];
   (target->dtype == GRAD_F32 ? row->f32 : row->f64)(target->n, &scalars, target->param, target->gradient, target->slot);
   return GRAD_OK;

@@ -5,23 +5,13 @@
 
 #include <math.h>
 
+#include "array/array.h"
 #include "linalg/blas.h"
 
 typedef struct matrix {
   grad_dtype dtype;
   int64_t rows, cols;
 } matrix;
-
-static double at(grad_dtype dtype, const void *a, int64_t i) {
-  return dtype == GRAD_F32 ? (double)((const float *)a)[i] : ((const double *)a)[i];
-}
-static void put(grad_dtype dtype, void *a, int64_t i, double v) {
-  if (dtype == GRAD_F32) {
-    ((float *)a)[i] = (float)v;
-  } else {
-    ((double *)a)[i] = v;
-  }
-}
 
 /* out = the buffer after its step, or the gradient mixed with it (Nesterov); transposed when the matrix is tall, so
  * that the products are of the smaller side. */
@@ -30,12 +20,13 @@ static void mix(const grad_update_options *o, const grad__update_scalars *c, gra
   for (int64_t i = 0; i < shape.rows; i++)
     for (int64_t j = 0; j < shape.cols; j++) {
       int64_t k = i * shape.cols + j;
-      double g = fmin(fmax(c->scale * at(t->dtype, t->gradient, k), -c->clip), c->clip);
-      double buffer = at(t->dtype, t->slot[0], k);
-      g += c->coupled * at(t->dtype, t->param, k);
+      double g = fmin(fmax(c->scale * grad__float_get(t->dtype, t->gradient, k), -c->clip), c->clip);
+      double buffer = grad__float_get(t->dtype, t->slot[0], k);
+      g += c->coupled * grad__float_get(t->dtype, t->param, k);
       buffer += (1 - o->momentum) * (g - buffer);
-      put(t->dtype, t->slot[0], k, buffer);
-      put(t->dtype, out, tall ? j * shape.rows + i : k, o->nesterov ? g + o->momentum * (buffer - g) : buffer);
+      grad__float_put(t->dtype, t->slot[0], k, buffer);
+      grad__float_put(t->dtype, out, tall ? j * shape.rows + i : k,
+                      o->nesterov ? g + o->momentum * (buffer - g) : buffer);
     }
 }
 
@@ -47,10 +38,10 @@ static grad_status newton_schulz(grad_ctx *ctx, const grad_update_options *o, ma
   for (int step = 0; step < o->ns_steps; step++) {
     grad_status status = grad__gemm(ctx, s.dtype, false, true, r, r, n, 1, x, n, x, n, 0, gram, r);
     if (status != GRAD_OK) return status;
-    for (int64_t i = 0; i < r * r; i++) put(s.dtype, poly, i, at(s.dtype, gram, i));
+    for (int64_t i = 0; i < r * r; i++) grad__float_put(s.dtype, poly, i, grad__float_get(s.dtype, gram, i));
     status = grad__gemm(ctx, s.dtype, false, false, r, r, r, c, gram, r, gram, r, b, poly, r);
     if (status != GRAD_OK) return status;
-    for (int64_t i = 0; i < r * n; i++) put(s.dtype, next, i, at(s.dtype, x, i));
+    for (int64_t i = 0; i < r * n; i++) grad__float_put(s.dtype, next, i, grad__float_get(s.dtype, x, i));
     status = grad__gemm(ctx, s.dtype, false, false, r, n, r, 1, poly, r, next, n, a, x, n);
     if (status != GRAD_OK) return status;
   }
@@ -78,13 +69,16 @@ grad_status grad__update_muon(grad_ctx *ctx, const grad_update_options *o, int64
   if (!block) return GRAD_ENOMEM;
   mix(o, c, t, shape, tall, block);
   double length = sqrt(grad_update_norm_squared(t->dtype, t->n, block));
-  for (int64_t i = 0; i < t->n; i++) put(t->dtype, block, i, at(t->dtype, block, i) / fmax(length, o->eps));
+  for (int64_t i = 0; i < t->n; i++)
+    grad__float_put(t->dtype, block, i, grad__float_get(t->dtype, block, i) / fmax(length, o->eps));
   grad_status status = newton_schulz(ctx, o, wide, block, block + 2 * full, block + 2 * full + square, block + full);
   double rate = o->lr * adjusted((grad_muon_rate)o->adjust_lr, (double)shape.rows, (double)shape.cols);
   for (int64_t i = 0; status == GRAD_OK && i < shape.rows; i++)
     for (int64_t j = 0; j < shape.cols; j++) {
       int64_t k = i * shape.cols + j, from = tall ? j * shape.rows + i : k;
-      put(t->dtype, t->param, k, at(t->dtype, t->param, k) * c->shrink - rate * at(t->dtype, block, from));
+      grad__float_put(t->dtype, t->param, k,
+                      grad__float_get(t->dtype, t->param, k) * c->shrink -
+                          rate * grad__float_get(t->dtype, block, from));
     }
   grad__free(ctx, block, 2 * full + 2 * square);
   return status;
