@@ -4,30 +4,19 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "array/array.h"
 #include "linalg/blas.h"
 
 static grad_ctx *ctx;
 enum { LD = 44, MOST = 40 * LD };
 
-static double get(grad_dtype dtype, const void *data, int64_t i) {
-  return dtype == GRAD_F32 ? (double)((const float *)data)[i] : ((const double *)data)[i];
-}
-
-static void put(grad_dtype dtype, void *data, int64_t i, double x) {
-  if (dtype == GRAD_F32) {
-    ((float *)data)[i] = (float)x;
-  } else {
-    ((double *)data)[i] = x;
-  }
-}
-
 /* Small integers, so that every product is exact in f32 too. */
 static void randomize(grad_dtype dtype, void *data) {
-  for (int64_t i = 0; i < MOST; i++) put(dtype, data, i, (double)(rand() % 9 - 4));
+  for (int64_t i = 0; i < MOST; i++) grad__float_put(dtype, data, i, (double)(rand() % 9 - 4));
 }
 
 static double op(grad_dtype dtype, const void *a, bool transposed, int64_t i, int64_t j) {
-  return get(dtype, a, transposed ? j * LD + i : i * LD + j);
+  return grad__float_get(dtype, a, transposed ? j * LD + i : i * LD + j);
 }
 
 static void test_gemm(grad_dtype dtype, int64_t m, int64_t n, int64_t k, bool ta, bool tb, double alpha, double beta) {
@@ -35,17 +24,17 @@ static void test_gemm(grad_dtype dtype, int64_t m, int64_t n, int64_t k, bool ta
   randomize(dtype, a);
   randomize(dtype, b);
   randomize(dtype, c);
-  if (beta == 0 && m > 0 && n > 0) put(dtype, c, 0, (double)NAN);
+  if (beta == 0 && m > 0 && n > 0) grad__float_put(dtype, c, 0, (double)NAN);
   memcpy(before, c, sizeof c);
   check(grad__gemm(ctx, dtype, ta, tb, m, n, k, alpha, a, LD, b, LD, beta, c, LD) == GRAD_OK);
   bool same = true;
   for (int64_t i = 0; i < MOST / LD; i++) {
     for (int64_t j = 0; j < LD; j++) {
       double want = 0;
-      const double old = get(dtype, before, i * LD + j);
+      const double old = grad__float_get(dtype, before, i * LD + j);
       for (int64_t p = 0; p < k; p++) want += i < m && j < n ? op(dtype, a, ta, i, p) * op(dtype, b, tb, p, j) : 0;
       want = i < m && j < n ? alpha * want + (beta == 0 ? 0 : beta * old) : old;
-      same = same && get(dtype, c, i * LD + j) == want;
+      same = same && grad__float_get(dtype, c, i * LD + j) == want;
     }
   }
   if (!check(same)) fprintf(stderr, "  gemm %d: %d x %d x %d, %d %d\n", dtype, (int)m, (int)n, (int)k, ta, tb);
@@ -56,13 +45,14 @@ static void test_gemv(grad_dtype dtype, int64_t m, int64_t n, bool ta, int64_t i
   const int64_t middle = MOST / 2, size = dtype == GRAD_F32 ? 4 : 8, ny = ta ? n : m;
   randomize(dtype, a);
   randomize(dtype, x);
-  for (int64_t i = 0; i <= ny; i++) put(dtype, y, i, i < ny ? (double)NAN : 7);
+  for (int64_t i = 0; i <= ny; i++) grad__float_put(dtype, y, i, i < ny ? (double)NAN : 7);
   check(grad__gemv(ctx, dtype, ta, m, n, a, LD, (char *)x + middle * size, incx, y) == GRAD_OK);
-  bool same = get(dtype, y, ny) == 7;
+  bool same = grad__float_get(dtype, y, ny) == 7;
   for (int64_t i = 0; i < ny; i++) {
     double want = 0;
-    for (int64_t j = 0; j < (ta ? m : n); j++) want += op(dtype, a, ta, i, j) * get(dtype, x, middle + j * incx);
-    same = same && get(dtype, y, i) == want;
+    for (int64_t j = 0; j < (ta ? m : n); j++)
+      want += op(dtype, a, ta, i, j) * grad__float_get(dtype, x, middle + j * incx);
+    same = same && grad__float_get(dtype, y, i) == want;
   }
   if (!check(same)) fprintf(stderr, "  gemv %d: %d x %d, %d, step %d\n", dtype, (int)m, (int)n, ta, (int)incx);
 }
@@ -72,21 +62,22 @@ static void test_trsm(grad_dtype dtype, bool lower, bool ta) {
   const int64_t m = 9, n = 7;
   randomize(dtype, a);
   randomize(dtype, x);
-  for (int64_t i = 0; i < m; i++) put(dtype, a, i * LD + i, 2);
+  for (int64_t i = 0; i < m; i++) grad__float_put(dtype, a, i * LD + i, 2);
   memcpy(b, x, sizeof b);
   for (int64_t i = 0; i < m; i++) {
     for (int64_t j = 0; j < n; j++) {
       double sum = 0;
       for (int64_t p = 0; p < m; p++) {
         const bool stored = (lower != ta) ? p <= i : p >= i;
-        if (stored) sum += op(dtype, a, ta, i, p) * get(dtype, x, p * LD + j);
+        if (stored) sum += op(dtype, a, ta, i, p) * grad__float_get(dtype, x, p * LD + j);
       }
-      put(dtype, b, i * LD + j, sum);
+      grad__float_put(dtype, b, i * LD + j, sum);
     }
   }
   check(grad__trsm(ctx, dtype, lower, ta, m, n, a, LD, b, LD) == GRAD_OK);
   for (int64_t i = 0; i < m * LD; i++) {
-    if (i % LD < n) check_near(get(dtype, b, i), get(dtype, x, i), dtype == GRAD_F32 ? 2e-3 : 1e-10);
+    if (i % LD < n)
+      check_near(grad__float_get(dtype, b, i), grad__float_get(dtype, x, i), dtype == GRAD_F32 ? 2e-3 : 1e-10);
   }
 }
 
@@ -99,8 +90,8 @@ static void test_threads(grad_dtype dtype, int64_t m, int64_t n, int64_t k, bool
   const size_t size = dtype == GRAD_F32 ? 4 : 8, bytes = (size_t)(m * n) * size;
   char *const a = malloc((size_t)(m * k) * size), *const b = malloc((size_t)(k * n) * size);
   char *const whole = malloc(bytes), *const cut = malloc(bytes);
-  for (int64_t i = 0; i < m * k; i++) put(dtype, a, i, sin((double)i * 0.7));
-  for (int64_t i = 0; i < k * n; i++) put(dtype, b, i, cos((double)i * 1.3));
+  for (int64_t i = 0; i < m * k; i++) grad__float_put(dtype, a, i, sin((double)i * 0.7));
+  for (int64_t i = 0; i < k * n; i++) grad__float_put(dtype, b, i, cos((double)i * 1.3));
   check(grad__gemm(ctx, dtype, ta, tb, m, n, k, 1, a, ta ? m : k, b, tb ? k : n, 0, whole, n) == GRAD_OK);
   for (int threads = 2; threads <= 7; threads += 1 + threads % 2) {
     _Atomic int polls = 0;

@@ -21,6 +21,21 @@ static inline grad_program *finished(grad_program *p, int32_t n, const grad_id *
   return p;
 }
 
+/* Five steps of a scan over the rows in[2], with consts in[0] and carry in[1], written out. */
+static inline void unroll(grad_program *p, const grad_program *body, const grad_id *in, bool reverse, grad_id *out) {
+  grad_id ys[5], step[2], h = in[1];
+  for (int t = 0; t < 5; t++) {
+    const int64_t row = reverse ? 4 - t : t;
+    const grad_id x =
+        grad__slice(p, in[2], (const int64_t[]){row, 0}, (const int64_t[]){1, 2}, (const int64_t[]){1, 1});
+    grad__inline(p, body, (const grad_id[]){in[0], h, grad__reshape(p, x, 1, two)}, NULL, step, NULL);
+    h = step[0];
+    ys[row] = grad__reshape(p, step[1], 2, (const int64_t[]){1, 2});
+  }
+  out[0] = h;
+  out[1] = grad__concat(p, 5, ys, 0);
+}
+
 /* --- two programs of one function */
 
 static inline void compare_runs(grad_ctx *ctx, grad_program *p, grad_program *q, const char *what, uint64_t seed,

@@ -44,20 +44,6 @@ static grad_program *cell(grad_ctx *ctx) {
 
 typedef enum scan_form { PLAIN, STAGED, CHECKPOINTED } scan_form;
 
-static void unroll(grad_program *p, const grad_program *body, const grad_id *in, bool reverse, grad_id *out) {
-  grad_id ys[5], step[2], h = in[1];
-  for (int t = 0; t < 5; t++) {
-    const int64_t row = reverse ? 4 - t : t;
-    const grad_id x =
-        grad__slice(p, in[2], (const int64_t[]){row, 0}, (const int64_t[]){1, 2}, (const int64_t[]){1, 1});
-    grad__inline(p, body, (const grad_id[]){in[0], h, grad__reshape(p, x, 1, two)}, NULL, step, NULL);
-    h = step[0];
-    ys[row] = grad__reshape(p, step[1], 2, (const int64_t[]){1, 2});
-  }
-  out[0] = h;
-  out[1] = grad__concat(p, 5, ys, 0);
-}
-
 static grad_program *with_scan(grad_ctx *ctx, scan_form form, bool reverse) {
   grad_program *p = program(ctx), *body = cell(ctx);
   const grad_id in[] = {grad__program_input(p, GRAD_F64, 2, square), grad__program_input(p, GRAD_F64, 1, two),

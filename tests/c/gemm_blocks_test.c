@@ -6,21 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array/array.h"
 #include "linalg/gemm_blocks.h"
 
 static int calls, longest; /* of the product below: how many, its longest extent */
-
-static double get(grad_dtype dtype, const void *data, int64_t i) {
-  return dtype == GRAD_F32 ? (double)((const float *)data)[i] : ((const double *)data)[i];
-}
-
-static void put(grad_dtype dtype, void *data, int64_t i, double x) {
-  if (dtype == GRAD_F32) {
-    ((float *)data)[i] = (float)x;
-  } else {
-    ((double *)data)[i] = x;
-  }
-}
 
 /* What BLAS promises, column-major. */
 static void plain(grad_dtype dtype, bool ta, bool tb, const int *mnk, const void *alpha, const void *a, int lda,
@@ -31,10 +20,12 @@ static void plain(grad_dtype dtype, bool ta, bool tb, const int *mnk, const void
     for (int64_t j = 0; j < mnk[1]; j++) {
       double sum = 0;
       for (int64_t l = 0; l < mnk[2]; l++) {
-        sum += get(dtype, a, ta ? i * lda + l : l * lda + i) * get(dtype, b, tb ? l * ldb + j : j * ldb + l);
+        sum += grad__float_get(dtype, a, ta ? i * lda + l : l * lda + i) *
+               grad__float_get(dtype, b, tb ? l * ldb + j : j * ldb + l);
       }
-      const double scale = get(dtype, beta, 0), old = scale == 0 ? 0 : scale * get(dtype, c, j * ldc + i);
-      put(dtype, c, j * ldc + i, get(dtype, alpha, 0) * sum + old);
+      const double scale = grad__float_get(dtype, beta, 0),
+                   old = scale == 0 ? 0 : scale * grad__float_get(dtype, c, j * ldc + i);
+      grad__float_put(dtype, c, j * ldc + i, grad__float_get(dtype, alpha, 0) * sum + old);
     }
   }
 }
@@ -54,7 +45,7 @@ static void plain_f64(const char *ta, const char *tb, const int *m, const int *n
 /* Small integers, so that every sum is exact in f32 too, whatever its order. */
 static void *integers(grad_dtype dtype, int64_t count) {
   void *const data = malloc((size_t)count * grad__dtype_size(dtype));
-  for (int64_t i = 0; i < count; i++) put(dtype, data, i, rand() % 9 - 4);
+  for (int64_t i = 0; i < count; i++) grad__float_put(dtype, data, i, rand() % 9 - 4);
   return data;
 }
 
@@ -65,7 +56,7 @@ static void test_blocks(grad_dtype dtype, int m, int n, int k, bool ta, bool tb,
   void *const a = integers(dtype, (int64_t)(ta ? k : m) * lda), *const b = integers(dtype, (int64_t)(tb ? n : k) * ldb);
   void *const c = integers(dtype, count), *const want = malloc((size_t)count * grad__dtype_size(dtype));
   memcpy(want, c, (size_t)count * grad__dtype_size(dtype));
-  if (beta == 0) put(dtype, c, 0, (double)NAN);
+  if (beta == 0) grad__float_put(dtype, c, 0, (double)NAN);
   grad_gemm p = {.fn = dtype == GRAD_F32 ? plain_f32 : plain_f64,
                  .dtype = dtype,
                  .ta = ta,

@@ -19,19 +19,6 @@ static grad_program *step_body(grad_ctx *ctx) {
   return finished(p, 2, (const grad_id[]){next, grad__mul(p, k, e)});
 }
 
-static void unroll(grad_program *p, const grad_program *body, const grad_id *in, grad_id *out) {
-  grad_id ys[5], step[2], y = in[1];
-  for (int64_t t = 0; t < 5; t++) {
-    const grad_id row =
-        grad__slice(p, in[2], (const int64_t[]){t, 0}, (const int64_t[]){1, 2}, (const int64_t[]){1, 1});
-    grad__inline(p, body, (const grad_id[]){in[0], y, grad__reshape(p, row, 1, two)}, NULL, step, NULL);
-    y = step[0];
-    ys[t] = grad__reshape(p, step[1], 2, (const int64_t[]){1, 2});
-  }
-  out[0] = y;
-  out[1] = grad__concat(p, 5, ys, 0);
-}
-
 static grad_program *steps(grad_ctx *ctx, bool staged) {
   grad_program *p = program(ctx), *body = step_body(ctx);
   const grad_id in[] = {grad__program_input(p, GRAD_F64, 1, two), grad__program_input(p, GRAD_F64, 1, two),
@@ -42,7 +29,7 @@ static grad_program *steps(grad_ctx *ctx, bool staged) {
   if (staged) {
     grad__scan(p, &loop, out);
   } else {
-    unroll(p, body, in, out);
+    unroll(p, body, in, false, out);
   }
   grad__program_release(body);
   const grad_id total = grad__add(p, grad__sum(p, out[0], 1, false), grad__sum(p, out[1], 3, false));

@@ -4,6 +4,7 @@
 
 #include "check.h"
 #include "core/ctx.h"
+#include "array/array.h"
 #include "linalg/blas.h"
 #include "linalg/tall_gemv.h"
 
@@ -15,17 +16,6 @@ typedef struct problem {
   double *want;
 } problem;
 
-static void set(grad_dtype dtype, void *data, int64_t i, double value) {
-  if (dtype == GRAD_F64)
-    ((double *)data)[i] = value;
-  else
-    ((float *)data)[i] = (float)value;
-}
-
-static double get(grad_dtype dtype, const void *data, int64_t i) {
-  return dtype == GRAD_F64 ? ((const double *)data)[i] : (double)((const float *)data)[i];
-}
-
 static problem make(grad_dtype dtype, bool ta, int64_t m, int64_t n, int64_t gap, double odd) {
   const int64_t nx = ta ? m : n, ny = ta ? n : m;
   problem p = {.dtype = dtype, .ta = ta, .m = m, .n = n, .lda = n + gap};
@@ -34,12 +24,12 @@ static problem make(grad_dtype dtype, bool ta, int64_t m, int64_t n, int64_t gap
   p.y = malloc((size_t)ny * 8);
   p.z = malloc((size_t)ny * 8);
   p.want = calloc((size_t)ny, sizeof *p.want);
-  for (int64_t i = 0; i < m * p.lda; i++) set(dtype, p.a, i, i % p.lda < n ? sin((double)i) : (double)NAN);
-  for (int64_t i = 0; i < nx; i++) set(dtype, p.x, i, cos(3 * (double)i));
-  if (odd != 0) set(dtype, p.a, m / 2 * p.lda + n - 1, odd);
+  for (int64_t i = 0; i < m * p.lda; i++) grad__float_put(dtype, p.a, i, i % p.lda < n ? sin((double)i) : (double)NAN);
+  for (int64_t i = 0; i < nx; i++) grad__float_put(dtype, p.x, i, cos(3 * (double)i));
+  if (odd != 0) grad__float_put(dtype, p.a, m / 2 * p.lda + n - 1, odd);
   for (int64_t i = 0; i < m; i++) {
     for (int64_t j = 0; j < n; j++) {
-      p.want[ta ? j : i] += get(dtype, p.a, i * p.lda + j) * get(dtype, p.x, ta ? i : j);
+      p.want[ta ? j : i] += grad__float_get(dtype, p.a, i * p.lda + j) * grad__float_get(dtype, p.x, ta ? i : j);
     }
   }
   return p;
@@ -64,7 +54,7 @@ static void test_problem(grad_ctx *ctx, problem p) {
   check(memcmp(p.y, p.z, (size_t)ny * (p.dtype == GRAD_F64 ? 8 : 4)) == 0);
   bool near = true;
   for (int64_t i = 0; i < ny; i++) {
-    const double got = get(p.dtype, p.y, i), want = p.want[i];
+    const double got = grad__float_get(p.dtype, p.y, i), want = p.want[i];
     const bool same = got == want || (isnan(got) && isnan(want)) || fabs(got - want) <= tolerance * (1 + fabs(want));
     near = near && same;
   }
