@@ -274,14 +274,12 @@ static inline vec v_tanh(vec a) {
   return v_with_sign_of(quotient(m, m_low, sum, sum_low), a);
 }
 
-/* 2^k (high + 1 - 2^-k) */
+/* Half of it, since 2^k may overflow where the result does not. */
 static inline vec v_expm1(vec a) {
-  const vec one = V(1);
   const exp_parts e = split_exp(v_at_most(v_at_least(a, PICK(-40, -20)), PICK(710, 89)));
-  const vec scale = v_keep(v_lt(e.k, V(100)), power_of_2(-e.exponent)), less = one - scale, sum = less + e.high;
-  const vec error = v_select(v_lt(v_abs(less), v_abs(e.high)), (e.high - sum) + less, (less - sum) + e.high);
-  const vec low = error + (v_select(v_lt(scale, one), (one - less) - scale, V(0)) + e.low);
-  return v_with_sign_of((sum + low) * power_of_2(e.exponent - 1) * V(2), a);
+  const vec half = V(0.5), power = power_of_2(e.exponent - 1), less = power - half, lost = (power - less) - half;
+  const vec m = v_fma(power, e.high, less), m_low = v_fma(power, e.low, v_fma(power, e.high, less - m)) + lost;
+  return v_with_sign_of((m + m_low) * V(2), a);
 }
 
 /* erfc(z) = e^(-z^2) t P(u) for z >= 0, with t = 1 / (z + K), u = 1 - 2 K t, P by Chebyshev approximation up to where
