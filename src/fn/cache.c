@@ -272,10 +272,10 @@ static double nested_runs(const grad_instr *ins) {
   return length == GRAD_DYNAMIC ? STEPS_OF_A_WHILE : (double)length;
 }
 
-/* The elements that an instruction goes over: a reduction reads more than it makes. */
+/* The elements that an instruction goes over: a reduction reads more than it makes, a slice only what it takes. */
 static int64_t elements_of(const grad_program *p, const grad_instr *ins) {
   const int64_t made = ins->nout > 0 ? grad__type_numel(grad__type(p, ins->out)) : 0;
-  const int64_t read = ins->nin > 0 ? grad__type_numel(grad__type(p, ins->in[0])) : 0;
+  const int64_t read = ins->nin > 0 && !grad__instr_moves(ins) ? grad__type_numel(grad__type(p, ins->in[0])) : 0;
   return made > read ? made : read > 0 ? read : 0;
 }
 

@@ -6,11 +6,14 @@ static int64_t count(const grad_program *p, grad_id v) {
   return n > 0 ? n : 0; /* of a stack whose length is not known yet: none */
 }
 
+bool grad__instr_moves(const grad_instr *ins) {
+  return ins->op->flags & GRAD_OP_VIEW || ins->op->sparsity == GRAD_SPARSITY_MAP;
+}
+
 double grad__instr_flops(const grad_program *p, const grad_instr *ins) {
   if (ins->op->flops) return ins->op->flops(p, ins);
   if (ins->nsubs > 0) return grad__program_flops(ins->subs[0]);
-  const bool moves = ins->op->flags & GRAD_OP_VIEW || ins->op->sparsity == GRAD_SPARSITY_MAP;
-  return ins->nin > 0 && ins->nout > 0 && !moves ? (double)count(p, ins->out) : 0;
+  return ins->nin > 0 && ins->nout > 0 && !grad__instr_moves(ins) ? (double)count(p, ins->out) : 0;
 }
 
 double grad__program_flops(const grad_program *p) {

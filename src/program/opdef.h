@@ -181,9 +181,11 @@ struct grad_op {
 /* --- cost.c
  * grad__instr_flops: how many operations on numbers an instruction takes. Without a slot of its own: what its first
  * nested program takes, or one an output element, none where elements are only moved.
- * grad__instr_bytes: what it reads and writes when it runs by itself. */
+ * grad__instr_bytes: what it reads and writes when it runs by itself. grad__instr_moves: it takes elements from its
+ * input and computes nothing. */
 double grad__instr_flops(const grad_program *p, const grad_instr *ins);
 double grad__program_flops(const grad_program *p);
+bool grad__instr_moves(const grad_instr *ins);
 int64_t grad__value_bytes(const grad_program *p, grad_id v);
 int64_t grad__instr_bytes(const grad_program *p, const grad_instr *ins);
 
