@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "array/array.h"
+#include "core/pool.h"
 #include "optim/update_kernels.h"
 #include "optim/update_muon.h"
 
@@ -247,6 +248,29 @@ static const grad__update_row *table(const grad_ctx *ctx) {
   return grad__update_baseline;
 }
 
+/* --- running: entries do not depend on each other, so that chunks of them may go to several threads. Nothing stops a
+ * step on its way: parameters of which one half has moved on would be of no use. */
+
+enum { CHUNK = 1 << 16 };
+
+typedef struct pass {
+  grad__update_fn run;
+  const grad__update_scalars *scalars;
+  const grad_update_target *target;
+  int slots;
+} pass;
+
+static void run_chunk(void *ud, int64_t index, int worker) {
+  const pass *p = ud;
+  const grad_update_target *t = p->target;
+  const int64_t first = index * CHUNK, n = t->n - first < CHUNK ? t->n - first : CHUNK;
+  const size_t skip = (size_t)first * grad__dtype_size(t->dtype);
+  void *slot[GRAD_UPDATE_SLOTS_MAX];
+  (void)worker;
+  for (int i = 0; i < p->slots; i++) slot[i] = (char *)t->slot[i] + skip;
+  p->run(n, p->scalars, (char *)t->param + skip, (const char *)t->gradient + skip, slot);
+}
+
 grad_status grad_update(grad_ctx *ctx, grad_rule rule, const grad_update_options *options, int64_t step, double scale,
                         grad_update_target *target) {
   if (target->dtype != GRAD_F32 && target->dtype != GRAD_F64)
@@ -263,18 +287,31 @@ grad_status grad_update(grad_ctx *ctx, grad_rule rule, const grad_update_options
   if (step == 1 && rule == GRAD_RULE_ADAGRAD)
     grad__float_fill(target->dtype, target->slot[0], target->n, options->initial_accumulator);
   const grad__update_row *row = &table(ctx)[prepare(rule, options, step, target->scalar, scalars.k)];
-  (target->dtype == GRAD_F32 ? row->f32 : row->f64)(target->n, &scalars, target->param, target->gradient, target->slot);
+  pass p = {.run = target->dtype == GRAD_F32 ? row->f32 : row->f64,
+            .scalars = &scalars,
+            .target = target,
+            .slots = grad_update_slots(rule, options)};
+  grad__pool_run(ctx, (target->n + CHUNK - 1) / CHUNK, run_chunk, &p);
   return GRAD_OK;
 }
+
+/* Adds the squares of the elements to eight sums in turn. */
+#define ADD_SQUARES(x, n, lane)                                                                                        \
+  do {                                                                                                                 \
+    int64_t i = 0;                                                                                                     \
+    for (; i + 8 <= (n); i += 8)                                                                                       \
+      for (int l = 0; l < 8; l++) lane[l] += (double)(x)[i + l] * (double)(x)[i + l];                                  \
+    for (; i < (n); i++) lane[i % 8] += (double)(x)[i] * (double)(x)[i];                                               \
+  } while (0)
 
 double grad_update_norm_squared(grad_dtype dtype, int64_t n, const void *gradient) {
   const float *f32 = gradient;
   const double *f64 = gradient;
   double lane[8] = {0};
-  for (int64_t i = 0; i < n; i++) {
-    double v = dtype == GRAD_F32 ? (double)f32[i] : f64[i];
-    lane[i % 8] += v * v;
-  }
+  if (dtype == GRAD_F32)
+    ADD_SQUARES(f32, n, lane);
+  else
+    ADD_SQUARES(f64, n, lane);
   return ((lane[0] + lane[4]) + (lane[1] + lane[5])) + ((lane[2] + lane[6]) + (lane[3] + lane[7]));
 }
 

@@ -195,6 +195,36 @@ static void check_clipping(grad_ctx *ctx) {
   check_near(sum[0], 3, 1e-15);
 }
 
+/* A long array is one of many short ones, whatever the number of threads; so is the sum of squares. */
+static void check_long(grad_ctx *ctx) {
+  enum { LENGTH = 150001, STEPS = 3 };
+  static double p[2][LENGTH], g[LENGTH], m[2][2][LENGTH];
+  grad_update_options o;
+  double squares = 0;
+  grad_update_defaults(GRAD_RULE_ADAMW, &o);
+  for (int i = 0; i < LENGTH; i++) {
+    g[i] = sin(0.1 * i), p[0][i] = p[1][i] = cos(0.3 * i);
+    squares += g[i] * g[i];
+  }
+  check_near(grad_update_norm_squared(GRAD_F64, LENGTH, g), squares, 1e-12);
+  for (int step = 1; step <= STEPS; step++) {
+    grad_update_target whole = {
+        .dtype = GRAD_F64, .n = LENGTH, .param = p[0], .gradient = g, .slot = {m[0][0], m[0][1]}};
+    grad_ctx_set_threads(ctx, step);
+    check(grad_update(ctx, GRAD_RULE_ADAMW, &o, step, 1, &whole) == GRAD_OK);
+    for (int at = 0; at < LENGTH; at += 1000) {
+      grad_update_target part = {.dtype = GRAD_F64,
+                                 .n = LENGTH - at < 1000 ? LENGTH - at : 1000,
+                                 .param = p[1] + at,
+                                 .gradient = g + at,
+                                 .slot = {m[1][0] + at, m[1][1] + at}};
+      check(grad_update(ctx, GRAD_RULE_ADAMW, &o, step, 1, &part) == GRAD_OK);
+    }
+  }
+  grad_ctx_set_threads(ctx, 1);
+  check(memcmp(p[0], p[1], sizeof p[0]) == 0 && memcmp(m[0], m[1], sizeof m[0]) == 0);
+}
+
 static void check_errors(grad_ctx *ctx) {
   grad_rule rule;
   grad_update_options o;
@@ -221,6 +251,7 @@ int main(void) {
   check_reference(ctx);
   check_lion(ctx);
   check_clipping(ctx);
+  check_long(ctx);
   check_errors(ctx);
   grad_ctx_free(ctx);
   return check_done();
