@@ -61,7 +61,8 @@ typedef struct grad_lua {
   volatile int interrupted; /* set by gradlua_interrupt_flag's user, polled by the core */
   uint64_t serial;          /* of the newest trace ever made */
   grad_trace **traces;      /* live traces by slot; NULL: free slot */
-  int ntraces, live_traces, persistent_traces, lazy_traces;
+  int32_t ntraces;
+  int live_traces, persistent_traces, lazy_traces;
   grad_generator generator; /* the default one */
   struct grad_cache *cache; /* of derived programs and plans; made on first use */
   grad_arena arena;         /* rows made from the registry of ops */
@@ -100,13 +101,13 @@ void grad__lua_metatable(lua_State *L, const char *name, const grad_fn *rows);
 /* Pushes a zeroed userdata that owns C memory which a Lua error could lose: `gc` gives it back. `name` is that of its
  * metatable in the registry; all calls for a name give the same `gc`. */
 void *grad__lua_owner_push(lua_State *L, const char *name, size_t bytes, int nuservalues, lua_CFunction gc);
-/* The growing array `block`, whose room is *cap elements of `size` bytes, with room for at least `needed`; raises when
- * there is no memory, and leaves it as it was. */
+/* The growing array `block`, whose room is *cap elements of `size` bytes, with room for at least `needed`, what is new
+ * being zero; raises when there is no memory, and leaves it as it was. */
 void *grad__lua_grow(lua_State *L, grad_ctx *ctx, void *block, int32_t needed, int32_t *cap, size_t size);
 /* Tells Lua's collector of `bytes` of C memory that garbage may hold; may run a step of the collector. */
 void grad__lua_charge(lua_State *L, size_t bytes);
 
-/* Each file that registers functions has one opener, grad__open_NAME, with a line OPENER(NAME) in openers.def; luaopen
+/* Each file that registers functions has one opener, grad__open_FILE, with a line OPENER(FILE) in openers.def; luaopen
  * calls it with the module table on top. */
 #define OPENER(name) void grad__open_##name(lua_State *L);
 #include "lua/openers.def"

@@ -85,6 +85,7 @@ void *grad__lua_grow(lua_State *L, grad_ctx *ctx, void *block, int32_t needed, i
   const int32_t wider = 2 * needed + 8;
   void *grown = grad__realloc(ctx, block, (size_t)*cap * size, (size_t)wider * size);
   if (!grown) grad__lua_check(L, ctx->status);
+  memset((char *)grown + (size_t)*cap * size, 0, (size_t)(wider - *cap) * size);
   *cap = wider;
   return grown;
 }

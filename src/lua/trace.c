@@ -14,13 +14,8 @@ static const char meta_key; /* registry key of the metatable */
 static int32_t free_slot(lua_State *L, grad_lua *g) {
   for (int32_t i = 0; i < g->ntraces; i++)
     if (!g->traces[i]) return i;
-  int n = g->ntraces ? 2 * g->ntraces : 8;
-  grad_trace **grown = grad__realloc(g->ctx, g->traces, (size_t)g->ntraces * sizeof *grown, (size_t)n * sizeof *grown);
-  if (!grown) grad__lua_check(L, g->ctx->status);
-  memset(grown + g->ntraces, 0, (size_t)(n - g->ntraces) * sizeof *grown);
-  g->traces = grown;
-  int32_t slot = g->ntraces;
-  g->ntraces = n;
+  const int32_t slot = g->ntraces;
+  g->traces = grad__lua_grow(L, g->ctx, g->traces, slot + 1, &g->ntraces, sizeof *g->traces);
   return slot;
 }
 
@@ -107,14 +102,7 @@ static void raise_failure(lua_State *L, grad_trace *t) {
 /* The binding of a new input; `array` gives the type. */
 static grad_binding *add_input(lua_State *L, grad_trace *t, grad_dtype dtype, int ndim, const int64_t *shape,
                                grad_id *id) {
-  if (t->ninputs == t->inputs_cap) {
-    int32_t cap = t->inputs_cap ? 2 * t->inputs_cap : 8;
-    grad_binding *grown =
-        grad__realloc(t->g->ctx, t->inputs, (size_t)t->inputs_cap * sizeof *grown, (size_t)cap * sizeof *grown);
-    if (!grown) grad__lua_check(L, t->g->ctx->status);
-    t->inputs = grown;
-    t->inputs_cap = cap;
-  }
+  t->inputs = grad__lua_grow(L, t->g->ctx, t->inputs, t->ninputs + 1, &t->inputs_cap, sizeof *t->inputs);
   *id = grad__program_input(t->p, dtype, ndim, shape);
   if (*id == GRAD_NONE) raise_failure(L, t);
   grad_binding *b = &t->inputs[t->ninputs++];
@@ -203,15 +191,8 @@ static grad_id capture(lua_State *L, grad_trace *t, const grad_tensor *x, int in
 }
 
 void grad__trace_add_scalars(lua_State *L, grad_trace *t, int32_t n, const double *scalars) {
-  int32_t k = t->p->nscalars;
-  if (k + n > t->scalars_cap) {
-    int32_t cap = 2 * (k + n);
-    double *grown =
-        grad__realloc(t->g->ctx, t->scalars, (size_t)t->scalars_cap * sizeof *grown, (size_t)cap * sizeof *grown);
-    if (!grown) grad__lua_check(L, t->g->ctx->status);
-    t->scalars = grown;
-    t->scalars_cap = cap;
-  }
+  const int32_t k = t->p->nscalars;
+  t->scalars = grad__lua_grow(L, t->g->ctx, t->scalars, k + n, &t->scalars_cap, sizeof *t->scalars);
   for (int32_t i = 0; i < n; i++) t->scalars[k + i] = scalars[i];
 }
 

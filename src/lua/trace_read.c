@@ -4,30 +4,18 @@
 #include "exec/exec.h"
 #include "lua/trace.h"
 
-static void grow_known(lua_State *L, grad_trace *t) {
-  int32_t n = t->p->nvalues;
-  if (t->nknown >= n) return;
-  grad_array *grown = grad__realloc(t->g->ctx, t->known, (size_t)t->nknown * sizeof *grown, (size_t)n * sizeof *grown);
-  if (!grown) grad__lua_check(L, t->g->ctx->status);
-  memset(grown + t->nknown, 0, (size_t)(n - t->nknown) * sizeof *grown);
-  t->known = grown;
-  t->nknown = n;
-}
-
 static const char *remedy(const char *staged_by, const char *doing) {
   if (strstr(doing, "[mask]")) return "gl.where(mask, x, 0) keeps the shape, x:put(mask, value) replaces elements";
   if (strstr(doing, " < ") || strstr(doing, " <= "))
     return "gl.lt(a, b) and its like give a mask, for gl.where, gl.cond and the test of gl.while_loop";
   if (strcmp(staged_by, "vmap") == 0) return "gl.where(mask, a, b) or gl.cond chooses per example";
-  if (strcmp(staged_by, "jit") == 0)
-    return "gl.where, gl.cond or gl.while_loop depend on values when the program runs, and {static = ...} names the "
-           "arguments that are constants";
   return "gl.where, gl.cond or gl.while_loop depend on values when the program runs";
 }
 
 static void not_known(lua_State *L, const grad_trace *t, const char *doing) {
-  grad__lua_error(L, "%s needs a number, but inside gl.%s values are not known while the function is recorded: %s",
-                  doing, t->staged_by, remedy(t->staged_by, doing));
+  grad__lua_error(L, "%s needs a number, but inside gl.%s values are not known while the function is recorded: %s%s",
+                  doing, t->staged_by, remedy(t->staged_by, doing),
+                  t->persistent ? "; {static = ...} names the arguments that are constants" : "");
 }
 
 static const grad_array *evaluate(lua_State *L, grad_trace *t, grad_id id, const char *doing);
@@ -66,7 +54,7 @@ static void know_outer_values(lua_State *L, grad_trace *t, grad_id id, const cha
 }
 
 static const grad_array *evaluate(lua_State *L, grad_trace *t, grad_id id, const char *doing) {
-  grow_known(L, t);
+  t->known = grad__lua_grow(L, t->g->ctx, t->known, t->p->nvalues, &t->nknown, sizeof *t->known);
   know_arrays(t);
   grad_status status = grad__direct_partial(t->p, id, t->known, t->scalars);
   if (status == GRAD_EVALUE) { /* an input has no value yet */

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEPTH = 100 };
-
 /* --- keys in order */
 
 static int compare(const void *x, const void *y) {
@@ -94,10 +92,11 @@ void grad__keys_push(lua_State *L, const grad_keys *keys, lua_Integer i) {
 
 static bool is_leaf(lua_State *L, int index) { return lua_type(L, index) == LUA_TNUMBER || grad__tensor_to(L, index); }
 
-static void enter(lua_State *L, int depth, const char *what) {
+void grad__tree_enter(lua_State *L, int depth, const char *what) {
+  enum { MAX_DEPTH = 100 };
   if (depth > MAX_DEPTH)
     grad__lua_error(L, "%s is nested more than %d deep: does a table contain itself?", what, MAX_DEPTH);
-  luaL_checkstack(L, 8, "tables are nested too deep");
+  luaL_checkstack(L, 12, "tables are nested too deep");
 }
 
 static lua_Integer flatten(lua_State *L, int index, int leaves, const char *what, lua_Integer found, int depth) {
@@ -108,7 +107,7 @@ static lua_Integer flatten(lua_State *L, int index, int leaves, const char *what
   }
   if (!lua_istable(L, index)) return found;
   grad_keys keys;
-  enter(L, depth, what);
+  grad__tree_enter(L, depth, what);
   grad__keys_open(L, index, what, &keys);
   for (lua_Integer i = 0; i < keys.count; i++) {
     grad__keys_push(L, &keys, i);
@@ -153,7 +152,7 @@ static void build(lua_State *L, int like, int leaves, lua_Integer *next, grad_tr
     return;
   }
   grad_keys keys;
-  enter(L, depth, "the structure");
+  grad__tree_enter(L, depth, "the structure");
   grad__keys_open(L, like, "the structure", &keys);
   lua_createtable(L, keys.list ? (int)keys.count : 0, keys.list ? 0 : (int)keys.count);
   int copy = lua_gettop(L);
@@ -184,7 +183,7 @@ static void match(lua_State *L, int like, int index, const char *path, int depth
   if (!lua_istable(L, index))
     grad__lua_error(L, "%s must be a table, as its value is, got %s", path, luaL_typename(L, index));
   grad_keys keys;
-  enter(L, depth, path);
+  grad__tree_enter(L, depth, path);
   int top = lua_gettop(L);
   grad__keys_open(L, like, path, &keys);
   for (lua_Integer i = 0; i < keys.count; i++) {

@@ -11,6 +11,10 @@
  * contain themselves and keys that have no order. `what` names the value in messages. */
 lua_Integer grad__tree_flatten(lua_State *L, int index, int leaves, const char *what);
 
+/* For walks of their own: raises for a table at a depth where only tables that contain themselves are; makes room on
+ * the stack. */
+void grad__tree_enter(lua_State *L, int depth, const char *what);
+
 /* Is it a table of nothing but such tables? For a value that was flattened, so that it does not contain itself. */
 bool grad__tree_is_empty(lua_State *L, int index);
 

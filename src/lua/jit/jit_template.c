@@ -6,8 +6,6 @@
 
 #include "lua/tree.h"
 
-enum { MAX_DEPTH = 100 };
-
 int32_t grad__reference_add(lua_State *L, int references) {
   const lua_Integer at = (lua_Integer)lua_rawlen(L, references) + 1;
   if (lua_isnil(L, -1)) { /* a list cannot hold nil: false stands for it, where only the identity of objects matters */
@@ -60,9 +58,7 @@ static void add_value(const maker *m, int index, int depth);
 
 static void add_table(const maker *m, int index, int depth) {
   lua_State *L = m->L;
-  if (depth > MAX_DEPTH)
-    grad__lua_error(L, "%s is nested more than %d deep: does a table contain itself?", m->what, MAX_DEPTH);
-  luaL_checkstack(L, 8, "tables are nested too deep");
+  grad__tree_enter(L, depth, m->what);
   grad_keys keys;
   grad__keys_open(L, index, m->what, &keys);
   const int32_t self = m->p->nnodes;

@@ -373,4 +373,4 @@ static const grad_fn rows[] = {
     GRAD_FN_END,
 };
 
-void grad__open_create(lua_State *L) { grad__lua_register(L, rows); }
+void grad__open_rows_create(lua_State *L) { grad__lua_register(L, rows); }

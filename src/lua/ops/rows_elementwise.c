@@ -399,7 +399,7 @@ static void add_rows(lua_State *L) {
   }
 }
 
-void grad__open_elementwise(lua_State *L) {
+void grad__open_rows_elementwise(lua_State *L) {
   static const grad_fn comparisons[] = {{.name = "lt", .call = less_than}, {.name = "le", .call = less_equal}};
   add_rows(L);
   grad__tensor_metamethod(L, "__lt", &comparisons[0]);

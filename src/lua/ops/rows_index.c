@@ -138,7 +138,7 @@ static const grad_fn rows[] = {
     GRAD_FN_END,
 };
 
-void grad__open_index(lua_State *L) {
+void grad__open_rows_index(lua_State *L) {
   grad__lua_register(L, rows);
   grad__tensor_metamethod(L, "__index", &get_row);
   grad__tensor_metamethod(L, "__newindex", &set_row);

@@ -177,7 +177,7 @@ static const grad_fn rows[] = {
 
 static const grad_fn length_row = {.name = "#", .call = length};
 
-void grad__open_inspect(lua_State *L) {
+void grad__open_rows_inspect(lua_State *L) {
   grad__lua_register(L, rows);
   grad__tensor_metamethod(L, "__len", &length_row);
 }

@@ -174,7 +174,7 @@ static int concat(lua_State *L) {
 
 static const grad_fn to_text_row = {.name = "tostring", .call = to_text}, concat_row = {.name = "..", .call = concat};
 
-void grad__open_print(lua_State *L) {
+void grad__open_rows_print(lua_State *L) {
   grad__tensor_metamethod(L, "__tostring", &to_text_row);
   grad__tensor_metamethod(L, "__concat", &concat_row);
 }

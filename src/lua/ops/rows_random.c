@@ -303,10 +303,8 @@ static int split(lua_State *L) {
 static int get_state(lua_State *L) {
   const grad_generator *g = unrecorded(L, self(L));
   lua_createtable(L, 0, 2);
-  lua_pushinteger(L, (lua_Integer)g->key);
-  lua_setfield(L, -2, "key");
-  lua_pushinteger(L, (lua_Integer)g->counter);
-  lua_setfield(L, -2, "counter");
+  grad__set_integer(L, "key", (int64_t)g->key);
+  grad__set_integer(L, "counter", (int64_t)g->counter);
   return 1;
 }
 
@@ -353,7 +351,7 @@ static const grad_fn methods[] = {
     GRAD_FN_END,
 };
 
-void grad__open_random(lua_State *L) {
+void grad__open_rows_random(lua_State *L) {
   grad__lua_register(L, rows);
   grad__lua_metatable(L, name, methods);
   lua_pop(L, 1);

@@ -314,7 +314,7 @@ static const grad_fn rows[] = {
     GRAD_FUNCTION("is_terminal", io_is_terminal, "-> boolean", "whether standard error is a terminal"),
     GRAD_FN_END};
 
-void grad__open_data(lua_State *L) {
+void grad__open_bind_data(lua_State *L) {
   grad__lua_metatable(L, text_file, text_rows);
   lua_pop(L, 1);
   lua_newtable(L);

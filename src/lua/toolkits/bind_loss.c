@@ -171,7 +171,7 @@ static const grad_fn rows[] = {
     GRAD_FN_END};
 #undef LOSS
 
-void grad__open_loss(lua_State *L) {
+void grad__open_bind_loss(lua_State *L) {
   lua_newtable(L);
   grad__lua_register(L, rows);
   gradlua__modules_publish(L, "losses");

@@ -368,7 +368,7 @@ static const grad_fn rows[] = {
                   "a minimizer of a sum of squares"),
     GRAD_FN_END};
 
-void grad__open_minimize(lua_State *L) {
+void grad__open_bind_minimize(lua_State *L) {
   grad__lua_metatable(L, handle_name, methods);
   lua_pop(L, 1);
   lua_newtable(L);

@@ -112,7 +112,7 @@ static const grad_fn rows[] = {
                   "a root of a function of one vector"),
     GRAD_FN_END};
 
-void grad__open_root(lua_State *L) {
+void grad__open_bind_root(lua_State *L) {
   lua_newtable(L);
   grad__lua_register(L, rows);
   gradlua__modules_publish(L, "roots");

@@ -338,7 +338,7 @@ static const grad_fn rows[] = {
     GRAD_FUNCTION("accumulate", rules_accumulate, "sum, x, scale", "sum += scale * x, in place"),
     GRAD_FN_END};
 
-void grad__open_update(lua_State *L) {
+void grad__open_bind_update(lua_State *L) {
   grad__lua_metatable(L, rule_name, rule_methods);
   grad__lua_metatable(L, schedule_name, schedule_methods);
   lua_pop(L, 2);

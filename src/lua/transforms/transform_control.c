@@ -342,7 +342,7 @@ static const grad_fn rows[] = {
     GRAD_FN_END,
 };
 
-void grad__open_control(lua_State *L) {
+void grad__open_transform_control(lua_State *L) {
   lua_newtable(L);
   grad__lua_register(L, rows);
   gradlua__modules_publish(L, "control");

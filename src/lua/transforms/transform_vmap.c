@@ -40,10 +40,7 @@ static lua_Integer axis_at(lua_State *L, int index, const char *what) {
 
 /* Appends to the list `out` the axis of each leaf of `value`: `axes` is one for all of them, or a table by key. */
 static void spread_axes(lua_State *L, int value, int axes, int out, const char *what, int depth) {
-  enum { MAX_DEPTH = 100 };
-  if (depth > MAX_DEPTH)
-    grad__lua_error(L, "%s is nested more than %d deep: does a table contain itself?", what, MAX_DEPTH);
-  luaL_checkstack(L, 12, "tables are nested too deep");
+  grad__tree_enter(L, depth, what);
   if (lua_istable(L, axes) && lua_istable(L, value)) {
     grad_keys keys;
     grad__keys_open(L, value, "an argument", &keys);
@@ -264,4 +261,4 @@ static const grad_fn rows[] = {
     GRAD_FN_END,
 };
 
-void grad__open_vmap(lua_State *L) { grad__lua_register(L, rows); }
+void grad__open_transform_vmap(lua_State *L) { grad__lua_register(L, rows); }
