@@ -68,8 +68,7 @@ static void test_jvp(grad_ctx *ctx) {
 
 /* A function that does not depend on its argument has derivative zero; integer arguments have none. */
 static void test_zero_and_refusals(grad_ctx *ctx) {
-  grad_program *p = NULL, *g = NULL;
-  if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return;
+  grad_program *p = check_new(ctx), *g = NULL;
   const grad_id x = grad__program_input(p, GRAD_F32, 1, three), n = grad__program_input(p, GRAD_I64, 1, three);
   grad__program_output(p, grad__full(p, 7, GRAD_F32, 0, NULL));
   grad__program_output(p, grad__op2(p, &grad__op_gt, x, grad__lit(p, 0, x)));
@@ -96,8 +95,7 @@ static void test_zero_and_refusals(grad_ctx *ctx) {
 
 /* Lines survive differentiation: every instruction of the gradient names the line of what it came from. */
 static void test_lines(grad_ctx *ctx) {
-  grad_program *p = NULL, *g = NULL;
-  if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return;
+  grad_program *p = check_new(ctx), *g = NULL;
   const grad_id x = grad__program_input(p, GRAD_F64, 1, three);
   p->where = grad__program_add_where(p, "m.lua:1");
   const grad_id s = grad__op1(p, &grad__op_sin, x);
@@ -118,8 +116,7 @@ static void test_lines(grad_ctx *ctx) {
 
 /* The branch not taken does not poison: d/dx where(x > 0, sqrt(x), 0) at 0 is 0. */
 static void test_where(grad_ctx *ctx) {
-  grad_program *p = NULL, *g = NULL;
-  if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return;
+  grad_program *p = check_new(ctx), *g = NULL;
   const grad_id x = grad__program_input(p, GRAD_F64, 0, NULL), zero = grad__lit(p, 0, x);
   const grad_id root = grad__op1(p, &grad__op_sqrt, x);
   grad__program_output(p, grad__where(p, grad__op2(p, &grad__op_gt, x, zero), root, zero));
@@ -138,8 +135,7 @@ static void test_where(grad_ctx *ctx) {
 
 /* Every elementwise op with a derivative, at third order: d3/dx3 exp(sin x) and the like have closed forms. */
 static void test_third_order(grad_ctx *ctx) {
-  grad_program *p = NULL;
-  if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return;
+  grad_program *p = check_new(ctx);
   const grad_id x = grad__program_input(p, GRAD_F64, 0, NULL);
   grad__program_output(p, grad__op1(p, &grad__op_exp, grad__op1(p, &grad__op_sin, x)));
   for (int order = 0; order < 3; order++) {
@@ -164,8 +160,7 @@ static void test_third_order(grad_ctx *ctx) {
 /* All passes are linear in the length of the program and do not recurse. */
 static void test_long(grad_ctx *ctx) {
   enum { N = 100000 };
-  grad_program *p = NULL, *g = NULL, *b = NULL;
-  if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return;
+  grad_program *p = check_new(ctx), *g = NULL, *b = NULL;
   const grad_id x = grad__program_input(p, GRAD_F64, 0, NULL);
   grad_id v = x;
   for (int i = 0; i < N / 2; i++) v = grad__op1(p, &grad__op_sin, grad__add(p, v, x));
@@ -203,8 +198,7 @@ static grad_status same_type(grad_infer *a) {
 static void test_missing_rules(grad_ctx *ctx) {
   grad_op op = no_rules;
   op.infer = same_type;
-  grad_program *p = NULL, *out = NULL;
-  if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return;
+  grad_program *p = check_new(ctx), *out = NULL;
   const grad_id x = grad__program_input(p, GRAD_F64, 1, three);
   p->where = grad__program_add_where(p, "here.lua:5");
   grad__program_output(p, grad__emit(p, &op, 1, &x, 0, NULL));

@@ -9,12 +9,6 @@
 
 static const int64_t two[] = {2}, square[] = {2, 2}, rows[] = {5, 2};
 
-static inline grad_program *program(grad_ctx *ctx) {
-  grad_program *p = NULL;
-  check(grad__program_new(ctx, &p) == GRAD_OK);
-  return p;
-}
-
 static inline grad_program *finished(grad_program *p, int32_t n, const grad_id *outputs) {
   for (int32_t i = 0; i < n; i++) grad__program_output(p, outputs[i]);
   if (!check(p->status == GRAD_OK)) fprintf(stderr, "  %s\n", grad_message(p->ctx));

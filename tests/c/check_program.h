@@ -19,6 +19,14 @@ typedef struct check_arrays {
   grad_array a[CHECK_MOST];
 } check_arrays;
 
+/* An empty program. No test goes on without the memory for it. */
+static inline grad_program *check_new(grad_ctx *ctx) {
+  grad_program *p = NULL;
+  if (grad__program_new(ctx, &p) == GRAD_OK) return p;
+  fprintf(stderr, "%s\n", grad_message(ctx));
+  exit(1);
+}
+
 static inline double check_get(const grad_array *a, int64_t i) {
   switch (a->dtype) {
   case GRAD_F64:

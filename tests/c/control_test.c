@@ -4,14 +4,14 @@
 /* --- cond: x > 0 in its first element ? sum(sin(x) a) : sum(x^2) + a-part */
 
 static grad_program *branch(grad_ctx *ctx, bool positive) {
-  grad_program *p = program(ctx);
+  grad_program *p = check_new(ctx);
   const grad_id x = grad__program_input(p, GRAD_F64, 1, two), a = grad__program_input(p, GRAD_F64, 1, two);
   const grad_id v = positive ? grad__mul(p, grad__op1(p, &grad__op_sin, x), a) : grad__mul(p, x, grad__mul(p, x, x));
   return finished(p, 2, (const grad_id[]){grad__sum(p, v, 1, false), v});
 }
 
 static grad_program *with_cond(grad_ctx *ctx, bool staged) {
-  grad_program *p = program(ctx), *yes = branch(ctx, true), *no = branch(ctx, false);
+  grad_program *p = check_new(ctx), *yes = branch(ctx, true), *no = branch(ctx, false);
   const grad_id x = grad__program_input(p, GRAD_F64, 1, two), a = grad__program_input(p, GRAD_F64, 1, two);
   const grad_id first =
       grad__sum(p, grad__slice(p, x, (const int64_t[]){0}, (const int64_t[]){1}, (const int64_t[]){1}), 1, false);
@@ -33,7 +33,7 @@ static grad_program *with_cond(grad_ctx *ctx, bool staged) {
 /* --- scan: h = tanh(W h + x), y = h sum(x) */
 
 static grad_program *cell(grad_ctx *ctx) {
-  grad_program *p = program(ctx);
+  grad_program *p = check_new(ctx);
   const grad_id w = grad__program_input(p, GRAD_F64, 2, square), h = grad__program_input(p, GRAD_F64, 1, two);
   const grad_id x = grad__program_input(p, GRAD_F64, 1, two);
   const grad_id column =
@@ -45,7 +45,7 @@ static grad_program *cell(grad_ctx *ctx) {
 typedef enum scan_form { PLAIN, STAGED, CHECKPOINTED } scan_form;
 
 static grad_program *with_scan(grad_ctx *ctx, scan_form form, bool reverse) {
-  grad_program *p = program(ctx), *body = cell(ctx);
+  grad_program *p = check_new(ctx), *body = cell(ctx);
   const grad_id in[] = {grad__program_input(p, GRAD_F64, 2, square), grad__program_input(p, GRAD_F64, 1, two),
                         grad__program_input(p, GRAD_F64, 2, rows)};
   const grad_loop loop = {.body = body,
@@ -73,7 +73,7 @@ static grad_program *with_scan(grad_ctx *ctx, scan_form form, bool reverse) {
 /* --- checkpoint: around a branch, a loop and plain instructions */
 
 static grad_program *checkpointed_body(grad_ctx *ctx) {
-  grad_program *p = program(ctx), *loop = with_scan(ctx, STAGED, false), *choice = with_cond(ctx, true);
+  grad_program *p = check_new(ctx), *loop = with_scan(ctx, STAGED, false), *choice = with_cond(ctx, true);
   const grad_id x = grad__program_input(p, GRAD_F64, 1, two), w = grad__program_input(p, GRAD_F64, 2, square);
   const grad_id xs = grad__program_input(p, GRAD_F64, 2, rows);
   grad_id a[3], b[2];
@@ -85,7 +85,7 @@ static grad_program *checkpointed_body(grad_ctx *ctx) {
 }
 
 static grad_program *with_checkpoint(grad_ctx *ctx, bool staged) {
-  grad_program *p = program(ctx), *body = checkpointed_body(ctx);
+  grad_program *p = check_new(ctx), *body = checkpointed_body(ctx);
   const grad_id args[] = {grad__program_input(p, GRAD_F64, 1, two), grad__program_input(p, GRAD_F64, 2, square),
                           grad__program_input(p, GRAD_F64, 2, rows)};
   grad_id out[2];
@@ -101,7 +101,7 @@ static grad_program *with_checkpoint(grad_ctx *ctx, bool staged) {
 /* --- while: v = sin(v) a + 1, i = i + 1 while i < n; the state starts without a tangent in part */
 
 static grad_program *while_step(grad_ctx *ctx) {
-  grad_program *p = program(ctx);
+  grad_program *p = check_new(ctx);
   const grad_id a = grad__program_input(p, GRAD_F64, 1, two), v = grad__program_input(p, GRAD_F64, 1, two);
   const grad_id s = grad__program_input(p, GRAD_F64, 0, NULL), i = grad__program_input(p, GRAD_I64, 0, NULL);
   const grad_id next =
@@ -111,7 +111,7 @@ static grad_program *while_step(grad_ctx *ctx) {
 }
 
 static grad_program *while_test(grad_ctx *ctx, int n) {
-  grad_program *p = program(ctx);
+  grad_program *p = check_new(ctx);
   grad__program_input(p, GRAD_F64, 1, two);
   grad__program_input(p, GRAD_F64, 1, two);
   grad__program_input(p, GRAD_F64, 0, NULL);
@@ -120,7 +120,7 @@ static grad_program *while_test(grad_ctx *ctx, int n) {
 }
 
 static grad_program *with_while(grad_ctx *ctx, bool staged, int n) {
-  grad_program *p = program(ctx), *body = while_step(ctx), *test = while_test(ctx, n);
+  grad_program *p = check_new(ctx), *body = while_step(ctx), *test = while_test(ctx, n);
   const grad_id a = grad__program_input(p, GRAD_F64, 1, two), v = grad__program_input(p, GRAD_F64, 1, two);
   const grad_id init[] = {v, grad__full(p, 0, GRAD_F64, 0, NULL), grad__full(p, 0, GRAD_I64, 0, NULL)};
   grad_id out[3] = {init[0], init[1], init[2]};
@@ -136,7 +136,7 @@ static grad_program *with_while(grad_ctx *ctx, bool staged, int n) {
 
 /* A while whose number of steps depends on the data: x doubles until it passes 100: x 2^k, with slope 2^k. */
 static grad_program *doubling(grad_ctx *ctx) {
-  grad_program *p = program(ctx), *body = program(ctx), *test = program(ctx);
+  grad_program *p = check_new(ctx), *body = check_new(ctx), *test = check_new(ctx);
   const grad_id b = grad__program_input(body, GRAD_F64, 0, NULL), t = grad__program_input(test, GRAD_F64, 0, NULL);
   finished(body, 1, (const grad_id[]){grad__mul(body, b, grad__lit(body, 2, b))});
   finished(test, 1, (const grad_id[]){grad__op2(test, &grad__op_lt, t, grad__lit(test, 100, t))});
@@ -184,7 +184,7 @@ static void test_data_dependent(grad_ctx *ctx) {
 /* --- a while and a cond inside a scan */
 
 static grad_program *nested_body(grad_ctx *ctx, bool staged) {
-  grad_program *p = program(ctx), *inner = with_while(ctx, staged, 3), *choice = with_cond(ctx, staged);
+  grad_program *p = check_new(ctx), *inner = with_while(ctx, staged, 3), *choice = with_cond(ctx, staged);
   const grad_id w = grad__program_input(p, GRAD_F64, 1, two), h = grad__program_input(p, GRAD_F64, 1, two);
   const grad_id x = grad__program_input(p, GRAD_F64, 1, two);
   grad_id a[2], b[2];
@@ -197,7 +197,7 @@ static grad_program *nested_body(grad_ctx *ctx, bool staged) {
 }
 
 static grad_program *with_nested(grad_ctx *ctx, bool staged) {
-  grad_program *p = program(ctx), *body = nested_body(ctx, staged);
+  grad_program *p = check_new(ctx), *body = nested_body(ctx, staged);
   const grad_id w = grad__program_input(p, GRAD_F64, 1, two), h = grad__program_input(p, GRAD_F64, 1, two);
   const grad_id xs = grad__program_input(p, GRAD_F64, 2, rows);
   grad_id out[2];
@@ -226,7 +226,7 @@ static grad_program *with_nested(grad_ctx *ctx, bool staged) {
 static const int64_t wide[] = {64, 64};
 
 static grad_program *layers(grad_ctx *ctx, int n) {
-  grad_program *p = program(ctx);
+  grad_program *p = check_new(ctx);
   const grad_id w = grad__program_input(p, GRAD_F64, 2, wide);
   grad_id h = grad__program_input(p, GRAD_F64, 2, wide);
   for (int i = 0; i < n; i++) h = grad__op1(p, &grad__op_tanh, grad__matmul(p, w, h, false, false));
@@ -234,7 +234,7 @@ static grad_program *layers(grad_ctx *ctx, int n) {
 }
 
 static int64_t peak_of(grad_ctx *ctx, int depth, int every, double *result) {
-  grad_program *p = program(ctx), *block = layers(ctx, every ? every : depth), *g = NULL;
+  grad_program *p = check_new(ctx), *block = layers(ctx, every ? every : depth), *g = NULL;
   const grad_id w = grad__program_input(p, GRAD_F64, 2, wide), x = grad__program_input(p, GRAD_F64, 2, wide);
   grad_id h = x;
   for (int i = 0; i < depth; i += every ? every : depth) {
@@ -281,7 +281,7 @@ static void test_checkpoint_memory(grad_ctx *ctx) {
 /* --- bad input */
 
 static void test_refusals(grad_ctx *ctx) {
-  grad_program *p = program(ctx), *body = program(ctx);
+  grad_program *p = check_new(ctx), *body = check_new(ctx);
   const grad_id h = grad__program_input(body, GRAD_F64, 1, two);
   finished(body, 1, (const grad_id[]){grad__concat(body, 2, (const grad_id[]){h, h}, 0)});
   const grad_id x = grad__program_input(p, GRAD_F64, 1, two);
@@ -292,8 +292,8 @@ static void test_refusals(grad_ctx *ctx) {
   grad__program_release(p);
   grad__program_release(body);
 
-  p = program(ctx);
-  grad_program *yes = branch(ctx, true), *no = program(ctx);
+  p = check_new(ctx);
+  grad_program *yes = branch(ctx, true), *no = check_new(ctx);
   const grad_id a = grad__program_input(no, GRAD_F64, 1, two), b = grad__program_input(no, GRAD_F64, 1, two);
   finished(no, 2, (const grad_id[]){a, b});
   const grad_id y = grad__program_input(p, GRAD_F64, 1, two), test = grad__program_input(p, GRAD_BOOL, 0, NULL);
@@ -302,7 +302,7 @@ static void test_refusals(grad_ctx *ctx) {
   check(p->status == GRAD_ESHAPE && strstr(grad_message(ctx), "result 1"));
   grad__program_release(p);
 
-  p = program(ctx);
+  p = check_new(ctx);
   const grad_id z = grad__program_input(p, GRAD_F64, 1, two);
   grad__cond(p, z, yes, yes, 2, (const grad_id[]){z, z}, two_out);
   check(p->status == GRAD_EDTYPE && strstr(grad_message(ctx), "bool"));
@@ -312,7 +312,7 @@ static void test_refusals(grad_ctx *ctx) {
 }
 
 static void test_close_scalars(grad_ctx *ctx) {
-  grad_program *p = program(ctx), *closed = NULL;
+  grad_program *p = check_new(ctx), *closed = NULL;
   const grad_id x = grad__program_input(p, GRAD_F64, 0, NULL);
   const grad_id a = grad__scalar(p, GRAD_F64, 0), b = grad__scalar(p, GRAD_F64, 1);
   finished(p, 1, (const grad_id[]){grad__add(p, grad__mul(p, x, b), a)});

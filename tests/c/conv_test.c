@@ -48,8 +48,7 @@ static void wave(const grad_array *a, double (*f)(double), double slope, double 
 
 /* y, and the cotangents of x and w, in one dtype. */
 static void compare(grad_ctx *ctx, char **field, grad_dtype dtype, double tolerance) {
-  grad_program *p = NULL, *v = NULL;
-  if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return;
+  grad_program *p = check_new(ctx), *v = NULL;
   const bool pool = strstr(field[0], "pool") != NULL;
   int64_t shape[4];
   int ndim = extents(field[1], shape);
@@ -108,8 +107,7 @@ static void test_reference(grad_ctx *ctx) {
 /* --- what is refused, and how it is said */
 
 static void refused(grad_ctx *ctx, const int64_t *x, const int64_t *w, grad_conv c, const char *word) {
-  grad_program *p = NULL;
-  if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return;
+  grad_program *p = check_new(ctx);
   const grad_id image = grad__program_input(p, GRAD_F64, 4, x), weight = grad__program_input(p, GRAD_F64, 4, w);
   check(grad__conv2d(p, image, weight, &c) == GRAD_NONE && p->status != GRAD_OK);
   if (!check(strstr(grad_message(ctx), word) != NULL))
@@ -126,8 +124,7 @@ static void test_refusals(grad_ctx *ctx) {
   refused(ctx, x, fits, (grad_conv){{1, 1}, {-1, 0}, {1, 1}, 1}, "padding -1");
   refused(ctx, x, fits, (grad_conv){{1, 1}, {0, 0}, {1, 1}, 0}, "groups");
   refused(ctx, x, fits, (grad_conv){{1, 1}, {0, 0}, {INT64_MAX, 1}, 1}, "too large");
-  grad_program *p = NULL;
-  if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return;
+  grad_program *p = check_new(ctx);
   const grad_id image = grad__program_input(p, GRAD_F64, 4, x);
   const grad_pool2d pool = {{2, 2}, {2, 2}, {2, 0}};
   check(grad__max_pool2d(p, image, &pool) == GRAD_NONE && strstr(grad_message(ctx), "at most half") != NULL);
@@ -138,8 +135,7 @@ static void test_refusals(grad_ctx *ctx) {
 static void test_stays_failed(grad_ctx *ctx) {
   const int64_t x[] = {1, 2, 5}, fits[] = {3, 2, 2}, channels[] = {3, 3, 2};
   const grad_conv plain = {{1, 1}, {0, 0}, {1, 1}, 1};
-  grad_program *p = NULL;
-  if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return;
+  grad_program *p = check_new(ctx);
   const grad_id signal = grad__program_input(p, GRAD_F64, 3, x), weight = grad__program_input(p, GRAD_F64, 3, fits);
   const grad_id other = grad__program_input(p, GRAD_F64, 3, channels);
   check(grad__conv1d(p, signal, other, &plain) == GRAD_NONE && p->status == GRAD_ESHAPE);
@@ -149,8 +145,7 @@ static void test_stays_failed(grad_ctx *ctx) {
 
 /* Padding never wins, however small the values; ties share. */
 static void test_max_pool(grad_ctx *ctx) {
-  grad_program *p = NULL, *g = NULL;
-  if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return;
+  grad_program *p = check_new(ctx), *g = NULL;
   const grad_id x = grad__program_input(p, GRAD_F64, 2, (const int64_t[]){2, 2});
   const grad_id y = grad__max_pool2d(p, x, &(grad_pool2d){{2, 2}, {2, 2}, {1, 1}});
   const grad_id z = grad__max_pool2d(p, x, &(grad_pool2d){{2, 2}, {2, 2}, {0, 0}});

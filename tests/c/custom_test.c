@@ -6,14 +6,14 @@
 enum { WITH_JVP = 1, WITH_VJP = 2 };
 
 static grad_program *custom_f(grad_ctx *ctx) {
-  grad_program *p = program(ctx);
+  grad_program *p = check_new(ctx);
   const grad_id x = grad__program_input(p, GRAD_F64, 1, two), a = grad__program_input(p, GRAD_F64, 1, two);
   const grad_id y = grad__mul(p, grad__op1(p, &grad__op_sin, x), a);
   return finished(p, 2, (const grad_id[]){y, grad__op2(p, &grad__op_gt, y, x)});
 }
 
 static grad_program *custom_rule(grad_ctx *ctx, bool reverse, double factor) {
-  grad_program *p = program(ctx);
+  grad_program *p = check_new(ctx);
   const grad_id x = grad__program_input(p, GRAD_F64, 1, two), a = grad__program_input(p, GRAD_F64, 1, two);
   const grad_id slope = grad__mul(p, grad__lit(p, factor, x), grad__mul(p, grad__op1(p, &grad__op_cos, x), a));
   const grad_id value = grad__op1(p, &grad__op_sin, x), v = grad__program_input(p, GRAD_F64, 1, two);
@@ -23,7 +23,7 @@ static grad_program *custom_rule(grad_ctx *ctx, bool reverse, double factor) {
 }
 
 static grad_program *with_custom(grad_ctx *ctx, int rules, double factor) {
-  grad_program *p = program(ctx), *f = custom_f(ctx);
+  grad_program *p = check_new(ctx), *f = custom_f(ctx);
   grad_program *jvp = rules & WITH_JVP ? custom_rule(ctx, false, factor) : NULL;
   grad_program *vjp = rules & WITH_VJP ? custom_rule(ctx, true, factor) : NULL;
   const grad_id x = grad__program_input(p, GRAD_F64, 1, two), a = grad__program_input(p, GRAD_F64, 1, two);
@@ -60,7 +60,7 @@ static void test_custom_rule(grad_ctx *ctx) {
     grad__program_release(right);
     grad__program_release(wrong);
   }
-  grad_program *p = program(ctx), *f = custom_f(ctx), *rule = custom_rule(ctx, true, 1);
+  grad_program *p = check_new(ctx), *f = custom_f(ctx), *rule = custom_rule(ctx, true, 1);
   const grad_id x = grad__program_input(p, GRAD_F64, 1, two);
   grad_id out[2];
   grad__custom(p, f, rule, NULL, 2, (const grad_id[]){x, x}, out); /* a vjp rule as jvp */
@@ -73,7 +73,7 @@ static void test_custom_rule(grad_ctx *ctx) {
 /* --- implicit functions: x + 0.2 sin(W x) = b, against the fixed point iterated */
 
 static grad_program *equation(grad_ctx *ctx, bool fixed_point) {
-  grad_program *p = program(ctx);
+  grad_program *p = check_new(ctx);
   const grad_id x = grad__program_input(p, GRAD_F64, 1, two), w = grad__program_input(p, GRAD_F64, 2, square);
   const grad_id b = grad__program_input(p, GRAD_F64, 1, two);
   const grad_id column = grad__matmul(p, w, grad__reshape(p, x, 2, (const int64_t[]){2, 1}), false, false);
@@ -83,7 +83,7 @@ static grad_program *equation(grad_ctx *ctx, bool fixed_point) {
 }
 
 static grad_program *with_root(grad_ctx *ctx, bool implicit) {
-  grad_program *p = program(ctx), *body = equation(ctx, !implicit);
+  grad_program *p = check_new(ctx), *body = equation(ctx, !implicit);
   const grad_id w = grad__program_input(p, GRAD_F64, 2, square), b = grad__program_input(p, GRAD_F64, 1, two);
   const grad_id args[] = {w, grad__op1(p, &grad__op_exp, b)};
   grad_id x = args[1];
@@ -98,7 +98,7 @@ static grad_program *with_root(grad_ctx *ctx, bool implicit) {
 
 /* Beyond the dense size: a tridiagonal system by GMRES, and its derivative in b. */
 static grad_program *tridiagonal(grad_ctx *ctx, int64_t n) {
-  grad_program *p = program(ctx);
+  grad_program *p = check_new(ctx);
   const grad_id c = grad__program_input(p, GRAD_F64, 0, NULL), v = grad__program_input(p, GRAD_F64, 1, &n);
   const int64_t one = 1, zero = 0, count = n - 1;
   const grad_id up = grad__slice(p, v, &one, &count, &one), down = grad__slice(p, v, &zero, &count, &one);
@@ -110,7 +110,7 @@ static grad_program *tridiagonal(grad_ctx *ctx, int64_t n) {
 
 static void test_gmres(grad_ctx *ctx) {
   const int64_t n = 500;
-  grad_program *p = program(ctx), *a = tridiagonal(ctx, n), *g = NULL;
+  grad_program *p = check_new(ctx), *a = tridiagonal(ctx, n), *g = NULL;
   const grad_id c = grad__program_input(p, GRAD_F64, 0, NULL), b = grad__program_input(p, GRAD_F64, 1, &n);
   const grad_id x = grad__linear_solve(p, a, a, 1, &c, b);
   grad_id product;
@@ -140,7 +140,7 @@ static void test_gmres(grad_ctx *ctx) {
 
 /* x^2 = a at a = 0: the equation does not determine dx. */
 static void test_singular(grad_ctx *ctx) {
-  grad_program *p = program(ctx), *r = program(ctx), *g = NULL;
+  grad_program *p = check_new(ctx), *r = check_new(ctx), *g = NULL;
   const grad_id rx = grad__program_input(r, GRAD_F64, 0, NULL), ra = grad__program_input(r, GRAD_F64, 0, NULL);
   finished(r, 1, (const grad_id[]){grad__sub(r, grad__mul(r, rx, rx), ra)});
   const grad_id a = grad__program_input(p, GRAD_F64, 0, NULL);

@@ -227,7 +227,7 @@ static void one_element(const grad_program *p, bool last, parts *boxes) {
 
 static void test_ops(grad_ctx *ctx, grad_dtype dtype) {
   for (size_t i = 0; i < sizeof op_cases / sizeof *op_cases; i++) {
-    grad_program *p = program(ctx);
+    grad_program *p = check_new(ctx);
     const operands o = add_operands(p, dtype);
     grad__program_output(p, op_cases[i].build(p, &o));
     for (int last = 0; last < 2 && check(p->status == GRAD_OK); last++) {
@@ -260,7 +260,7 @@ static grad_id shifted(grad_program *p, grad_id y, int64_t by) {
 }
 
 static grad_program *loop_body(grad_ctx *ctx, step_fn step, grad_dtype dtype) {
-  grad_program *q = program(ctx);
+  grad_program *q = check_new(ctx);
   grad_id in[4];
   for (int i = 0; i < 4; i++) in[i] = grad__program_input(q, dtype, 1, vector);
   const grad_id next = step(q, in[0], in[1]);
@@ -296,7 +296,7 @@ static grad_id may_fail(grad_program *p, grad_id x, grad_id y) {
 }
 
 static grad_program *nested_body(grad_ctx *ctx, grad_dtype dtype) {
-  grad_program *q = program(ctx);
+  grad_program *q = check_new(ctx);
   const grad_id x = grad__program_input(q, dtype, 1, vector), y = grad__program_input(q, dtype, 1, vector);
   return finished(q, 1, (const grad_id[]){to_right(q, x, y)});
 }
@@ -315,7 +315,7 @@ static grad_id in_checkpoint(grad_program *p, grad_id x, grad_id y) {
   return y;
 }
 static grad_id in_branches(grad_program *p, grad_id x, grad_id y) {
-  grad_program *yes = nested_body(p->ctx, (grad_dtype)grad__type(p, y)->dtype), *no = program(p->ctx);
+  grad_program *yes = nested_body(p->ctx, (grad_dtype)grad__type(p, y)->dtype), *no = check_new(p->ctx);
   for (int i = 0; i < 2; i++) grad__program_input_like(no, grad__type(yes, yes->inputs[i]));
   grad__program_output(no, to_left(no, no->inputs[0], no->inputs[1]));
   const grad_id args[] = {x, y}, mean = grad__mean(p, x, 1, false);
@@ -360,7 +360,7 @@ static const loop_case loop_cases[] = {
 };
 
 static grad_program *with_loop(grad_ctx *ctx, const loop_case *c, grad_dtype dtype) {
-  grad_program *p = program(ctx), *body = loop_body(ctx, c->step, dtype);
+  grad_program *p = check_new(ctx), *body = loop_body(ctx, c->step, dtype);
   grad_id in[4], out[3];
   for (int i = 0; i < 3; i++) in[i] = grad__program_input(p, dtype, 1, vector);
   in[3] = grad__program_input(p, dtype, 2, (const int64_t[]){c->length, N});
@@ -412,14 +412,14 @@ static void test_loops(grad_ctx *ctx, grad_dtype dtype) {
 /* --- while: y, step for step, until a count is reached; or until y has become small */
 
 static grad_program *while_body(grad_ctx *ctx, step_fn step) {
-  grad_program *q = program(ctx);
+  grad_program *q = check_new(ctx);
   const grad_id x = grad__program_input(q, GRAD_F64, 1, vector), i = grad__program_input(q, GRAD_F64, 0, NULL);
   const grad_id y = grad__program_input(q, GRAD_F64, 1, vector);
   return finished(q, 2, (const grad_id[]){grad__add(q, i, grad__lit(q, 1, i)), step(q, x, y)});
 }
 
 static grad_program *while_test(grad_ctx *ctx, bool by_size) {
-  grad_program *q = program(ctx);
+  grad_program *q = check_new(ctx);
   grad__program_input(q, GRAD_F64, 1, vector);
   const grad_id i = grad__program_input(q, GRAD_F64, 0, NULL), y = grad__program_input(q, GRAD_F64, 1, vector);
   const grad_id early = grad__op2(q, &grad__op_lt, i, grad__lit(q, 4, i));
@@ -429,7 +429,7 @@ static grad_program *while_test(grad_ctx *ctx, bool by_size) {
 }
 
 static void test_while(grad_ctx *ctx, const char *name, step_fn step, bool by_size, grad_range wanted, int64_t carry) {
-  grad_program *p = program(ctx), *body = while_body(ctx, step), *test = while_test(ctx, by_size);
+  grad_program *p = check_new(ctx), *body = while_body(ctx, step), *test = while_test(ctx, by_size);
   const grad_id x = grad__program_input(p, GRAD_F64, 1, vector), y = grad__program_input(p, GRAD_F64, 1, vector);
   const grad_id init[] = {grad__full(p, 0, GRAD_F64, 0, NULL), y};
   const grad_loop loop = {.body = body, .nconsts = 1, .ncarry = 2, .consts = &x, .init = init};
@@ -487,7 +487,7 @@ static void test_gradient(grad_ctx *ctx) {
 }
 
 static void test_nothing_to_do(grad_ctx *ctx) {
-  grad_program *p = last_of_loop(ctx, false), *q = program(ctx), *out = NULL;
+  grad_program *p = last_of_loop(ctx, false), *q = check_new(ctx), *out = NULL;
   check(grad__demand(p, &out) == GRAD_OK && !out);
   const int64_t large[1] = {400}, start = 3, one = 1;
   const grad_id x = grad__program_input(q, GRAD_F64, 1, large);

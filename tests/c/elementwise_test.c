@@ -5,6 +5,7 @@
 
 #include "ad/ad.h"
 #include "check_alloc.h"
+#include "check_program.h"
 #include "exec/exec.h"
 #include "ops/kernels_table.h"
 
@@ -413,8 +414,7 @@ static grad_dtype built_dtype(grad_program *p, const grad_op *op, grad_dtype a, 
 }
 
 static void check_dtypes(grad_ctx *ctx) {
-  grad_program *p;
-  check(grad__program_new(ctx, &p) == GRAD_OK);
+  grad_program *p = check_new(ctx);
   check(built_dtype(p, &grad__op_add, GRAD_I64, GRAD_I64) == GRAD_I64);
   check(built_dtype(p, &grad__op_add, GRAD_BOOL, GRAD_BOOL) == GRAD_I64);
   check(built_dtype(p, &grad__op_add, GRAD_F32, GRAD_F64) == GRAD_F64);
@@ -432,8 +432,7 @@ static void check_dtypes(grad_ctx *ctx) {
 }
 
 static void check_refusals(grad_ctx *ctx) {
-  grad_program *p;
-  check(grad__program_new(ctx, &p) == GRAD_OK);
+  grad_program *p = check_new(ctx);
   const grad_id x = grad__program_input(p, GRAD_F64, 2, (const int64_t[]){2, 3});
   const grad_id y = grad__program_input(p, GRAD_F64, 1, (const int64_t[]){4});
   check(grad__add(p, x, y) == GRAD_NONE);
@@ -441,12 +440,12 @@ static void check_refusals(grad_ctx *ctx) {
   check(strstr(grad_message(ctx), "add: shapes 2 x 3 and 4 do not fit") != NULL);
   check(grad__add(p, GRAD_NONE, x) == GRAD_NONE);
   grad__program_release(p);
-  check(grad__program_new(ctx, &p) == GRAD_OK);
+  p = check_new(ctx);
   const grad_id z = grad__program_input(p, GRAD_F64, 0, NULL);
   check(grad__op2(p, &grad__op_and, z, z) == GRAD_NONE && p->status == GRAD_EDTYPE);
   check(strstr(grad_message(ctx), "and: expected bool operands (masks), got f64") != NULL);
   grad__program_release(p);
-  check(grad__program_new(ctx, &p) == GRAD_OK);
+  p = check_new(ctx);
   const grad_id w = grad__program_input(p, GRAD_F64, 0, NULL);
   check(grad__where(p, w, w, w) == GRAD_NONE && p->status == GRAD_EDTYPE);
   grad__program_release(p);
@@ -455,8 +454,7 @@ static void check_refusals(grad_ctx *ctx) {
 /* --- identities of the builders */
 
 static void check_identities(grad_ctx *ctx) {
-  grad_program *p;
-  check(grad__program_new(ctx, &p) == GRAD_OK);
+  grad_program *p = check_new(ctx);
   const grad_id x = grad__program_input(p, GRAD_F64, 1, (const int64_t[]){3});
   const grad_id m = grad__program_input(p, GRAD_BOOL, 1, (const int64_t[]){3});
   const grad_id zero = grad__lit(p, 0, x), one = grad__lit(p, 1, x), two = grad__full(p, 2, GRAD_F64, 0, NULL);
@@ -480,8 +478,7 @@ static void check_identities(grad_ctx *ctx) {
 
 /* A branch that was not taken has no say in the derivative, however wild its own slope is. */
 static void check_untaken_branch(grad_ctx *ctx) {
-  grad_program *p, *vjp = NULL;
-  check(grad__program_new(ctx, &p) == GRAD_OK);
+  grad_program *p = check_new(ctx), *vjp = NULL;
   const grad_id x = grad__program_input(p, GRAD_F64, 1, (const int64_t[]){POINTS}), zero = grad__lit(p, 0, x);
   const grad_id positive = grad__op2(p, &grad__op_gt, x, zero);
   grad__program_output(p, grad__where(p, positive, grad__op1(p, &grad__op_sqrt, x), zero));

@@ -2,8 +2,8 @@
  * every size around the length of vectors, in f32 and f64, with more live values than registers, with masks, repeated
  * numbers and rows, for every instruction set that code is emitted for. */
 #include "check_alloc.h"
+#include "check_program.h"
 #include "exec/run.h"
-#include "check.h"
 #include "random_source.h"
 
 static const char *const float_ops[] = {"add",  "sub",   "mul",    "mulz", "div",   "floordiv",   "neg",
@@ -174,8 +174,7 @@ static void check_each(grad_ctx *ctx) {
   for (int i = 0; i < FLOAT_OPS + MASK_OPS; i++) {
     for (grad_dtype dtype = GRAD_F32; dtype <= GRAD_F64; dtype++) {
       const grad_op *op = grad__op_find(i < FLOAT_OPS ? float_ops[i] : mask_ops[i - FLOAT_OPS]);
-      grad_program *p;
-      check(grad__program_new(ctx, &p) == GRAD_OK);
+      grad_program *p = check_new(ctx);
       const int64_t shape[] = {1, 77};
       grad_id in[ROOM];
       for (int k = 0; k < 3; k++) in[k] = grad__program_input(p, dtype, 2, shape);

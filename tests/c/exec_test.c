@@ -1,6 +1,7 @@
 /* The direct evaluator: values freed after their last use, views without copies, outputs that alias, evaluation of a
  * part, single instructions, errors with the user's line; and the worker pool. */
 #include "random_program.h"
+#include "check_program.h"
 
 #include <stdatomic.h>
 
@@ -8,17 +9,11 @@
 #include "exec/exec.h"
 #include "core/pool.h"
 
-static grad_program *new_program(grad_ctx *ctx) {
-  grad_program *p = NULL;
-  check(grad__program_new(ctx, &p) == GRAD_OK);
-  return p;
-}
-
 /* A hundred steps over a large array need memory for a few of them. */
 static void test_memory(grad_ctx *ctx) {
   enum { N = 100000, STEPS = 100 };
   const int64_t n = N;
-  grad_program *p = new_program(ctx);
+  grad_program *p = check_new(ctx);
   grad_id x = grad__program_input(p, GRAD_F64, 1, &n), y = x;
   for (int i = 0; i < STEPS; i++) y = grad__add(p, grad__op1(p, &grad__op_sin, y), x);
   grad__program_output(p, y);
@@ -41,7 +36,7 @@ static void test_memory(grad_ctx *ctx) {
 static void test_given_memory(grad_ctx *ctx) {
   enum { N = 10000 };
   const int64_t n = N, back = N - 1, step = -1;
-  grad_program *p = new_program(ctx);
+  grad_program *p = check_new(ctx);
   grad_id x = grad__program_input(p, GRAD_F64, 1, &n), y = grad__op1(p, &grad__op_exp, x);
   grad__program_output(p, y);
   grad__program_output(p, y);
@@ -72,7 +67,7 @@ static void test_given_memory(grad_ctx *ctx) {
 /* A chain of views copies nothing; what comes out of it does not share the input's memory. */
 static void test_views(grad_ctx *ctx) {
   enum { ROWS = 300, COLUMNS = 400 };
-  grad_program *p = new_program(ctx);
+  grad_program *p = check_new(ctx);
   grad_id x = grad__program_input(p, GRAD_F64, 2, (const int64_t[]){ROWS, COLUMNS});
   const int64_t start[] = {COLUMNS - 1, 0}, count[] = {2, 2}, step[] = {-1, 7};
   grad_id y = grad__slice(p, grad__permute(p, x, (const int[]){1, 0}), start, count, step);
@@ -98,7 +93,7 @@ static void test_views(grad_ctx *ctx) {
 }
 
 static void test_partial(grad_ctx *ctx) {
-  grad_program *p = new_program(ctx);
+  grad_program *p = check_new(ctx);
   p->nscalars = 1;
   grad_id x = grad__program_input(p, GRAD_F64, 0, NULL), unknown = grad__program_input(p, GRAD_F64, 0, NULL);
   grad_id a = grad__mul(p, x, grad__scalar(p, GRAD_F64, 0)), b = grad__add(p, a, unknown);
@@ -120,7 +115,7 @@ static void test_partial(grad_ctx *ctx) {
 }
 
 static void test_instr(grad_ctx *ctx) {
-  grad_program *p = new_program(ctx);
+  grad_program *p = check_new(ctx);
   grad_id a = grad__program_input(p, GRAD_F64, 2, (const int64_t[]){2, 3});
   grad_id b = grad__program_input(p, GRAD_F64, 2, (const int64_t[]){3, 1});
   grad_id c = grad__matmul(p, a, b, false, false);
@@ -138,7 +133,7 @@ static void test_instr(grad_ctx *ctx) {
 }
 
 static void test_errors(grad_ctx *ctx) {
-  grad_program *p = new_program(ctx);
+  grad_program *p = check_new(ctx);
   const int64_t two = 2, three = 3;
   grad_id x = grad__program_input(p, GRAD_F64, 1, &two);
   p->where = grad__program_add_where(p, "model.lua:42");

@@ -262,8 +262,7 @@ static void test_sparse_programs(grad_ctx *ctx) {
   uint64_t state = 4000;
   const int64_t n = 12, m = 7;
   for (int round = 0; round < 12; round++) {
-    grad_program *p = NULL;
-    if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return;
+    grad_program *p = check_new(ctx);
     const grad_id x = grad__program_input(p, GRAD_F64, 1, &n), index = grad__program_input(p, GRAD_I64, 1, &m);
     grad_id v = grad__op1(p, &grad__op_sin, grad__take(p, x, index, 0));
     if (round % 2) v = grad__mul(p, v, grad__slice(p, x, (const int64_t[]){1}, &m, (const int64_t[]){1}));
@@ -294,8 +293,7 @@ static void test_sparse_programs(grad_ctx *ctx) {
 /* An arrow: the last column is full, and so is the last row of the Hessian; star colouring still needs few colours. */
 static void test_arrow(grad_ctx *ctx) {
   const int64_t n = 40, count = 39;
-  grad_program *p = NULL;
-  if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return;
+  grad_program *p = check_new(ctx);
   const grad_id x = grad__program_input(p, GRAD_F64, 1, &n);
   const grad_id body = grad__slice(p, x, (const int64_t[]){0}, &count, (const int64_t[]){1});
   const grad_id tip = grad__slice(p, x, &count, (const int64_t[]){1}, (const int64_t[]){1});
@@ -353,7 +351,7 @@ static void test_gradcheck(grad_ctx *ctx) {
 
   const grad_op wrong = {
       .name = "wrong", .nin = 1, .nout = 1, .infer = wrong_jvp_infer, .eval = wrong_jvp_eval, .jvp = wrong_jvp};
-  check(grad__program_new(ctx, &bad) == GRAD_OK);
+  bad = check_new(ctx);
   const grad_id x = grad__program_input(bad, GRAD_F64, 1, three);
   grad__program_output(bad, grad__emit(bad, &wrong, 1, &x, 0, NULL));
   check(grad__fn_gradcheck(bad, both, args, NULL, NULL, &report) == GRAD_OK);
@@ -371,8 +369,7 @@ static void test_gradcheck(grad_ctx *ctx) {
 
 /* f32, and a kink: |x| at 0 has no derivative, which the differences show as 0 = 0, and sqrt at 0 as not finite. */
 static void test_gradcheck_edges(grad_ctx *ctx) {
-  grad_program *p = NULL;
-  if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return;
+  grad_program *p = check_new(ctx);
   const grad_id x = grad__program_input(p, GRAD_F32, 1, three);
   grad__program_output(p, grad__op1(p, &grad__op_exp, x));
   check_arrays in = {0};

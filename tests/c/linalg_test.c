@@ -170,8 +170,7 @@ typedef enum derivative { VALUE, GRADIENT, SECOND } derivative;
 static grad_status compute(derivative order, grad_dtype dtype, builder build, int64_t m, int64_t n, const numbers *in,
                            numbers *out) {
   const bool wrt[] = {true};
-  grad_program *p, *g = NULL, *h = NULL;
-  check(grad__program_new(ctx, &p) == GRAD_OK);
+  grad_program *p = check_new(ctx), *g = NULL, *h = NULL;
   const grad_id a = grad__convert(p, grad__program_input(p, GRAD_F64, 2, (int64_t[]){m, n}), dtype);
   const grad_id y = build(p, &a);
   const int ndim = y == GRAD_NONE ? 0 : grad__type(p, y)->ndim;

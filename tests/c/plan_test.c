@@ -1,11 +1,11 @@
 /* Plans of chosen programs (plan_random_test has random ones): threads, instruction sets, rows, no allocation, aliases,
  * parts of a concat, interrupts, donated inputs. */
 #include "check_plan.h"
+#include "check_program.h"
 
 /* Elementwise over rows, with reductions of every mode, large enough for many chunks. */
 static grad_program *chunked_program(grad_ctx *ctx, int64_t rows, int64_t columns, grad_dtype dtype) {
-  grad_program *p = NULL;
-  check(grad__program_new(ctx, &p) == GRAD_OK);
+  grad_program *p = check_new(ctx);
   grad_id x = grad__program_input(p, dtype, 2, (const int64_t[]){rows, columns});
   grad_id b = grad__program_input(p, dtype, 1, (const int64_t[]){columns});
   grad_id c = grad__program_input(p, dtype, 2, (const int64_t[]){rows, 1});
@@ -58,8 +58,7 @@ static void test_threads(grad_ctx *ctx) {
 
 /* Softmax, log of its sum, layer norm, and sums over rows and columns of them. */
 static grad_program *row_program(grad_ctx *ctx, int64_t rows, int64_t columns, grad_dtype dtype) {
-  grad_program *p = NULL;
-  check(grad__program_new(ctx, &p) == GRAD_OK);
+  grad_program *p = check_new(ctx);
   grad_id x = grad__program_input(p, dtype, 2, (const int64_t[]){rows, columns});
   grad_id w = grad__program_input(p, dtype, 1, (const int64_t[]){columns});
   grad_id e = grad__op1(p, &grad__op_exp, grad__sub(p, x, grad__max(p, x, 2, true)));
@@ -160,7 +159,7 @@ static void test_no_allocation(grad_ctx *ctx) {
 static void test_aliases(grad_ctx *ctx) {
   grad_program *p = NULL;
   grad_plan *plan = NULL;
-  check(grad__program_new(ctx, &p) == GRAD_OK);
+  p = check_new(ctx);
   const int64_t shape[2] = {2, 3};
   grad_id x = grad__program_input(p, GRAD_F64, 2, shape), y = grad__add(p, x, x);
   p->nscalars = 1;
@@ -196,7 +195,7 @@ static void test_parts(grad_ctx *ctx) {
   enum { N = 64, BYTES = N * N * 8 };
   grad_program *p = NULL;
   grad_plan *plan = NULL;
-  check(grad__program_new(ctx, &p) == GRAD_OK);
+  p = check_new(ctx);
   const int64_t shape[2] = {N, N};
   const grad_id x = grad__program_input(p, GRAD_F64, 2, shape);
   const grad_id a = grad__op1(p, &grad__op_exp, x), b = grad__op1(p, &grad__op_sin, x);
@@ -225,8 +224,7 @@ static void test_parts(grad_ctx *ctx) {
 
 /* What is as large as the whole, and ends with it, does not overwrite a part that is read in rows of its own. */
 static void test_part_repeated(grad_ctx *ctx) {
-  grad_program *p = NULL;
-  check(grad__program_new(ctx, &p) == GRAD_OK);
+  grad_program *p = check_new(ctx);
   const int64_t shape[2] = {1, 3000}, both[2] = {2, 3000};
   const grad_id x = grad__program_input(p, GRAD_F64, 2, shape), y = grad__program_input(p, GRAD_F64, 2, shape);
   const grad_id a = grad__cumsum(p, x, 1), b = grad__cumsum(p, y, 1);
@@ -321,8 +319,7 @@ static void test_reuse_random(grad_ctx *ctx) {
 
 /* A step with momentum: w' = w - m', m' = 0.9 m + x' (x w), for w and m of rows x columns; and the sum of x w. */
 static grad_program *step_program(grad_ctx *ctx, int64_t rows, int64_t columns) {
-  grad_program *p = NULL;
-  check(grad__program_new(ctx, &p) == GRAD_OK);
+  grad_program *p = check_new(ctx);
   const grad_id w = grad__program_input(p, GRAD_F64, 2, (const int64_t[]){rows, columns});
   const grad_id m = grad__program_input(p, GRAD_F64, 2, (const int64_t[]){rows, columns});
   const grad_id x = grad__program_input(p, GRAD_F64, 2, (const int64_t[]){8, rows});

@@ -150,8 +150,7 @@ static void test_print(grad_ctx *ctx) {
 /* Many instructions: growth of every array, the table included. */
 static void test_large(grad_ctx *ctx) {
   enum { N = 50000 };
-  grad_program *p = NULL;
-  if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return;
+  grad_program *p = check_new(ctx);
   grad_id v = grad__program_input(p, GRAD_F64, 0, NULL);
   const grad_id x = v;
   for (int i = 0; i < N; i++) v = grad__op2(p, i % 2 ? &grad__op_mul : &grad__op_add, v, x);

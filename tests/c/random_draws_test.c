@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "check.h"
+#include "check_program.h"
 #include "core/rng.h"
 #include "exec/exec.h"
 #include "ops/compose.h"
@@ -69,7 +69,7 @@ static void draw(grad_ctx *ctx, int which, int64_t n, grad_array *out) {
   grad_array in;
   const grad_array *inputs[] = {&in};
   grad__array_wrap(&in, state, GRAD_I64, 1, &two);
-  check(grad__program_new(ctx, &p) == GRAD_OK);
+  p = check_new(ctx);
   const grad_id s = grad__program_input(p, GRAD_I64, 1, &two);
   grad__program_output(p, which == 0   ? grad__random_uniform(p, s, 3, GRAD_F64, 1, &n)
                           : which == 1 ? grad__random_normal(p, s, 3, GRAD_F32, 1, &n)

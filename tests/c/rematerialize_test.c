@@ -5,7 +5,7 @@
 /* Like a Runge-Kutta step: k = x (1, z_1) for z = y + x (1, y_1) / 2, e = exp(k); y + k + e t, k e. All but y and e is
  * arithmetic. */
 static grad_program *step_body(grad_ctx *ctx) {
-  grad_program *p = program(ctx);
+  grad_program *p = check_new(ctx);
   const grad_id x = grad__program_input(p, GRAD_F64, 1, two), y = grad__program_input(p, GRAD_F64, 1, two);
   const grad_id t = grad__program_input(p, GRAD_F64, 1, two);
   grad_id k = GRAD_NONE, z = y;
@@ -20,7 +20,7 @@ static grad_program *step_body(grad_ctx *ctx) {
 }
 
 static grad_program *steps(grad_ctx *ctx, bool staged) {
-  grad_program *p = program(ctx), *body = step_body(ctx);
+  grad_program *p = check_new(ctx), *body = step_body(ctx);
   const grad_id in[] = {grad__program_input(p, GRAD_F64, 1, two), grad__program_input(p, GRAD_F64, 1, two),
                         grad__program_input(p, GRAD_F64, 2, rows)};
   const grad_loop loop = {

@@ -54,7 +54,7 @@ static void compare_ways(grad_ctx *ctx, grad_program *p, const char *what, bool 
 /* A scan over inputs of the body's types, rows stacked. Takes over the body. */
 static grad_program *scan_of(grad_ctx *ctx, grad_program *body, int32_t nconsts, int32_t ncarry, int64_t length,
                              bool reverse) {
-  grad_program *p = program(ctx);
+  grad_program *p = check_new(ctx);
   const int32_t n = body->ninputs;
   grad_id in[CHECK_MOST], out[CHECK_MOST];
   for (int32_t i = 0; i < n; i++) {
@@ -87,7 +87,7 @@ static grad_program *all_codes(grad_ctx *ctx, grad_dtype dtype, int ndim, const 
                                          &grad__op_abs, &grad__op_tanh,   &grad__op_exp};
   static const grad_op *const tests[] = {&grad__op_eq, &grad__op_ne, &grad__op_lt,
                                          &grad__op_le, &grad__op_gt, &grad__op_ge};
-  grad_program *p = program(ctx);
+  grad_program *p = check_new(ctx);
   const grad_id a = grad__program_input(p, dtype, ndim, shape), b = grad__program_input(p, dtype, ndim, shape);
   const grad_id row = grad__program_input(p, dtype, ndim, shape);
   grad_id sum = grad__op1(p, &grad__op_sqrt, grad__op1(p, &grad__op_abs, b)), mask = GRAD_NONE;
@@ -105,7 +105,7 @@ static grad_program *all_codes(grad_ctx *ctx, grad_dtype dtype, int ndim, const 
 
 /* Parts of the carry change places: a, b, c, d, k -> b, c, a, a, k + 1. */
 static grad_program *rotation(grad_ctx *ctx) {
-  grad_program *p = program(ctx);
+  grad_program *p = check_new(ctx);
   grad_id in[5];
   for (int k = 0; k < 4; k++) in[k] = grad__program_input(p, GRAD_F64, 1, three);
   in[4] = grad__program_input(p, GRAD_I64, 0, NULL);
@@ -117,7 +117,7 @@ static grad_program *rotation(grad_ctx *ctx) {
 /* What moves elements, adds them up, and is no code: pad, concat, slices, transposes, sums, products, positions. */
 static grad_program *moves(grad_ctx *ctx, grad_dtype dtype) {
   const int64_t zero = 0, one = 1, matrix[] = {3, 3}, column[] = {3, 1};
-  grad_program *p = program(ctx);
+  grad_program *p = check_new(ctx);
   const grad_id w = grad__program_input(p, dtype, 2, matrix), x = grad__program_input(p, dtype, 1, three);
   const grad_id row = grad__program_input(p, dtype, 2, matrix);
   const grad_id turned = grad__permute(p, row, (const int[]){1, 0});
@@ -152,7 +152,7 @@ static void test_steps(grad_ctx *ctx) {
 /* Rows that are columns of a matrix, every second one, and one that repeats. */
 static void test_strided_rows(grad_ctx *ctx) {
   const int64_t shape[] = {3, 8}, starts[] = {0, 0}, counts[] = {4, 3}, steps[] = {2, 1}, eight[] = {4, 3};
-  grad_program *p = program(ctx), *body = all_codes(ctx, GRAD_F64, 1, three);
+  grad_program *p = check_new(ctx), *body = all_codes(ctx, GRAD_F64, 1, three);
   const grad_id x = grad__program_input(p, GRAD_F64, 2, shape);
   const grad_id turned = grad__permute(p, x, (const int[]){1, 0}),
                 init[] = {grad__program_input(p, GRAD_F64, 1, three), grad__program_input(p, GRAD_F64, 1, three)};
@@ -176,7 +176,7 @@ static grad_program *nested(grad_ctx *ctx, grad_program *inner, int64_t length) 
 
 /* x -> x a + 1 / (1 + x^2) while the count is below 100 */
 static grad_program *counted(grad_ctx *ctx) {
-  grad_program *p = program(ctx), *step = program(ctx), *test = program(ctx);
+  grad_program *p = check_new(ctx), *step = check_new(ctx), *test = check_new(ctx);
   for (int k = 0; k < 2; k++) {
     grad_program *q = k ? test : step;
     grad__program_input(q, GRAD_F64, 0, NULL);
@@ -217,7 +217,7 @@ static void test_nested_and_while(grad_ctx *ctx) {
 /* solves a system that becomes singular in the third step */
 static grad_program *solving(grad_ctx *ctx) {
   const int64_t one = 1, single[] = {1, 1};
-  grad_program *p = program(ctx);
+  grad_program *p = check_new(ctx);
   const grad_id x = grad__program_input(p, GRAD_F64, 0, NULL);
   const grad_id less = grad__sub(p, x, grad__lit(p, 1, x));
   const grad_id y = grad__solve(p, grad__reshape(p, less, 2, single), grad__broadcast(p, x, 1, &one));
@@ -249,7 +249,7 @@ static void test_interrupt(void) {
   int left = 20;
   grad_ctx *ctx = NULL;
   check(grad_ctx_new(&(grad_config){.interrupt = stop_later, .interrupt_ud = &left, .threads = 1}, &ctx) == GRAD_OK);
-  grad_program *p = program(ctx), *step = program(ctx), *test = program(ctx);
+  grad_program *p = check_new(ctx), *step = check_new(ctx), *test = check_new(ctx);
   grad__program_input(step, GRAD_F64, 0, NULL);
   grad__program_input(test, GRAD_F64, 0, NULL);
   finished(step, 1, (const grad_id[]){grad__op1(step, &grad__op_square, 0)});

@@ -4,7 +4,7 @@
 #include "exec/exec.h"
 #include "exec/planner.h"
 #include "exec/simplify.h"
-#include "check.h"
+#include "check_program.h"
 
 static const double special[] = {
     (double)NAN, (double)INFINITY, -(double)INFINITY, 0.0, -0.0, 1.0, -1.0, 0.5, -3.0, 1e308, -1e308, 5e-324};
@@ -267,8 +267,7 @@ static bool run_both(grad_program *p, grad_program *q, int open) {
 }
 
 static grad_program *build_case(grad_ctx *ctx, build_fn build, grad_dtype dtype) {
-  grad_program *p = NULL;
-  check(grad__program_new(ctx, &p) == GRAD_OK);
+  grad_program *p = check_new(ctx);
   grad_id a = grad__program_input(p, dtype, 1, line), b = grad__program_input(p, dtype, 1, line);
   grad__program_output(p, build(p, a, b));
   check(p->status == GRAD_OK);
@@ -308,8 +307,7 @@ static void test_all_rules(void) {
 
 /* Sums of repeated operands: work is done before they are spread, and products become matrix products. */
 static void test_contractions(grad_ctx *ctx) {
-  grad_program *p = NULL, *q = NULL;
-  check(grad__program_new(ctx, &p) == GRAD_OK);
+  grad_program *p = check_new(ctx), *q = NULL;
   const int64_t whole[4] = {3, 5, 6, 7};
   grad_id a = grad__program_input(p, GRAD_F64, 3, (const int64_t[]){3, 5, 7});
   grad_id b = grad__program_input(p, GRAD_F64, 3, (const int64_t[]){3, 6, 7});
@@ -338,8 +336,7 @@ static void test_contractions(grad_ctx *ctx) {
 }
 
 static void test_transposes(grad_ctx *ctx) {
-  grad_program *p = NULL, *q = NULL;
-  check(grad__program_new(ctx, &p) == GRAD_OK);
+  grad_program *p = check_new(ctx), *q = NULL;
   grad_id a = grad__program_input(p, GRAD_F64, 2, (const int64_t[]){3, 4});
   grad_id b = grad__program_input(p, GRAD_F64, 2, (const int64_t[]){5, 4});
   grad_id once = grad__matmul(p, a, SWAP(b), false, false);
@@ -355,8 +352,7 @@ static void test_transposes(grad_ctx *ctx) {
 /* The gradient of a loop over slices: one sum of pieces, whatever the nesting; sums needed elsewhere stay. */
 static void test_pieces(grad_ctx *ctx) {
   enum { PIECES = 50, EXTENT = 60 };
-  grad_program *p = NULL, *q = NULL;
-  check(grad__program_new(ctx, &p) == GRAD_OK);
+  grad_program *p = check_new(ctx), *q = NULL;
   const int64_t extent = EXTENT, three = 3;
   grad_id x = grad__program_input(p, GRAD_F64, 1, &extent), y = grad__program_input(p, GRAD_F64, 1, &three);
   grad_id sum = grad__op1(p, &grad__op_sin, x), half = GRAD_NONE;
@@ -392,8 +388,7 @@ static void test_pieces(grad_ctx *ctx) {
  */
 static void test_sums(grad_ctx *ctx) {
   enum { TIMES = 6, BATCH = 3, IN = 4, OUT = 5 };
-  grad_program *p = NULL, *q = NULL;
-  check(grad__program_new(ctx, &p) == GRAD_OK);
+  grad_program *p = check_new(ctx), *q = NULL;
   grad_id x = grad__program_input(p, GRAD_F64, 3, (const int64_t[]){TIMES, BATCH, IN});
   grad_id g = grad__program_input(p, GRAD_F64, 3, (const int64_t[]){TIMES, BATCH, OUT});
   grad_id sum = GRAD_NONE, whole = GRAD_NONE;

@@ -184,8 +184,7 @@ static void test_reduce_corners(grad_ctx *ctx) {
 
 /* d2/dxi dxj of a product with one zero: the product of the others. */
 static void test_prod_second_order(grad_ctx *ctx) {
-  grad_program *p = NULL, *g = NULL, *h = NULL;
-  if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return;
+  grad_program *p = check_new(ctx), *g = NULL, *h = NULL;
   const grad_id x = grad__program_input(p, GRAD_F64, 1, N1(3));
   grad__program_output(p, grad__prod(p, x, 1, false));
   check(grad__ad_grad(p, (const bool[]){true}, &g) == GRAD_OK);

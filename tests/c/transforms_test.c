@@ -159,8 +159,7 @@ static void check_program(subject *s, const char *name, grad_program *p, int ord
 static grad_program *entry_program(grad_ctx *ctx, const random_entry *e, uint64_t seed) {
   static const int64_t shape[] = {3, 2};
   random_source r = {seed};
-  grad_program *p = NULL;
-  if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return NULL;
+  grad_program *p = check_new(ctx);
   random_builder b = {.r = &r, .p = p, .dtype = GRAD_F64, .depth = 1};
   random_keep(&b, grad__program_input(p, GRAD_F64, 2, shape));
   random_keep(&b, grad__program_input(p, GRAD_F64, 1, shape));
