@@ -1,40 +1,14 @@
 --- Checking what callers of the Lua modules give, with errors at their own line.
 
-local M = {}
+local internal = require "gradlua.internal"
 
---- The level of the innermost function that is not of these modules, for `error`; 2 where `debug` is kept away.
-local function user_level()
-  if not debug or not debug.getinfo then return 2 end
-  local level = 3
-  while true do
-    local info = debug.getinfo(level, "S")
-    if not info then return 2 end
-    if info.what ~= "C" and info.source:sub(1, 9) ~= "=[gradlua" then return level - 1 end
-    level = level + 1
-  end
-end
+local M = {}
 
 --- Raises "file:line: NAME: message" at the user's line.
 ---@param name string the function's
 ---@param message string a format, with its values after it
 function M.fail(name, message, ...)
-  error(("%s: %s"):format(name, message:format(...)), user_level())
-end
-
-local function distance(a, b)
-  local row = {}
-  for j = 0, #b do row[j] = j end
-  for i = 1, #a do
-    local diagonal = row[0]
-    row[0] = i
-    for j = 1, #b do
-      local cost = a:byte(i) == b:byte(j) and 0 or 1
-      local least = math.min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
-      diagonal = row[j]
-      row[j] = least
-    end
-  end
-  return row[#b]
+  internal.fail(("%s: %s"):format(name, message:format(...)))
 end
 
 --- The one of `names` (a set or a list) nearest to `name`; nil when none is near.
@@ -43,7 +17,7 @@ function M.nearest(name, names)
   local best, best_distance = nil, math.max(2, #name // 2)
   for key, value in pairs(names) do
     local candidate = type(key) == "string" and key or value
-    local d = distance(name, candidate)
+    local d = internal.distance(name, candidate)
     if d < best_distance or (d == best_distance and not (best and best < candidate)) then
       best, best_distance = candidate, d
     end
@@ -99,7 +73,7 @@ local function resembles(given, known)
   for key, value in pairs(given) do
     if type(value) == "number" or type(value) == "string" then
       for name in pairs(known) do
-        if #key > 2 and distance(key, name) <= 1 then return true end
+        if #key > 2 and internal.distance(key, name) <= 1 then return true end
       end
     end
   end

@@ -14,11 +14,11 @@ local function callable(f)
 end
 
 local function need(name, what, f)
-  if not callable(f) then body.fail(("%s: %s must be a function, got a %s"):format(name, what, type(f))) end
+  if not callable(f) then internal.fail(("%s: %s must be a function, got a %s"):format(name, what, type(f))) end
 end
 
 local function same_leaves(name, a, b, what)
-  if a ~= b then body.fail(("%s: %s: %d against %d tensors"):format(name, what, a, b)) end
+  if a ~= b then internal.fail(("%s: %s: %d against %d tensors"):format(name, what, a, b)) end
 end
 
 --- The leaves of packed arguments.
@@ -95,11 +95,11 @@ local function check_state(name, recorded, init, count, inner)
   end
   local text = changed_structure(init, after, "state")
   if text then
-    body.fail(("%s: the body changes the structure of the state: %s"):format(name, text))
+    internal.fail(("%s: the body changes the structure of the state: %s"):format(name, text))
   end
   local leaf, from, to, dtype = body.mismatch(recorded, count)
   if not leaf then return end
-  body.fail(("%s: %s begins as %s and is %s after one step: a loop's state keeps its shape and dtype. %s"):format(name,
+  internal.fail(("%s: %s begins as %s and is %s after one step: a loop's state keeps its shape and dtype. %s"):format(name,
     path_of(before, leaf, "state"), from, to,
     dtype and ('Return it as :to("%s"), or begin with the other dtype'):format(dtype)
     or "Begin with a value of the shape that the step gives, or bring its result to the shape it had"))
@@ -114,7 +114,7 @@ local function check_branches(yes, no)
   local second = table.pack(body.rebuild(no, body.outputs(no)))
   for i = 1, #a do
     if (type(first[i]) == "table") ~= (type(second[i]) == "table") or key_missing(first[i], second[i]) ~= nil then
-      body.fail(("cond: the branches' results differ in structure: result %d"):format(i))
+      internal.fail(("cond: the branches' results differ in structure: result %d"):format(i))
     end
   end
 end
@@ -123,7 +123,7 @@ end
 local function truth(name, p)
   if type(p) == "boolean" then return true, p end
   if not gl.is_tensor(p) or p:dtype() ~= "bool" or p:ndim() ~= 0 then
-    body.fail(("%s: the condition must be a boolean or a 0-d bool tensor, got %s"):format(name,
+    internal.fail(("%s: the condition must be a boolean or a 0-d bool tensor, got %s"):format(name,
       gl.is_tensor(p) and ("a %s tensor of shape %s"):format(p:dtype(), table.concat(p:shape(), " x ")) or "a " .. type(p)))
   end
   if body.is_traced(p) and body.is_staged() then return false end
@@ -173,7 +173,7 @@ function M.while_loop(test, step, init)
   local next_state = body.record({ name = "while_loop", open = 1, pure = true, draws = true, step = true }, step, args)
   local test_result = body.rebuild(proceed, body.outputs(proceed))
   if not gl.is_tensor(test_result) then
-    body.fail(("while_loop: the test must compare values of the state, as gl.lt(state, 3) does; it gives %s"):format(
+    internal.fail(("while_loop: the test must compare values of the state, as gl.lt(state, 3) does; it gives %s"):format(
       kind_of(test_result)))
   end
   local leaves = body.flatten(init)
@@ -188,7 +188,7 @@ local function checkpoint_every(name, options)
   if not every then return -1 end
   if every == "sqrt" or every == true then return 0 end
   if math.type(every) ~= "integer" or every < 1 then
-    body.fail(name .. ": checkpoint must be a number of steps or \"sqrt\"")
+    internal.fail(name .. ": checkpoint must be a number of steps or \"sqrt\"")
   end
   return every
 end
@@ -208,7 +208,7 @@ end
 
 --- fori for a number of steps that is a value of the recording.
 local function open_ended(n, f, init)
-  if n:ndim() ~= 0 then body.fail("fori: the number of steps must be one number") end
+  if n:ndim() ~= 0 then internal.fail("fori: the number of steps must be one number") end
   return M.while_loop(function(s) return gl.le(s.count, n) end, function(s)
     return { count = s.count + 1, state = f(body.as_number(s.count), s.state) }
   end, { count = gl.tensor(1, { dtype = "i64" }), state = init }).state
@@ -227,7 +227,7 @@ function M.fori(n, f, init, options)
   if gl.is_tensor(n) and body.is_traced(n) and body.is_staged() then return open_ended(n, f, init) end
   if gl.is_tensor(n) then n = n:item() end
   local steps = type(n) == "number" and math.tointeger(n)
-  if not steps then body.fail("fori: the number of steps must be an integer, got " .. tostring(n)) end
+  if not steps then internal.fail("fori: the number of steps must be an integer, got " .. tostring(n)) end
   local every = checkpoint_every("fori", options)
   if not (body.is_staged() or (every >= 0 and body.is_tracing())) then
     local state = init
@@ -246,13 +246,13 @@ local function extent_of(name, xs)
   local leaves = body.flatten(xs)
   local length
   for _, x in ipairs(leaves) do
-    if not gl.is_tensor(x) or x:ndim() == 0 then body.fail(name .. ": every entry of xs must be a tensor with an axis") end
+    if not gl.is_tensor(x) or x:ndim() == 0 then internal.fail(name .. ": every entry of xs must be a tensor with an axis") end
     if length and length ~= #x then
-      body.fail(("%s: the entries of xs have %d and %d rows"):format(name, length, #x))
+      internal.fail(("%s: the entries of xs have %d and %d rows"):format(name, length, #x))
     end
     length = #x
   end
-  if not length then body.fail(name .. ": xs holds no tensor") end
+  if not length then internal.fail(name .. ": xs holds no tensor") end
   return length, leaves
 end
 
@@ -336,7 +336,7 @@ local function rule_leaves(name, wanted, got)
   local floats = 0
   for _, leaf in ipairs(body.flatten(wanted)) do floats = floats + (is_float(leaf) and 1 or 0) end
   if #leaves ~= floats then
-    body.fail(("custom: the %s rule must return %d tensors or numbers, got %d"):format(name, floats, #leaves))
+    internal.fail(("custom: the %s rule must return %d tensors or numbers, got %d"):format(name, floats, #leaves))
   end
 end
 
@@ -348,14 +348,14 @@ end
 ---@return function
 function M.custom(f, rules)
   need("custom", "the function", f)
-  if type(rules) ~= "table" then body.fail("custom: the rules must be a table {jvp = , vjp = }") end
+  if type(rules) ~= "table" then internal.fail("custom: the rules must be a table {jvp = , vjp = }") end
   for key, rule in pairs(rules) do
     if key ~= "jvp" and key ~= "vjp" then
-      body.fail(('custom: unknown rule "%s": there are jvp and vjp'):format(tostring(key)))
+      internal.fail(('custom: unknown rule "%s": there are jvp and vjp'):format(tostring(key)))
     end
     need("custom", "the rule " .. key, rule)
   end
-  if not (rules.jvp or rules.vjp) then body.fail("custom: needs a jvp or a vjp rule") end
+  if not (rules.jvp or rules.vjp) then internal.fail("custom: needs a jvp or a vjp rule") end
   return function(...)
     if not body.is_tracing() then return f(...) end
     local args = table.pack(table.unpack(body.with_floats { ... }, 1, select("#", ...)))
@@ -367,7 +367,7 @@ function M.custom(f, rules)
     local jvp = rules.jvp and body.record({ name = "custom", open = open == 1 and 1 or 2 }, function(primals, tangents)
       local out = table.pack(rules.jvp(primals, tangents))
       if count > 1 and out.n ~= 2 * count then
-        body.fail(("custom: the jvp rule must return %d values and %d tangents, got %d results"):format(count, count, out.n))
+        internal.fail(("custom: the jvp rule must return %d values and %d tangents, got %d results"):format(count, count, out.n))
       end
       return table.unpack(out, count + 1, 2 * count)
     end, { list, tangents_like(list), n = 2 })

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lua/binding.h"
+#include "lua/modules.h"
 
 /* The modules that are compiled in have chunk names "=[gradlua.NAME]" (modules.c). */
 bool grad__lua_is_own_source(const char *source) { return strncmp(source, "=[gradlua", 9) == 0; }
@@ -79,4 +80,12 @@ void grad__lua_check(lua_State *L, grad_status status) {
   }
   const char *message = grad_message(g->ctx);
   raise(L, *message ? without_name(grad__lua_fn(L), message) : grad_status_text(status));
+}
+
+/* internal.fail(message): an error at the user's line */
+static int fail(lua_State *L) { raise(L, luaL_checkstring(L, 1)); }
+
+void grad__open_error(lua_State *L) {
+  grad__lua_push_function(L, fail, NULL, 0);
+  gradlua__modules_publish(L, "fail");
 }

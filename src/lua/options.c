@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lua/binding.h"
+#include "lua/modules.h"
 
 enum { MAX_OPTIONS = 32, MAX_NAME = 32 };
 
@@ -175,4 +176,15 @@ int grad__option_choice(lua_State *L, int options, const char *name, const char 
   }
   lua_pop(L, 1);
   return chosen;
+}
+
+/* internal.distance(a, b): how many letters differ */
+static int distance_of(lua_State *L) {
+  lua_pushinteger(L, distance(luaL_checkstring(L, 1), luaL_checkstring(L, 2)));
+  return 1;
+}
+
+void grad__open_options(lua_State *L) {
+  lua_pushcfunction(L, distance_of);
+  gradlua__modules_publish(L, "distance");
 }

@@ -434,14 +434,6 @@ static int as_number(lua_State *L) {
   return 1;
 }
 
-/* fail(name, message): an error at the user's line */
-static int fail(lua_State *L) {
-  const char *message = luaL_checkstring(L, 1);
-  grad__lua_push_where(L);
-  lua_pushfstring(L, "%s: %s", lua_tostring(L, -1), message);
-  return lua_error(L);
-}
-
 /* outputs(body) -> a tensor of zeros for each output, of its type */
 static int outputs(lua_State *L) {
   const grad_body *b = grad__body_check(L, 1);
@@ -466,7 +458,7 @@ static const grad_fn rows[] = {
     {.name = "is_tracing", .call = is_tracing},
     {.name = "is_traced", .call = is_traced},
     {.name = "as_number", .call = as_number},
-    {.name = "fail", .call = fail},
+
     {.name = "outputs", .call = outputs},
     {.name = "with_floats", .call = with_floats},
     GRAD_FN_END,
