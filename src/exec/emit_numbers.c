@@ -1,8 +1,9 @@
 /* emit_numbers.c: see emit_numbers.h. x86-64 with AVX, one number at a time.
  *
  * Every result is written to its slot, so that memory is always right, and stays in a vector register as well until
- * that is needed for something else or a function is called. RBX is the slots, R13 the rows, R12 the steps that are
- * left.
+ * that is needed for something else or a function is called. Where no function is, the first numbers of the carry stay
+ * in registers from step to step: through memory each step would wait some cycles longer for the one before. RBX is the
+ * slots, R13 the rows, R12 the steps that are left.
  */
 #include "exec/emit_numbers.h"
 
@@ -14,6 +15,7 @@
 #include "exec/x86.h"
 
 enum { CACHED = 14, TEMPORARY = 14, MASK = 15, NOWHERE = -1 }; /* vector registers */
+enum { MOST_KEPT = 8, FIRST_KEPT = CACHED - MOST_KEPT };
 enum { EQUAL = 0, NOT_EQUAL = 4, LESS = 17, LESS_EQUAL = 18 };
 enum { LOAD = 0x8b, STORE = 0x89, STORE_BYTE = 0x88, ADD = 0x03, SUB = 0x2b, AND = 0x23, OR = 0x0b, ADDRESS = 0x8d };
 
@@ -23,6 +25,7 @@ typedef struct emitter {
   int8_t *at;            /* by slot: the register that has it too */
   int32_t holds[CACHED]; /* the slot that each has; NOWHERE: none */
   int32_t used[CACHED], now;
+  int32_t kept[MOST_KEPT], nkept; /* slots of the carry: the registers from FIRST_KEPT on have them throughout */
   int32_t ncalls, ncopiers, nreductions, nevals;
   int64_t *failures; /* jumps to where a failed instruction goes */
 } emitter;
@@ -77,11 +80,13 @@ static void compare(emitter *e, int to, int a, int b, uint8_t how) {
   X86(&e->out, how);
 }
 
+static bool is_kept(const emitter *e, int r) { return r >= FIRST_KEPT && r < FIRST_KEPT + e->nkept; }
+
 /* The register used longest ago, for a slot. */
 static int take(emitter *e, int32_t slot) {
   int best = 0;
   for (int r = 1; r < CACHED; r++) {
-    if (e->used[r] < e->used[best]) best = r;
+    if (e->used[r] < e->used[best] && !is_kept(e, r)) best = r;
   }
   if (e->holds[best] != NOWHERE) e->at[e->holds[best]] = NOWHERE;
   e->holds[best] = slot;
@@ -307,25 +312,58 @@ static void emit_row(emitter *e, int32_t k, bool read) {
   x86_memory(&e->out, STORE, true, RDX, R13, at);
 }
 
-static void emit_move(emitter *e, const grad_slot_move *move) {
-  if (e->at[move->from] != NOWHERE) {
-    store(e, move->to, e->at[move->from]);
-    return;
+/* The register that keeps a slot; NOWHERE: none does. */
+static int keeper_of(const emitter *e, int32_t slot) {
+  for (int32_t k = 0; k < e->nkept; k++) {
+    if (e->kept[k] == slot) return FIRST_KEPT + k;
   }
-  on_slot(e, LOAD, RAX, move->from);
-  on_slot(e, STORE, RAX, move->to);
+  return NOWHERE;
 }
 
-static void forget_registers(emitter *e) {
+static void emit_move(emitter *e, const grad_slot_move *move) {
+  const int keeper = keeper_of(e, move->to), from = e->at[move->from];
+  if (keeper == NOWHERE && from == NOWHERE) {
+    on_slot(e, LOAD, RAX, move->from);
+    on_slot(e, STORE, RAX, move->to);
+    return;
+  }
+  if (keeper != NOWHERE && from != NOWHERE) bits(e, 0x28, keeper, 0, from); /* vmovapd */
+  if (keeper != NOWHERE && from == NOWHERE) scalar(e, 0x10, keeper, 0, at_slot(move->from));
+  store(e, move->to, keeper != NOWHERE ? keeper : from);
+}
+
+static void begin_registers(emitter *e) {
   memset(e->at, NOWHERE, (size_t)e->step->u->nslots);
   for (int r = 0; r < CACHED; r++) e->holds[r] = NOWHERE;
+  for (int32_t k = 0; k < e->nkept; k++) {
+    e->at[e->kept[k]] = (int8_t)(FIRST_KEPT + k);
+    e->holds[FIRST_KEPT + k] = e->kept[k];
+  }
+}
+
+/* Numbers that a step changes and that arithmetic reads. */
+static void choose_kept(emitter *e) {
+  const grad_number_step *s = e->step;
+  for (int32_t i = 0; i < s->u->code.nops; i++) {
+    const uint16_t code = s->u->code.ops[i].code;
+    if (code < GRAD_NUMBER_add && code != GRAD_NUMBER_COPY) return;
+  }
+  for (int32_t m = 0; m < s->nmoves && e->nkept < MOST_KEPT; m++) {
+    bool read = false;
+    for (int32_t i = 0; i < s->u->code.nops; i++) {
+      const grad_number_op *op = &s->u->code.ops[i];
+      const bool floats = op->code >= GRAD_NUMBER_add && op->code < GRAD_NUMBER_i64_add;
+      read = read || (floats && (op->in[0] == s->moves[m].to || op->in[1] == s->moves[m].to));
+    }
+    if (read) e->kept[e->nkept++] = s->moves[m].to;
+  }
 }
 
 /* --- the loop */
 
 static void emit_body(emitter *e) {
   const grad_number_step *s = e->step;
-  forget_registers(e);
+  begin_registers(e);
   for (int32_t k = 0; k < s->nread; k++) emit_row(e, k, true);
   for (int32_t i = 0; i < s->u->code.nops; i++) emit_op(e, &s->u->code.ops[i]);
   for (int32_t k = 0; k < s->nwritten; k++) emit_row(e, s->nread + k, false);
@@ -342,6 +380,7 @@ static void emit_function(emitter *e) {
   pass_pointer(e, RBX, s->u->slots);
   pass_pointer(e, R13, s->rows);
   X86(out, 0x49, 0x89, 0xfc); /* mov r12, rdi */
+  for (int32_t k = 0; k < e->nkept; k++) scalar(e, 0x10, FIRST_KEPT + k, 0, at_slot(e->kept[k]));
   const int64_t top = x86_here(out);
   emit_body(e);
   X86(out, 0x49, 0xff, 0xcc); /* dec r12 */
@@ -378,6 +417,7 @@ grad_status grad__emit_steps(const grad_number_step *step, grad_code *code, grad
   e.failures = grad__arena_alloc(&temporary, ((size_t)u->code.nevals + 1) * sizeof *e.failures);
   grad_status status = e.at && e.failures ? GRAD_OK : u->ctx->status;
   if (!status) {
+    choose_kept(&e);
     emit_function(&e);
     if (code->failed) status = u->ctx->status;
   }

@@ -1,3 +1,6 @@
+"""The loops of loops.lua. torch.compile would unroll them: 10,000 steps."""
+COMPILED = False
+
 NAMES = [
     "10,000 steps of a sum, value",
     "10,000 steps of 5 scalar operations, value",
