@@ -160,11 +160,11 @@ DRAW(normal, .infer = float_infer, .flops = normal_flops)
 /* --- integers */
 
 /* The high half of a 64 x 64 bit product, and its low half. */
-static uint64_t product_high(uint64_t a, uint64_t b, uint64_t *low) {
-  const uint64_t a1 = a >> 32, a0 = a & UINT32_MAX, b1 = b >> 32, b0 = b & UINT32_MAX;
-  const uint64_t mid = a1 * b0 + (a0 * b0 >> 32), cross = a0 * b1 + (mid & UINT32_MAX);
-  *low = a * b;
-  return a1 * b1 + (mid >> 32) + (cross >> 32);
+static inline uint64_t product_high(uint64_t a, uint64_t b, uint64_t *low) {
+  __extension__ typedef unsigned __int128 wide;
+  const wide product = (wide)a * b;
+  *low = (uint64_t)product;
+  return (uint64_t)(product >> 64);
 }
 
 /* Unbiased in [0, range), range 0 standing for 2^64, from words 2 part and 2 part + 1 of block i of a batch that begins

@@ -13,7 +13,7 @@ local peers, compiles = {}, { torch_compiled = true, jax = true }
 for peer in (os.getenv("GRADLUA_PEERS") or "torch torch_compiled jax numpy"):gmatch("%S+") do peers[#peers + 1] = peer end
 
 local all = { "startup", "eager", "matmul", "chain", "logistic", "mlp", "cnn", "lstm", "transformer", "hvp", "jacobian",
-  "per_example", "rk4", "loops", "gmm", "scalar", "optim", "manners", "memory", "hand_c" }
+  "per_example", "rk4", "loops", "gmm", "random", "scalar", "optim", "manners", "memory", "hand_c" }
 
 local function lines_of(command)
   local pipe = assert(io.popen(command))

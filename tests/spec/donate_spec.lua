@@ -192,4 +192,49 @@ describe("donated arguments", function()
     collectgarbage()
     assert.is_nil(weak[1])
   end)
+
+  it("give what the plain function gives, whatever is shared or given twice, and leave the rest alone", function()
+    local draw = gl.generator(11)
+    local function below(n) return draw:randint(1, n, {}):item() end
+    local outside = matrix(99)
+    local functions = {
+      function(a, b, c) return a - 0.5 * b, b * c, c end,
+      function(a, b, c) return { sum = a + b + c, same = a }, a * b end,
+      function(a, b, c) return (a * b):sum(), a + outside, b - c end,
+      function(a, b, c)
+        local mean = 0.9 * a + b
+        return c - mean, { mean, (c * c):sum(1) }
+      end,
+      function(a, b, c) return a:t() + b:t(), b * 2, c:matmul(a:t()) end,
+    }
+    local ways = { -- to make an argument of fresh memory x and an earlier one
+      function(x) return x end, function(x) return x end, function(_, other) return other end,
+      function(_, other) return other:reshape(40, 30) end, function(x) return x:t():clone():t() end,
+      function(x) return gl.concat({ x, x }, 1)[{ { 41, 80 } }] end,
+    }
+    for trial = 1, 60 do
+      local f = functions[1 + trial % #functions]
+      local donated = { [below(3)] = true, [below(3)] = true }
+      local positions = {}
+      for i in pairs(donated) do positions[#positions + 1] = i end
+      local step = gl.jit(f, { donate = positions })
+      for call = 1, 5 do
+        local arguments, olds, views = {}, {}, {}
+        for i = 1, 3 do
+          arguments[i] = ways[below(#ways)](draw:randn(40, 30), arguments[i - 1] or matrix(call))
+          olds[i] = arguments[i]:clone()
+          if below(3) == 1 then views[i] = arguments[i][{ { 2, 3 } }] end
+        end
+        near({ f(table.unpack(olds)) }, { step(table.unpack(arguments)) })
+        for i = 1, 3 do
+          if views[i] then near(olds[i][{ { 2, 3 } }], views[i]) end
+          local ok, sum = pcall(gl.sum, arguments[i])
+          if ok then near(olds[i]:sum(), sum) else assert.is_truthy(sum:find("donated", 1, true)) end
+          if not ok then for j = 1, 3 do ok = ok or donated[j] and rawequal(arguments[i], arguments[j]) end end
+          assert.is_true(ok)
+        end
+      end
+    end
+    near(matrix(99), outside)
+  end)
 end)
