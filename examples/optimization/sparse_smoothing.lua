@@ -19,7 +19,7 @@ local function residual(x)
 end
 
 local start = gl.clock()
-local r = gl.least_squares(residual, gl.zeros(n), { loss = "soft_l1" })
+local r = gl.least_squares(residual, gl.zeros(n), { loss = "soft_l1", tol = 1e-5 })
 print(r.message)
 print(("%d unknowns in %.2f s, sparse: %s, %d iterations"):format(n, gl.clock() - start, r.sparse, r.iterations))
 
