@@ -52,10 +52,11 @@ typedef struct grad_generator {
 /* --- state.c: what one Lua state has of us; freed after every tensor, since it is the first userdata made. */
 typedef struct grad_lua {
   grad_ctx *ctx;
+  bool opened; /* all of the module is there */
   bool closed; /* nothing can be asked for any more: what a finalizer made now would never be given back */
   const void *meta_light, *meta_owner; /* identities of the two metatables of tensors */
   const void *meta_donated;            /* of what was one; NULL: nothing was ever donated */
-  int ref_light, ref_owner, ref_donated, ref_methods, ref_module;
+  int ref_light, ref_owner, ref_donated, ref_methods, ref_module, ref_internal;
   size_t uncharged;         /* bytes of storage made since the collector was last told */
   bool debug;               /* gl.debug: values are checked, every instruction knows its line */
   volatile int interrupted; /* set by gradlua_interrupt_flag's user, polled by the core */

@@ -102,10 +102,24 @@ int gradlua__modules_require(lua_State *L, const char *name) {
   return 1;
 }
 
-void gradlua__modules_publish(lua_State *L, const char *name) {
+static const char internal[] = "gradlua.internal";
+
+void gradlua__internal_push(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-  luaL_getsubtable(L, -1, "gradlua.internal");
-  lua_rotate(L, -3, -1);
+  luaL_getsubtable(L, -1, internal);
+  lua_remove(L, -2);
+}
+
+void gradlua__internal_set(lua_State *L) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  lua_insert(L, -2);
+  lua_setfield(L, -2, internal);
+  lua_pop(L, 1);
+}
+
+void gradlua__modules_publish(lua_State *L, const char *name) {
+  gradlua__internal_push(L);
+  lua_insert(L, -2);
   lua_setfield(L, -2, name);
-  lua_pop(L, 2);
+  lua_pop(L, 1);
 }

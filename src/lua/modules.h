@@ -24,5 +24,8 @@ int gradlua__modules_require(lua_State *L, const char *name);
 /* gradlua__modules_publish: pops a value, a table as a rule, and puts it into the module "gradlua.internal" as field
  * `name`: what the Lua modules are given and users are not. */
 void gradlua__modules_publish(lua_State *L, const char *name);
+/* Pushes that module; pops one, to be that module. */
+void gradlua__internal_push(lua_State *L);
+void gradlua__internal_set(lua_State *L);
 
 #endif

@@ -181,11 +181,24 @@ static int open_all(lua_State *L) {
   return 1;
 }
 
+/* A Lua state has one of ours: who empties package.loaded and asks again gets what was opened before. */
+static int open_again(lua_State *L, const grad_lua *g) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, g->ref_internal);
+  gradlua__internal_set(L);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, g->ref_module);
+  return 1;
+}
+
 GRAD_API int luaopen_gradlua_core(lua_State *L) {
   luaL_checkversion(L);
+  if (state_of(L) && state_of(L)->opened) return open_again(L, state_of(L));
   make_state(L);
   grad__lua_push_function(L, open_all, NULL, 0);
   lua_call(L, 0, 1);
+  grad_lua *g = state_of(L);
+  gradlua__internal_push(L);
+  g->ref_internal = luaL_ref(L, LUA_REGISTRYINDEX);
+  g->opened = true;
   return 1;
 }
 

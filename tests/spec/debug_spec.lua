@@ -22,6 +22,20 @@ describe("gl.debug", function()
     raises(function() f(gl.tensor { 1, 2 }) end, "log gave -Inf at element 1", "debug_spec.lua:" .. line, "in the value")
   end)
 
+  it("is the switch of a module that is opened again, too", function()
+    local loaded = {}
+    for name, module in pairs(package.loaded) do
+      if name:find("^gradlua") then loaded[name], package.loaded[name] = module, nil end
+    end
+    gl.debug(false)
+    near(2, gl.ones(2):sum())
+    local again = require "gradlua"
+    again.debug(true)
+    raises(function() again.tensor({ 1, -1 }):log() end, "log gave NaN at element 2")
+    raises(function() gl.tensor({ 1, -1 }):log() end, "log gave NaN at element 2")
+    for name, module in pairs(loaded) do package.loaded[name] = module end
+  end)
+
   it("tells value from derivative", function()
     raises(function() gl.grad(function(x) return gl.sqrt(x):sum() end)(gl.tensor { 0, 1 }) end, "in the derivative")
   end)
