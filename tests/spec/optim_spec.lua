@@ -211,6 +211,18 @@ describe("the pure form", function()
     local p = update(gl.ones(2, { dtype = "f32" }), init(gl.ones(2, { dtype = "f32" })), gl.ones(2, { dtype = "f32" }), 0.5)
     assert.are.equal("f32", p:dtype())
     near(0.5, p[1]:item(), 1e-5)
+    for name, options in pairs { sgd = { momentum = 0.9 }, adam = { clip_norm = 1 }, amsgrad = {}, nadam = {}, radam = {},
+      adamax = {}, rmsprop = { momentum = 0.9, centered = true }, adagrad = {}, adadelta = {}, lion = {}, rprop = {}, asgd = {},
+      muon = {} } do
+      local single = gl.ones(2, 2, { dtype = "f32" })
+      init, update = optim[name](single, options):pure()
+      for _, f in ipairs { update, gl.jit(update) } do
+        local state = init(single)
+        local new, new_state = f(2 * single, state, single)
+        assert.are.equal("f32", new:dtype(), name)
+        for slot, x in pairs(new_state.slots) do assert.are.equal(state.slots[slot]:dtype(), x:dtype(), name .. slot) end
+      end
+    end
     local layers = { { w = gl.ones(2) }, {}, { b = gl.ones(1), kind = "last" } }
     init, update = optim.sgd({ { w = gl.ones(2) }, {}, { b = gl.ones(1) } }, { lr = 0.5 }):pure()
     p = update({ { w = gl.ones(2) }, {}, { b = gl.zeros(1) } }, init(layers), layers) -- what goes in comes out

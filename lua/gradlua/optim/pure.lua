@@ -29,7 +29,7 @@ local rules = { adam = adam, adamw = adam, amsgrad = adam }
 
 function rules.sgd(o, p, g, s, t, lr)
   if not s.momentum_buffer then return p - lr * g, {} end
-  local added = gl.where(t:eq(1), 1, 1 - o "dampening")
+  local added = gl.where(t:eq(1), 1, 1 - o "dampening"):to(g:dtype())
   local buffer = o "momentum" * s.momentum_buffer + added * g
   return p - lr * (o "nesterov" and g + o "momentum" * buffer or buffer), { momentum_buffer = buffer }
 end
@@ -86,7 +86,7 @@ end
 
 function rules.rprop(o, p, g, s, t, lr)
   local turn = g * s.prev
-  local factor = gl.where(turn:gt(0), o "eta_plus", gl.where(turn:lt(0), o "eta_minus", 1))
+  local factor = gl.where(turn:gt(0), o "eta_plus", gl.where(turn:lt(0), o "eta_minus", 1)):to(g:dtype())
   local size = (gl.where(t:eq(1), lr, s.step_size) * factor):clamp(o "step_min", o "step_max")
   local kept = gl.where(turn:lt(0), 0, g)
   return p - kept:sign() * size, { prev = kept, step_size = size }
