@@ -86,7 +86,7 @@ static const loops loops_of[GRAD_REDUCE_ALL + 1][GRAD_F64 + 1] = {
 enum {
   LEAF = 256,   /* contiguous elements combined at once, as a block of a plan's loop is */
   LEAVES = 64,  /* combined one after the other before the tree begins */
-  ROWS = 1024,  /* rows combined one after the other before the tree begins */
+  ROWS = 16,    /* rows combined one after the other before the tree begins */
   COLUMNS = 64, /* columns reduced together when the fastest axis is kept */
   NARROW = 8,   /* fewer columns than this are reduced one by one: a row would not pay for its call */
   LEVELS = 64   /* one for each bit of a count of partial results */
