@@ -9,7 +9,15 @@ enum {
 
 #if defined __x86_64__ && defined __unix__
 
+#include "exec/x86_packed.h"
+
 static bool emits(const grad_ctx *ctx) { return ctx->simd >= GRAD_SIMD_AVX2 && !ctx->interpret; }
+
+bool grad__emits(const grad_ctx *ctx, const grad_micro *micro) {
+  const bool known = micro->dtype == GRAD_BOOL || grad__dtype_is_float((grad_dtype)micro->dtype);
+  return emits(ctx) && known && micro->kind == GRAD_MICRO_KERNEL &&
+         grad__x86_packed_knows(ctx->simd >= GRAD_SIMD_AVX512, micro->op);
+}
 
 /* The micros once more, with stretches of them replaced by code at an offset. */
 static grad_status emit_region(grad_planner *pl, grad_code *code, grad_region *g) {
@@ -70,6 +78,8 @@ grad_status grad__emit_plan(grad_planner *pl) {
 }
 
 #else
+
+bool grad__emits(const grad_ctx *ctx, const grad_micro *micro) { return (void)ctx, (void)micro, false; }
 
 grad_status grad__emit_plan(grad_planner *pl) { return (void)pl, GRAD_OK; }
 

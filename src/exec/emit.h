@@ -11,6 +11,9 @@
  * memory) leaves the interpreter. Errors: ENOMEM. */
 grad_status grad__emit_plan(grad_planner *pl);
 
+/* May the micro be a part of a stretch? */
+bool grad__emits(const grad_ctx *ctx, const grad_micro *micro);
+
 /* x86-64. Emits one stretch of micros [from, ...) into code and returns where it ends (from: none could be emitted);
  * *at is its offset. */
 typedef struct grad_emitter grad_emitter;

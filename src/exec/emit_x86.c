@@ -279,7 +279,7 @@ static void begin_stretch(grad_emitter *e) {
 
 /* Operations on masks belong to the dtype around them. */
 static bool fits(const grad_emitter *e, const grad_micro *m) {
-  if (m->kind != GRAD_MICRO_KERNEL || !grad__x86_packed_knows(&e->v, m->op)) return false;
+  if (m->kind != GRAD_MICRO_KERNEL || !grad__x86_packed_knows(e->v.out.wide, m->op)) return false;
   return m->dtype == e->v.dtype || (m->dtype == GRAD_BOOL && m->op != &grad__op_where);
 }
 

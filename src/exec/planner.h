@@ -2,7 +2,7 @@
  *   simplify.c      a smaller program of the same meaning
  *   fuse.c          which instructions run together: steps
  *   schedule.c      in which order the steps run
- *   region_build.c  a step of fused instructions as a region
+ *   region_build.c  a step of fused instructions as a region; region_order.c: in which order it does them
  *   tile.c          regions that run together, row by row; chunks and scratch
  *   reuse.c         which results may lie where a donated input did
  *   liveness.c      where each value lies
@@ -80,6 +80,7 @@ static inline int64_t grad__numel(const grad_planner *pl, grad_id v) { return gr
 grad_status grad__fuse(grad_planner *pl);
 grad_status grad__schedule(grad_planner *pl, int32_t nsteps);
 grad_status grad__region_build(grad_planner *pl, int32_t step);
+grad_status grad__region_order(grad_planner *pl, grad_region *region); /* before registers are assigned */
 grad_status grad__form_loops(grad_planner *pl);
 void grad__note_uses(grad_planner *pl);
 grad_status grad__reuse_inputs(grad_planner *pl);

@@ -327,7 +327,7 @@ static void build_all(builder *b) {
       add_elementwise(b, instr_at(b, i));
     }
   }
-  if (!b->failed) b->failed = !assign_registers(b);
+  if (!b->failed) b->failed = grad__region_order(b->pl, g) != GRAD_OK || !assign_registers(b);
   for (int32_t i = 0; i < b->ntouched; i++) b->pl->operand_of[b->touched[i]] = -1;
   b->ntouched = 0;
 }

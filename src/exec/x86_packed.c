@@ -176,8 +176,8 @@ static const struct {
 };
 
 /* With AVX2 a mask is a vector: clamp would need a second spare one, not a vector of ones. */
-bool grad__x86_packed_knows(const x86_packed *v, const grad_op *op) {
-  if (!v->out.wide && (op->row == GRAD_ROW_clamp || op->row == GRAD_ROW_not)) return false;
+bool grad__x86_packed_knows(bool wide, const grad_op *op) {
+  if (!wide && (op->row == GRAD_ROW_clamp || op->row == GRAD_ROW_not)) return false;
   return forms[op->row].form != UNKNOWN;
 }
 

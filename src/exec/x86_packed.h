@@ -29,7 +29,7 @@ void grad__x86_packed_init(x86_packed *v, grad_code *code, bool wide);
 void grad__x86_packed_set_dtype(x86_packed *v, grad_dtype dtype);
 
 /* Can the op be emitted? Ops on masks belong to any dtype. */
-bool grad__x86_packed_knows(const x86_packed *v, const grad_op *op);
+bool grad__x86_packed_knows(bool wide, const grad_op *op);
 /* to = op(a, b, c), all registers; `to` is none of the others. Masks are mask registers in AVX-512, else vectors. */
 void grad__x86_packed_op(x86_packed *v, const grad_op *op, int to, int a, int b, int c);
 

@@ -222,6 +222,23 @@ static grad_status plan_task(grad_ctx *ctx, void *ud) {
   return status;
 }
 
+/* Functions that need not wait for each other run one after the other, between two stretches; written down in turn
+ * with the arithmetic that leads to them they would cut it in three. */
+static void check_order(grad_ctx *ctx) {
+  grad_program *p;
+  grad_plan *plan = NULL;
+  if (!check(grad__program_new(ctx, &p) == GRAD_OK)) return;
+  const int64_t n = 1000;
+  const grad_id x = grad__program_input(p, GRAD_F64, 1, &n);
+  const grad_id squares = grad__mul(p, x, x), powers = grad__op1(p, &grad__op_exp, grad__add(p, squares, x));
+  const grad_id cubes = grad__mul(p, squares, x), bounded = grad__op1(p, &grad__op_tanh, grad__sub(p, cubes, x));
+  grad__program_output(p, grad__add(p, grad__mul(p, powers, squares), bounded));
+  ctx->interpret = false;
+  if (check(grad__plan_new(p, &plan) == GRAD_OK)) check(count_code(plan) == (ctx->simd < GRAD_SIMD_AVX2 ? 0 : 2));
+  grad__plan_free(plan);
+  grad__program_release(p);
+}
+
 int main(void) {
   grad_ctx *ctx;
   if (grad_ctx_new(NULL, &ctx) != GRAD_OK) return 1;
@@ -231,6 +248,7 @@ int main(void) {
     ctx->interpret = false;
     check_each(ctx);
     check_random(ctx);
+    check_order(ctx);
   }
   check_failing_alloc("plan with code", plan_task, NULL);
   check(ctx->used == 0);
