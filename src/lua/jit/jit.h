@@ -22,7 +22,8 @@ typedef struct grad_donations {
 /* A userdata. Its user value is the list of references: Lua values that keep alive what is pointed to, and those that
  * the templates and the guards name. */
 typedef struct grad_jit_entry {
-  grad_lua *g;
+  grad_lua *g;      /* NULL once it is finalized */
+  grad_arena arena; /* of the arrays below */
   grad_template arguments, results;
   grad_guards guards;
   const grad_derived *derived;

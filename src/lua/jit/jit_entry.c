@@ -7,15 +7,10 @@
 
 static const char name[] = "gradlua.jit.entry";
 
-static void *allocate(lua_State *L, const grad_jit_entry *e, int32_t n, size_t size) {
-  void *block = grad__alloc(e->g->ctx, ((size_t)n + 1) * size);
+static void *allocate(lua_State *L, grad_jit_entry *e, int32_t n, size_t size) {
+  void *block = grad__arena_zeros(&e->arena, (size_t)n * size);
   if (!block) grad__lua_check(L, e->g->ctx->status);
-  memset(block, 0, ((size_t)n + 1) * size);
   return block;
-}
-
-static void release(const grad_jit_entry *e, void *block, int32_t n, size_t size) {
-  grad__free(e->g->ctx, block, ((size_t)n + 1) * size);
 }
 
 static int entry_gc(lua_State *L) {
@@ -23,22 +18,15 @@ static int entry_gc(lua_State *L) {
   grad__template_clear(&e->arguments);
   grad__template_clear(&e->results);
   grad__guards_clear(&e->guards);
-  if (e->in) release(e, e->in, e->ninputs, sizeof *e->in);
-  if (e->wrapped) release(e, e->wrapped, e->ninputs, sizeof *e->wrapped);
-  if (e->numbers) release(e, e->numbers, e->ninputs, sizeof *e->numbers);
-  if (e->out) release(e, e->out, e->noutputs, sizeof *e->out);
-  if (e->values) release(e, e->values, e->noutputs, sizeof *e->values);
-  if (e->plain) release(e, e->plain, e->noutputs, sizeof *e->plain);
-  if (e->passed) release(e, e->passed, e->noutputs, sizeof *e->passed);
-  if (e->lent) release(e, e->lent, e->noutputs, sizeof *e->lent);
-  e->in = NULL, e->wrapped = NULL, e->numbers = NULL, e->out = NULL, e->values = NULL, e->plain = NULL,
-  e->passed = NULL, e->lent = NULL, e->g = NULL;
+  grad__arena_clear(&e->arena);
+  *e = (grad_jit_entry){0};
   return 0;
 }
 
 grad_jit_entry *grad__jit_entry_push(lua_State *L) {
   grad_jit_entry *e = grad__lua_owner_push(L, name, sizeof *e, 1, entry_gc);
   e->g = grad__lua(L);
+  grad__arena_init(&e->arena, e->g->ctx);
   lua_newtable(L);
   lua_pushvalue(L, -1);
   lua_setiuservalue(L, -3, 1);

@@ -400,23 +400,22 @@ static int build(lua_State *L) {
   return 1;
 }
 
-/* staged() -> is a function being recorded whose values are not known? Then control flow must be recorded too.
- * tracing(): is any function being recorded? */
-static int is_staged(lua_State *L) {
+/* Is a function of this thread being recorded; with `staged`, one whose values are not known? */
+static bool has_trace(lua_State *L, bool staged) {
   const grad_lua *g = grad__lua(L);
-  bool staged = false;
   for (int i = 0; i < g->ntraces && g->live_traces; i++)
-    staged = staged || (g->traces[i] && g->traces[i]->staged_by && g->traces[i]->thread == L);
-  lua_pushboolean(L, staged);
+    if (g->traces[i] && g->traces[i]->thread == L && (g->traces[i]->staged_by || !staged)) return true;
+  return false;
+}
+
+/* is_staged() -> are values unknown, so that control flow must be recorded too? is_tracing(): is anything recorded? */
+static int is_staged(lua_State *L) {
+  lua_pushboolean(L, has_trace(L, true));
   return 1;
 }
 
 static int is_tracing(lua_State *L) {
-  const grad_lua *g = grad__lua(L);
-  bool tracing = false;
-  for (int i = 0; i < g->ntraces && g->live_traces; i++)
-    tracing = tracing || (g->traces[i] && g->traces[i]->thread == L);
-  lua_pushboolean(L, tracing);
+  lua_pushboolean(L, has_trace(L, false));
   return 1;
 }
 
