@@ -25,6 +25,7 @@ typedef struct emitter {
   int8_t *at;            /* by slot: the register that has it too */
   int32_t holds[CACHED]; /* the slot that each has; NOWHERE: none */
   int32_t used[CACHED], now;
+  bool narrow;                    /* what is emitted is of f32 */
   int32_t kept[MOST_KEPT], nkept; /* slots of the carry: the registers from FIRST_KEPT on have them throughout */
   int32_t ncalls, ncopiers, nreductions, nevals;
   int64_t *failures; /* jumps to where a failed instruction goes */
@@ -58,7 +59,7 @@ static void pass_pointer(emitter *e, int reg, const void *pointer) {
 static x86_rm at_slot(int32_t slot) { return (x86_rm){X86_OFFSET, RBX, offset_of(slot)}; }
 
 static void scalar(emitter *e, uint8_t opcode, int to, int a, x86_rm b) {
-  x86_vector(&e->out, (x86_op){1, 3, 0, opcode}, to, a, b, (x86_mode){0});
+  x86_vector(&e->out, (x86_op){1, e->narrow ? 2 : 3, 0, opcode}, to, a, b, (x86_mode){0});
 }
 
 static void bits(emitter *e, uint8_t opcode, int to, int a, int b) {
@@ -117,10 +118,11 @@ static void emit_product_z(emitter *e, int d, int a, int b) {
   }
 }
 
-static void emit_float(emitter *e, const grad_number_op *op) {
-  const uint64_t sign = UINT64_C(1) << 63, one = UINT64_C(0x3ff) << 52;
+static void emit_float(emitter *e, const grad_number_op *op, int code) {
+  const uint64_t sign = UINT64_C(1) << (e->narrow ? 31 : 63);
+  const uint64_t one = e->narrow ? UINT64_C(0x7f) << 23 : UINT64_C(0x3ff) << 52;
   const int a = fetch(e, op->in[0]), b = fetch(e, op->in[1]), d = take(e, op->out);
-  switch (op->code) {
+  switch (code) {
   case GRAD_NUMBER_add:
     scalar(e, 0x58, d, a, x86_reg(b));
     break;
@@ -144,8 +146,8 @@ static void emit_float(emitter *e, const grad_number_op *op) {
     break;
   case GRAD_NUMBER_neg:
   case GRAD_NUMBER_abs:
-    constant(e, TEMPORARY, op->code == GRAD_NUMBER_neg ? sign : ~sign);
-    bits(e, op->code == GRAD_NUMBER_neg ? 0x57 : 0x54, d, a, TEMPORARY);
+    constant(e, TEMPORARY, code == GRAD_NUMBER_neg ? sign : ~sign);
+    bits(e, code == GRAD_NUMBER_neg ? 0x57 : 0x54, d, a, TEMPORARY);
     break;
   case GRAD_NUMBER_reciprocal:
     constant(e, TEMPORARY, one);
@@ -155,18 +157,25 @@ static void emit_float(emitter *e, const grad_number_op *op) {
   store(e, op->out, d);
 }
 
-static void emit_test(emitter *e, const grad_number_op *op) {
-  const bool swapped = op->code == GRAD_NUMBER_gt || op->code == GRAD_NUMBER_ge;
-  const bool less = op->code == GRAD_NUMBER_lt || op->code == GRAD_NUMBER_gt;
-  const uint8_t how = op->code == GRAD_NUMBER_eq   ? EQUAL
-                      : op->code == GRAD_NUMBER_ne ? NOT_EQUAL
-                      : less                       ? LESS
-                                                   : LESS_EQUAL;
+static void emit_test(emitter *e, const grad_number_op *op, int code) {
+  const bool swapped = code == GRAD_NUMBER_gt || code == GRAD_NUMBER_ge;
+  const bool less = code == GRAD_NUMBER_lt || code == GRAD_NUMBER_gt;
+  const uint8_t how = code == GRAD_NUMBER_eq ? EQUAL : code == GRAD_NUMBER_ne ? NOT_EQUAL : less ? LESS : LESS_EQUAL;
   const int a = fetch(e, op->in[swapped]), b = fetch(e, op->in[!swapped]);
   compare(e, MASK, a, b, how);
   x86_vector(&e->out, (x86_op){1, 1, 1, 0x7e}, MASK, 0, x86_reg(RAX), (x86_mode){0});
   X86(&e->out, 0x83, 0xe0, 1); /* and eax, 1 */
   on_slot(e, STORE_BYTE, RAX, op->out);
+}
+
+static void emit_arithmetic(emitter *e, const grad_number_op *op) {
+  e->narrow = op->code >= GRAD_NUMBER_f32_add;
+  const int code = e->narrow ? op->code - GRAD_NUMBER_f32_add + GRAD_NUMBER_add : op->code;
+  if (code >= GRAD_NUMBER_eq)
+    emit_test(e, op, code);
+  else
+    emit_float(e, op, code);
+  e->narrow = false;
 }
 
 static void emit_where(emitter *e, const grad_number_op *op) {
@@ -283,10 +292,8 @@ static void emit_op(emitter *e, const grad_number_op *op) {
   }
   if (op->code >= GRAD_NUMBER_i64_add)
     emit_integer(e, op);
-  else if (op->code >= GRAD_NUMBER_eq)
-    emit_test(e, op);
   else
-    emit_float(e, op);
+    emit_arithmetic(e, op);
 }
 
 /* --- rows and moves */

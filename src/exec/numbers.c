@@ -10,9 +10,14 @@ uint16_t grad__number_op_code(const grad_op *op, grad_dtype dtype) {
 #define XX(name, value)                                                                                                \
   if (op == &grad__op_##name) return GRAD_NUMBER_##name;
   if (dtype == GRAD_F64) {
-    GRAD_NUMBER_FLOATS(XX)
+    GRAD_NUMBER_FLOATS(XX, sqrt, fabs)
     GRAD_NUMBER_TESTS(XX)
   }
+#undef XX
+#define XX(name, value)                                                                                                \
+  if (dtype == GRAD_F32 && op == &grad__op_##name) return GRAD_NUMBER_f32_##name;
+  GRAD_NUMBER_FLOATS(XX, sqrtf, fabsf)
+  GRAD_NUMBER_TESTS(XX)
 #undef XX
 #define XX(name, value)                                                                                                \
   if (dtype == GRAD_I64 && op == &grad__op_##name) return GRAD_NUMBER_i64_##name;
@@ -22,7 +27,7 @@ uint16_t grad__number_op_code(const grad_op *op, grad_dtype dtype) {
   if (dtype == GRAD_BOOL && op == &grad__op_##name) return GRAD_NUMBER_bool_##name;
   GRAD_NUMBER_MASKS(XX)
 #undef XX
-  return op == &grad__op_where && grad__dtype_size(dtype) == sizeof(double) ? GRAD_NUMBER_where : GRAD_NUMBER_CALL;
+  return op == &grad__op_where && dtype != GRAD_BOOL ? GRAD_NUMBER_where : GRAD_NUMBER_CALL;
 }
 
 static uint16_t code_of(const grad_micro *m) {
@@ -110,6 +115,27 @@ grad_status grad__number_eval(const grad_number_eval *eval) {
 static int mask_at(const double *slot) { return *(const char *)slot; }
 static void put_mask(double *slot, int x) { *(char *)slot = (char)x; }
 
+static void run_f32(const grad_number_op *op, double *slots) {
+  float x[2], y = 0;
+  for (int k = 0; k < 2; k++) memcpy(&x[k], &slots[op->in[k]], sizeof x[k]);
+  const float a = x[0], b = x[1];
+  switch (op->code) {
+#define XX(name, value)                                                                                                \
+  case GRAD_NUMBER_f32_##name:                                                                                         \
+    y = (value);                                                                                                       \
+    break;
+    GRAD_NUMBER_FLOATS(XX, sqrtf, fabsf)
+#undef XX
+#define XX(name, value)                                                                                                \
+  case GRAD_NUMBER_f32_##name:                                                                                         \
+    put_mask(&slots[op->out], (value));                                                                                \
+    return;
+    GRAD_NUMBER_TESTS(XX)
+#undef XX
+  }
+  memcpy(&slots[op->out], &y, sizeof y);
+}
+
 static void run_integers(const grad_number_op *op, double *slots) {
   uint64_t x[2];
   for (int k = 0; k < 2; k++) memcpy(&x[k], &slots[op->in[k]], sizeof x[k]);
@@ -146,7 +172,7 @@ grad_status grad__number_code_run(const grad_number_code *n, double *slots) {
   case GRAD_NUMBER_##name:                                                                                             \
     *to = (value);                                                                                                     \
     break;
-      GRAD_NUMBER_FLOATS(XX)
+      GRAD_NUMBER_FLOATS(XX, sqrt, fabs)
 #undef XX
 #define XX(name, value)                                                                                                \
   case GRAD_NUMBER_##name:                                                                                             \
@@ -179,7 +205,10 @@ grad_status grad__number_code_run(const grad_number_code *n, double *slots) {
       break;
     }
     default:
-      run_integers(op, slots);
+      if (op->code >= GRAD_NUMBER_i64_add)
+        run_integers(op, slots);
+      else
+        run_f32(op, slots);
     }
   }
   return GRAD_OK;

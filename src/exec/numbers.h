@@ -37,9 +37,9 @@ typedef struct grad_number_code {
   int32_t nops, ncalls, ncopiers, nreductions, nevals;
 } grad_number_code;
 
-/* Codes of their own: of the operands a and b. Integers are unsigned in it, as they wrap around; a mask is the first
- * byte of its slot, 0 or 1. */
-#define GRAD_NUMBER_FLOATS(XX)                                                                                         \
+/* Codes of their own: of the operands a and b, f64 or f32 (root and size are the functions for that). Integers are
+ * unsigned in it, as they wrap around; a mask is the first byte of its slot, 0 or 1. */
+#define GRAD_NUMBER_FLOATS(XX, root, size)                                                                             \
   XX(add, a + b)                                                                                                       \
   XX(sub, a - b)                                                                                                       \
   XX(mul, a *b)                                                                                                        \
@@ -48,8 +48,8 @@ typedef struct grad_number_code {
   XX(neg, -a)                                                                                                          \
   XX(square, a *a)                                                                                                     \
   XX(reciprocal, 1 / a)                                                                                                \
-  XX(sqrt, sqrt(a))                                                                                                    \
-  XX(abs, fabs(a))
+  XX(sqrt, root(a))                                                                                                    \
+  XX(abs, size(a))
 #define GRAD_NUMBER_TESTS(XX)                                                                                          \
   XX(eq, a == b)                                                                                                       \
   XX(ne, a != b)                                                                                                       \
@@ -75,17 +75,20 @@ enum {
   GRAD_NUMBER_EVAL,
   GRAD_NUMBER_PACK,
   GRAD_NUMBER_UNPACK,
-/* arithmetic and comparisons of f64; i64; masks */
+/* arithmetic and comparisons of f64; of f32, in the same order; i64; masks */
 #define XX(name, value) GRAD_NUMBER_##name,
-  GRAD_NUMBER_FLOATS(XX) GRAD_NUMBER_TESTS(XX)
+  GRAD_NUMBER_FLOATS(XX, sqrt, fabs) GRAD_NUMBER_TESTS(XX)
+#undef XX
+#define XX(name, value) GRAD_NUMBER_f32_##name,
+      GRAD_NUMBER_FLOATS(XX, sqrtf, fabsf) GRAD_NUMBER_TESTS(XX)
 #undef XX
 #define XX(name, value) GRAD_NUMBER_i64_##name,
-      GRAD_NUMBER_INTEGERS(XX)
+          GRAD_NUMBER_INTEGERS(XX)
 #undef XX
 #define XX(name, value) GRAD_NUMBER_bool_##name,
-          GRAD_NUMBER_MASKS(XX)
+              GRAD_NUMBER_MASKS(XX)
 #undef XX
-              GRAD_NUMBER_where
+                  GRAD_NUMBER_where
 };
 /* The code of an elementwise op on operands of that dtype (for where: of the branches), which does one number what the
  * kernel does to each of a block; GRAD_NUMBER_CALL: its kernel is to be called. */
