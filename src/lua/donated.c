@@ -73,20 +73,20 @@ int32_t grad__donor_add(lua_State *L) {
   grad_lua *g = grad__lua(L);
   if (!g->meta_donated) make_meta(L, g);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &key);
+  const int list = lua_gettop(L), where = list + 1;
   grad__lua_push_where(L);
-  lua_pushvalue(L, -1);
-  if (lua_rawget(L, -3) == LUA_TNIL) {
-    const lua_Integer next = (lua_Integer)lua_rawlen(L, -3) + 1;
-    lua_pushvalue(L, -2);
-    lua_rawseti(L, -4, next);
-    lua_pushvalue(L, -2);
-    lua_pushinteger(L, next);
-    lua_rawset(L, -5);
-    lua_pushinteger(L, next);
-    lua_replace(L, -2);
+  lua_pushvalue(L, where);
+  if (lua_rawget(L, list) == LUA_TNIL) {
+    lua_pushvalue(L, where);
+    lua_rawseti(L, list, (lua_Integer)lua_rawlen(L, list) + 1);
+    lua_pushvalue(L, where);
+    lua_pushinteger(L, (lua_Integer)lua_rawlen(L, list));
+    lua_rawset(L, list);
   }
+  lua_pushvalue(L, where);
+  lua_rawget(L, list);
   const int32_t donor = (int32_t)lua_tointeger(L, -1);
-  lua_pop(L, 3);
+  lua_settop(L, list - 1);
   return donor;
 }
 

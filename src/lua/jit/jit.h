@@ -41,6 +41,7 @@ typedef struct grad_jit_entry {
   bool running;
   /* donated arguments: jit_donate.c */
   bool donates;
+  bool passes; /* a result is an argument that is handed back */
   bool giving; /* in this call */
   bool *lent;  /* by output: it has the memory of an input */
   int32_t donor;

@@ -25,10 +25,11 @@ static bool is_passed(const grad_jit_entry *e, int32_t node) {
 const bool *grad__donations_push_flags(lua_State *L, grad_jit_entry *e, const grad_program *p) {
   bool *flags = lua_newuserdatauv(L, (size_t)e->ninputs + 1, 0);
   memset(flags, 0, (size_t)e->ninputs + 1);
-  e->donates = false;
+  e->donates = e->passes = false;
+  for (int32_t k = 0; k < e->noutputs; k++) e->passes = e->passes || e->passed[k];
   for (int32_t k = 0; k < e->arguments.nnodes; k++) {
     grad_node *node = &e->arguments.nodes[k];
-    node->donated = node->donated && !is_passed(e, k);
+    node->donated = node->donated && !(e->passes && is_passed(e, k));
     if (!node->donated) continue;
     const grad_type *type = grad__type(p, p->inputs[node->leaf]);
     flags[node->leaf] = grad__type_numel(type) * (int64_t)grad__dtype_size(type->dtype) > GRAD_INLINE;
@@ -105,7 +106,7 @@ void grad__donations_end(lua_State *L, grad_jit_entry *e, int nodes) {
   for (int32_t k = 0; k < e->arguments.nnodes; k++) {
     if (!e->arguments.nodes[k].donated) continue;
     const grad_tensor *x = lua_touserdata(L, nodes + k);
-    if (is_result(L, e, nodes, x)) continue;
+    if (e->passes && is_result(L, e, nodes, x)) continue;
     e->donations->tensors++;
     grad__tensor_give_away(L, nodes + k, e->donor);
   }
