@@ -1,10 +1,12 @@
 /* op_linalg_det.c: determinants, from the LU factors of op_linalg_solve.c. All take the matrix, its factors and pivots,
  * and have derivatives with respect to the matrix.
  *
- * slogdet    -> sign, log|det|        d log|det| = <inv(a)', d a>; sign has derivative 0
- * det        -> det                   d det = <cofactor(a), d a>
- * cofactor   -> ... n n               det(a) inv(a)', but defined for singular matrices too: there from singular
- * values, u diag(prod of the others) v' det(u) det(v). d c = <c, d a> inv(a)' - inv(a)' d a' c; ESINGULAR.
+ * slogdet    -> sign, log|det|     d log|det| = <inv(a)', d a>; sign has derivative 0
+ * det        -> det                d det = <cofactor(a), d a>
+ * cofactor   -> ... n n            d c = <c, d a> inv(a)' - inv(a)' d a' c; ESINGULAR
+ *
+ * The cofactors are det(a) inv(a)', but defined for singular matrices too: there they come from the singular values, as
+ * u diag(prod of the others) v' det(u) det(v).
  */
 #include "linalg/lapack.h"
 #include "ops/compose.h"

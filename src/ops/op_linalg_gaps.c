@@ -1,20 +1,23 @@
 /* op_linalg_gaps.c: derivatives of eigenvectors and singular vectors divide by gaps between eigenvalues; here they do,
  * and know what to do where a gap is 0.
  *
- * spectrum_push  w ... k, m ... k k -> d ... k, t ... k k: how values and vectors move when the matrix moves by m in
- * the basis of the vectors: d = diag(m), t[i][j] = m[i][j] / (w[j] - w[i]) and 0 on the diagonal spectrum_pull  w,
- * cotangents of d and t -> that of m; params {kind, has d, has t}: an absent one is passed as zeros gap_divide     w
- * ... k, n ... r k -> ... r k; params {divisor, sense}: n[i][j] over w[j] - w[i] or w[j] + w[i] (r = k, 0 on the
- * diagonal), or over w[j] params of the first: {kind}, a grad_spectrum: values that are 0 have no derivative when they
- * are singular values.
+ * spectrum_push   w ... k, m ... k k -> d ... k, t ... k k           params {a grad_spectrum}
+ *     How values and vectors move when the matrix moves by m in the basis of the vectors: d = diag(m),
+ *     t[i][j] = m[i][j] / (w[j] - w[i]), 0 on the diagonal. Singular values that are 0 have no derivative.
+ * spectrum_pull   w, cotangents of d and t -> that of m              params {a grad_spectrum, has d, has t}
+ *     An absent cotangent is passed as zeros.
+ * gap_divide      w ... k, n ... r k -> ... r k                      params {a grad_gap, a gap_sense}
+ *     n[i][j] over w[j] - w[i] or w[j] + w[i] (r = k, 0 on the diagonal), or over w[j].
  *
  * Equal values (up to rounding) have any orthonormal basis of a subspace as vectors. A function of the decomposition
  * may still have a derivative there; what is found is right in these cases, everything else is ENONDIFF:
- *  - reverse, vectors alone used: the function does not see a turn of the basis; then c[i][j] = c[j][i] for the
- * cotangent c of t, and the entry of the result is 0
- *  - reverse, values used: the cotangents of equal values are equal, and that of t is 0 at [i][j] and [j][i]. (A
- * function of both, such as v f(w) v', has a derivative that f' decides, which does not show in these cotangents.)
- *  - forward: m[i][j] = 0, so that this basis moves smoothly
+ *
+ * - reverse, vectors alone used: the function does not see a turn of the basis; then c[i][j] = c[j][i] for the
+ *   cotangent c of t, and the entry of the result is 0
+ * - reverse, values used: the cotangents of equal values are equal, and that of t is 0 at [i][j] and [j][i]. (A
+ *   function of both, such as v f(w) v', has a derivative that f' decides, which does not show in these cotangents.)
+ * - forward: m[i][j] = 0, so that this basis moves smoothly
+ *
  * Derivatives of higher order, in which the tangents of w count, are always ENONDIFF there.
  */
 #include "ops/compose.h"

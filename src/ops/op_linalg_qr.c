@@ -1,9 +1,11 @@
 /* op_linalg_qr.c: QR factors, and least squares by them.
  *
- * qr          a ... m n -> q ... m k, r ... k n, k = min(m, n); signs as LAPACK gives them
- * derivative  Walter & Lehmann 2018, "Algorithmic differentiation of linear algebra functions": with the first k
- * columns a1 = q r1, x = d a1 inv(r1), c = q' x and w = tril(c, -1) - tril(c, -1)': d q = x - q c + q w,  d r = triu(q'
- * d a - w r)
+ * qr   a ... m n -> q ... m k, r ... k n, k = min(m, n); signs as LAPACK gives them
+ *
+ * Derivative: Walter & Lehmann 2018, "Algorithmic differentiation of linear algebra functions". With the first k
+ * columns a1 = q r1, x = d a1 inv(r1), c = q' x and w = tril(c, -1) - tril(c, -1)':
+ *
+ *     d q = x - q c + q w,   d r = triu(q' d a - w r)
  */
 #include "linalg/lapack.h"
 #include "ops/compose.h"

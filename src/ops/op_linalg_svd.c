@@ -1,10 +1,14 @@
 /* op_linalg_svd.c: singular values and vectors.
  *
- * svd         a ... m n -> u ... m k, s ... k descending, vt ... k n, k = min(m, n)
- * derivative  Giles 2008 with p = u' d a v, written so that a common turn of u and v (the freedom there is when
- * singular values are equal) stands alone: b = (p + p')[i][j] / (s[j] - s[i]), h = (p - p')[i][j] / (s[j] + s[i]), d s
- * = diag(p), d u = u (b + h) / 2 + (d a v - u p) / s, d v = v (b - h) / 2 + (d a' u - v p') / s; the last terms only
- * where u or v is not square. Divisors of 0: see op_linalg_gaps.c
+ * svd   a ... m n -> u ... m k, s ... k descending, vt ... k n, k = min(m, n)
+ *
+ * Derivative: Giles 2008 with p = u' d a v, written so that a common turn of u and v (the freedom there is when
+ * singular values are equal) stands alone. Divisors of 0: see op_linalg_gaps.c.
+ *
+ *     b[i][j] = (p + p')[i][j] / (s[j] - s[i]),   h[i][j] = (p - p')[i][j] / (s[j] + s[i])
+ *     d s = diag(p)
+ *     d u = u (b + h) / 2 + (d a v - u p) / s
+ *     d v = v (b - h) / 2 + (d a' u - v p') / s   (the last terms only where u or v is not square)
  */
 #include "linalg/lapack.h"
 #include "ops/compose.h"

@@ -1,8 +1,7 @@
 /* op_shape.c: convert, broadcast, reshape, permute, stop_gradient: the ops that change how elements are read, not which
  * there are.
  *
- * params  convert: {dtype}   broadcast: {target extents}   reshape: {target extents}   permute: {source axis of each
- * axis}
+ * params  convert: {dtype}   broadcast, reshape: {target extents}   permute: {source axis of each axis}
  */
 #include "ops/demand.h"
 #include "ops/structured.h"
