@@ -115,7 +115,7 @@ static size_t carry_bytes(const grad_loop_view *v) {
   size_t bytes = 0;
   for (int32_t k = 0; k < v->ncarry; k++) {
     const grad_type *t = grad__type(v->body, v->body->outputs[k]);
-    bytes += padded((size_t)grad__type_numel(t) * grad__dtype_size((grad_dtype)t->dtype));
+    bytes += padded((size_t)grad__type_numel(t) * grad__dtype_size(t->dtype));
   }
   return bytes;
 }
@@ -129,7 +129,7 @@ static int64_t loop_scratch(const grad_program *p, const grad_instr *ins) {
 
 static void wrap_output(const loop_run *r, int32_t k, void *data) {
   const grad_type *t = grad__type(r->v.body, r->v.body->outputs[k]);
-  grad__array_wrap(&r->out[k], data, (grad_dtype)t->dtype, t->ndim, t->shape);
+  grad__array_wrap(&r->out[k], data, t->dtype, t->ndim, t->shape);
 }
 
 static loop_run run_start(const grad_eval *a) {
@@ -152,7 +152,7 @@ static loop_run run_start(const grad_eval *a) {
 }
 
 static int64_t output_bytes(const grad_array *out) {
-  return grad__array_numel(out) * (int64_t)grad__dtype_size((grad_dtype)out->dtype);
+  return grad__array_numel(out) * (int64_t)grad__dtype_size(out->dtype);
 }
 
 /* The next carry goes to the buffers of this step. */
@@ -192,7 +192,7 @@ static grad_status new_stack(const loop_run *r, int32_t k, int64_t rows, grad_ar
   const grad_type *t = grad__type(r->v.body, r->v.body->outputs[r->v.ncarry + k]);
   int64_t shape[GRAD_MAX_AXES] = {rows};
   for (int i = 0; i < t->ndim; i++) shape[i + 1] = t->shape[i];
-  return grad__array_new(r->a->ctx, (grad_dtype)t->dtype, t->ndim + 1, shape, out);
+  return grad__array_new(r->a->ctx, t->dtype, t->ndim + 1, shape, out);
 }
 
 /* The rows of the xs that a step reads; the first step makes their headers. */
@@ -201,7 +201,7 @@ static void move_rows(loop_run *r, int64_t row, bool first) {
   for (int32_t i = from; i < from + r->v.nxs; i++) {
     const grad_array *xs = r->a->in[i];
     if (first) grad__view_drop(xs, 0, row, &r->in[i]);
-    const int64_t offset = row * xs->strides[0] * (int64_t)grad__dtype_size((grad_dtype)xs->dtype);
+    const int64_t offset = row * xs->strides[0] * (int64_t)grad__dtype_size(xs->dtype);
     if (xs->data) r->in[i].data = (char *)xs->data + offset;
   }
 }
@@ -275,7 +275,7 @@ static grad_status grow_stacks(loop_run *r, int64_t *cap) {
     grad_array *stack = r->a->out[r->v.ncarry + k], bigger = {0};
     grad_status status = new_stack(r, k, rows, &bigger);
     if (status) return status;
-    const size_t bytes = (size_t)grad__array_numel(stack) * grad__dtype_size((grad_dtype)bigger.dtype);
+    const size_t bytes = (size_t)grad__array_numel(stack) * grad__dtype_size(bigger.dtype);
     if (*cap && bytes) memcpy(bigger.data, stack->data, bytes);
     grad__array_release(stack);
     *stack = bigger;
@@ -338,7 +338,7 @@ static grad_status add_stacks_infer(grad_infer *a) {
 static grad_status add_stacks_eval(const grad_eval *a) {
   const grad_array *x = a->in[0], *y = a->in[1];
   grad_array sum = {0};
-  grad_status status = grad__array_new(a->ctx, (grad_dtype)x->dtype, x->ndim, x->shape, &sum);
+  grad_status status = grad__array_new(a->ctx, x->dtype, x->ndim, x->shape, &sum);
   if (status) return status;
   const int64_t n = grad__array_numel(&sum);
   for (int64_t i = 0; i < n; i++) {

@@ -289,8 +289,8 @@ static int32_t end_of_known(grad_emitter *e, int32_t from) {
   int32_t m = from;
   while (m < g->nmicros && g->micros[m].kind == GRAD_MICRO_KERNEL && g->micros[m].dtype == GRAD_BOOL) m++;
   if (m == g->nmicros || g->micros[m].kind != GRAD_MICRO_KERNEL) return from;
-  if (!grad__dtype_is_float((grad_dtype)g->micros[m].dtype)) return from;
-  grad__x86_packed_set_dtype(&e->v, (grad_dtype)g->micros[m].dtype);
+  if (!grad__dtype_is_float(g->micros[m].dtype)) return from;
+  grad__x86_packed_set_dtype(&e->v, g->micros[m].dtype);
   for (m = from; m < g->nmicros && m < from + MOST_MICROS && fits(e, &g->micros[m]);) m++;
   return m;
 }

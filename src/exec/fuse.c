@@ -25,7 +25,7 @@ static bool resolve_number(grad_planner *pl, grad_id v, grad_value_kind kind) {
   grad_array view;
   pl->values[v].kind = (uint8_t)kind;
   if (t->ndim == 0) return true;
-  grad__array_wrap(&view, GRAD_FAKE_BASE, (grad_dtype)t->dtype, t->ndim, t->shape);
+  grad__array_wrap(&view, GRAD_FAKE_BASE, t->dtype, t->ndim, t->shape);
   memset(view.strides, 0, sizeof view.strides);
   return set_view(pl, v, &view);
 }
@@ -51,15 +51,15 @@ static bool is_fusible(const grad_planner *pl, const grad_instr *ins) {
   if (grad__numel(pl, ins->out) <= 0) return false;
   if (ins->op == &grad__op_convert) return grad__numel(pl, ins->in[0]) > 0;
   if (!(ins->op->flags & GRAD_OP_ELEMENTWISE) || ins->nin < 1 || ins->nin > 3) return false;
-  const grad_dtype dtype = (grad_dtype)grad__type(pl->p, ins->in[ins->nin - 1])->dtype;
+  const grad_dtype dtype = grad__type(pl->p, ins->in[ins->nin - 1])->dtype;
   return grad__kernel(pl->ctx, ins->op, dtype) != NULL && !grad__kernel_divides(ins->op, dtype);
 }
 
 static bool is_fusible_reduction(const grad_planner *pl, const grad_instr *ins) {
   bool kind =
       ins->op == &grad__op_sum || ins->op == &grad__op_prod || ins->op == &grad__op_max || ins->op == &grad__op_min;
-  return kind && grad__dtype_is_float((grad_dtype)grad__type(pl->p, ins->in[0])->dtype) &&
-         grad__numel(pl, ins->in[0]) > 0 && grad__numel(pl, ins->out) > 0;
+  return kind && grad__dtype_is_float(grad__type(pl->p, ins->in[0])->dtype) && grad__numel(pl, ins->in[0]) > 0 &&
+         grad__numel(pl, ins->out) > 0;
 }
 
 static bool classify(grad_planner *pl, int32_t i) {
@@ -122,7 +122,7 @@ typedef struct need {
 } need;
 
 static int64_t bytes_of(const grad_planner *pl, grad_id v) {
-  return grad__numel(pl, v) * (int64_t)grad__dtype_size((grad_dtype)grad__type(pl->p, v)->dtype);
+  return grad__numel(pl, v) * (int64_t)grad__dtype_size(grad__type(pl->p, v)->dtype);
 }
 
 /* Does the instruction read one array at most that is not small beside its result, and no wider one? */

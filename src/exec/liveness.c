@@ -146,7 +146,7 @@ typedef struct liveness {
 } liveness;
 
 static int64_t bytes_of(const grad_planner *pl, grad_id v) {
-  return grad__numel(pl, v) * (int64_t)grad__dtype_size((grad_dtype)grad__type(pl->p, v)->dtype);
+  return grad__numel(pl, v) * (int64_t)grad__dtype_size(grad__type(pl->p, v)->dtype);
 }
 
 static bool in_workspace(const grad_value *value) {

@@ -31,7 +31,7 @@ static void add_numbers(int64_t n, grad_dtype dtype, char *to, int64_t to_step, 
 
 static void add_piece(grad_ctx *ctx, const grad_array *whole, const grad_array *piece, const int64_t *start,
                       const int64_t *step) {
-  const grad_reducer sum = grad__reducer(ctx->simd, GRAD_REDUCE_SUM, (grad_dtype)whole->dtype);
+  const grad_reducer sum = grad__reducer(ctx->simd, GRAD_REDUCE_SUM, whole->dtype);
   grad_array view = *whole;
   for (int i = 0; i < whole->ndim; i++) {
     const grad_array before = view;
@@ -42,7 +42,7 @@ static void add_piece(grad_ctx *ctx, const grad_array *whole, const grad_array *
     if (w.step[0] == 1 && w.step[1] == 1) {
       sum.accumulate(w.inner, w.at[0], w.at[1]);
     } else {
-      add_numbers(w.inner, (grad_dtype)whole->dtype, w.at[0], w.step[0], w.at[1], w.step[1]);
+      add_numbers(w.inner, whole->dtype, w.at[0], w.step[0], w.at[1], w.step[1]);
     }
   }
 }

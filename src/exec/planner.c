@@ -14,6 +14,6 @@ void grad__planner_header(const grad_planner *pl, grad_id v, grad_array *out) {
   if (pl->values[v].view) {
     *out = *pl->values[v].view;
   } else {
-    grad__array_wrap(out, GRAD_FAKE_BASE, (grad_dtype)t->dtype, t->ndim, t->shape);
+    grad__array_wrap(out, GRAD_FAKE_BASE, t->dtype, t->ndim, t->shape);
   }
 }

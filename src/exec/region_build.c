@@ -28,7 +28,7 @@ typedef struct builder {
 
 static const grad_instr *instr_at(const builder *b, int32_t i) { return &b->pl->p->instrs[b->step->instrs[i]]; }
 
-static grad_dtype dtype_of(const builder *b, grad_id v) { return (grad_dtype)grad__type(b->pl->p, v)->dtype; }
+static grad_dtype dtype_of(const builder *b, grad_id v) { return grad__type(b->pl->p, v)->dtype; }
 
 static bool is_made_here(const builder *b, grad_id v) {
   return b->pl->values[b->pl->values[v].root].maker == b->step_index;
@@ -208,7 +208,7 @@ static void add_elementwise(builder *b, const grad_instr *ins) {
     m.do_.convert = grad__array_copier(dtype_of(b, ins->out), dtype_of(b, ins->in[0]));
   } else {
     m.kind = GRAD_MICRO_KERNEL;
-    m.do_.kernel = grad__kernel(b->pl->ctx, ins->op, (grad_dtype)m.dtype);
+    m.do_.kernel = grad__kernel(b->pl->ctx, ins->op, m.dtype);
   }
   bool stored = b->pl->values[ins->out].stored;
   m.out = stored ? memory_operand(b, ins->out, GRAD_OPERAND_FLAT) : new_register(b, ins->out);

@@ -41,7 +41,7 @@ static bool has_partials(const grad_loop *loop, const grad_region_reduction *r) 
 /* Where this chunk's result goes. */
 static char *result_of(const chunk_run *c, const grad_region_reduction *r) {
   if (!has_partials(c->run->loop, r)) return memory_at(c, r->place);
-  return c->run->partials + r->partial + c->index * r->count * (int64_t)grad__dtype_size((grad_dtype)r->dtype);
+  return c->run->partials + r->partial + c->index * r->count * (int64_t)grad__dtype_size(r->dtype);
 }
 
 static void begin_reduction(const chunk_run *c, const grad_region_reduction *r) {
@@ -111,8 +111,8 @@ static void reduce_strided(const grad_region_reduction *r, grad_reducer f, const
 }
 
 static void reduce_block(const chunk_run *c, const grad_region_reduction *r, const char *x, int64_t pos, int64_t n) {
-  const grad_reducer f = grad__reducer(c->run->ctx->simd, (grad_reduction)r->kind, (grad_dtype)r->dtype);
-  const int size = (int)grad__dtype_size((grad_dtype)r->dtype);
+  const grad_reducer f = grad__reducer(c->run->ctx->simd, (grad_reduction)r->kind, r->dtype);
+  const int size = (int)grad__dtype_size(r->dtype);
   char *state = c->scratch + r->state;
   double *carry = (double *)(void *)state;
   switch ((grad_reduce_mode)r->mode) {
@@ -133,8 +133,8 @@ static void reduce_block(const chunk_run *c, const grad_region_reduction *r, con
 
 /* The block-long running result folds to one of `extent` columns, by halves. */
 static void fold_columns(const chunk_run *c, const grad_region_reduction *r, char *state, char *result) {
-  const grad_reducer f = grad__reducer(c->run->ctx->simd, (grad_reduction)r->kind, (grad_dtype)r->dtype);
-  const int64_t bytes = r->extent * (int64_t)grad__dtype_size((grad_dtype)r->dtype);
+  const grad_reducer f = grad__reducer(c->run->ctx->simd, (grad_reduction)r->kind, r->dtype);
+  const int64_t bytes = r->extent * (int64_t)grad__dtype_size(r->dtype);
   for (int64_t rows = c->region->block / r->extent; rows > 1; rows -= rows / 2) {
     f.accumulate(rows / 2 * r->extent, state, state + (rows - rows / 2) * bytes);
   }
@@ -154,8 +154,8 @@ static void end_reduction(const chunk_run *c, const grad_region_reduction *r) {
 
 /* In the order of the chunks, so that the result does not depend on who was done first. */
 static void combine_partials(const loop_run *run, const grad_region_reduction *r) {
-  const grad_reducer f = grad__reducer(run->ctx->simd, (grad_reduction)r->kind, (grad_dtype)r->dtype);
-  const int64_t bytes = r->count * (int64_t)grad__dtype_size((grad_dtype)r->dtype);
+  const grad_reducer f = grad__reducer(run->ctx->simd, (grad_reduction)r->kind, r->dtype);
+  const int64_t bytes = r->count * (int64_t)grad__dtype_size(r->dtype);
   char *result = grad__at(run->bases, r->place);
   const char *partial = run->partials + r->partial;
   memcpy(result, partial, (size_t)bytes);

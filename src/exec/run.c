@@ -21,7 +21,7 @@ static void store_slot(const grad_plan *plan, const grad_slot *slot, double valu
   if (slot->dtype == GRAD_F64) {
     memcpy(at, &value, sizeof value);
   } else {
-    grad__array_copier((grad_dtype)slot->dtype, GRAD_F64)(1, at, 1, &value, 1);
+    grad__array_copier(slot->dtype, GRAD_F64)(1, at, 1, &value, 1);
   }
 }
 
@@ -73,7 +73,7 @@ static grad_status bind_input(grad_plan *plan, int32_t k, const grad_array *in) 
   if (grad__array_is_contiguous(in)) return GRAD_OK;
   grad_array *copy = &plan->copies[k];
   if (!copy->storage) {
-    grad_status status = grad__array_new(plan->ctx, (grad_dtype)in->dtype, in->ndim, in->shape, copy);
+    grad_status status = grad__array_new(plan->ctx, in->dtype, in->ndim, in->shape, copy);
     if (status != GRAD_OK) return status;
   }
   grad__array_copy(copy, in);
@@ -92,7 +92,7 @@ static grad_status bind_output(plan_run *r, int32_t k) {
   plan->outputs[k].fresh = grad__array_is_unset(&r->out[k]);
   if (plan->outputs[k].fresh) {
     if (grad__type_is_dynamic(t)) return GRAD_OK;
-    grad_status status = grad__array_new(plan->ctx, (grad_dtype)t->dtype, t->ndim, t->shape, &r->out[k]);
+    grad_status status = grad__array_new(plan->ctx, t->dtype, t->ndim, t->shape, &r->out[k]);
     if (status != GRAD_OK) return status;
   }
   plan->bases[GRAD_BASE_INPUTS + plan->program->ninputs + k] = r->out[k].data;
@@ -125,7 +125,7 @@ static grad_status copy_outputs(plan_run *r) {
       o->from.data = grad__at(plan->bases, o->place);
     }
     if (o->fresh && o->place.base < 0) {
-      grad_status status = grad__array_new(plan->ctx, (grad_dtype)from->dtype, from->ndim, from->shape, &r->out[k]);
+      grad_status status = grad__array_new(plan->ctx, from->dtype, from->ndim, from->shape, &r->out[k]);
       if (status != GRAD_OK) return status;
     }
     grad__array_copy(&r->out[k], from);

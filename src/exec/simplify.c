@@ -78,7 +78,7 @@ static grad_status run_pass(pass *s) {
   if (!in) return p->ctx->status;
   for (int32_t k = 0; k < p->ninputs; k++) {
     const grad_type *t = grad__type(p, p->inputs[k]);
-    s->map[p->inputs[k]] = grad__program_input(s->to, (grad_dtype)t->dtype, t->ndim, t->shape);
+    s->map[p->inputs[k]] = grad__program_input(s->to, t->dtype, t->ndim, t->shape);
   }
   s->to->nscalars = p->nscalars;
   for (int32_t i = 0; i < p->ninstrs && s->to->status == GRAD_OK; i++) rewrite(s, &p->instrs[i], in);

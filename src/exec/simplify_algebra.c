@@ -31,19 +31,19 @@ static double value_of(number x, grad_dtype dtype) {
 static grad_id fold(const grad_rewrite *r) {
   const grad_instr *ins = r->ins;
   const grad_type *out = grad__type(r->from, ins->out);
-  const grad_dtype dtype = (grad_dtype)grad__type(r->p, r->in[ins->nin - 1])->dtype;
+  const grad_dtype dtype = grad__type(r->p, r->in[ins->nin - 1])->dtype;
   const grad_kernel kernel = grad__kernel(r->p->ctx, ins->op, dtype);
   number operands[3], result = {.i64 = 0};
   const void *in[3] = {&operands[0], &operands[1], &operands[2]};
   if (!kernel || ins->nin > 3) return GRAD_NONE;
   for (int k = 0; k < ins->nin; k++) {
-    const grad_dtype type = (grad_dtype)grad__type(r->p, r->in[k])->dtype;
+    const grad_dtype type = grad__type(r->p, r->in[k])->dtype;
     double value;
     if (type == GRAD_I64 || !grad__is_const(r->p, r->in[k], &value)) return GRAD_NONE;
     operands[k] = number_of(value, type);
   }
   kernel(1, &result, in);
-  return grad__full(r->p, value_of(result, (grad_dtype)out->dtype), (grad_dtype)out->dtype, out->ndim, out->shape);
+  return grad__full(r->p, value_of(result, out->dtype), out->dtype, out->ndim, out->shape);
 }
 
 /* --- operands that repeat: the work is done before they are spread out */
@@ -68,7 +68,7 @@ static grad_id spread_last(const grad_rewrite *r) {
   for (int k = 0; k < r->ins->nin; k++) {
     double value;
     if (!grad__is_const(r->p, r->in[k], &value)) continue;
-    in[k] = grad__full(r->p, value, (grad_dtype)grad__type(r->p, r->in[k])->dtype, ndim, shape);
+    in[k] = grad__full(r->p, value, grad__type(r->p, r->in[k])->dtype, ndim, shape);
   }
   return grad__broadcast(r->p, grad__emit(r->p, r->ins->op, r->ins->nin, in, 0, NULL), out->ndim, out->shape);
 }

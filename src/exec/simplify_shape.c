@@ -19,7 +19,7 @@ static grad_id constant_view(const grad_rewrite *r) {
   double value;
   const grad_type *t = grad__type(r->from, r->ins->out);
   if (!grad__is_const(r->p, r->in[0], &value)) return GRAD_NONE;
-  return grad__full(r->p, value, (grad_dtype)t->dtype, t->ndim, t->shape);
+  return grad__full(r->p, value, t->dtype, t->ndim, t->shape);
 }
 
 static grad_id permute_chain(const grad_rewrite *r) {
@@ -274,7 +274,7 @@ static grad_id as_matrices(grad_program *p, const factor *f, const int64_t *shap
  * there: the product of all elements is then never made. */
 static grad_id sum_of_product(const grad_rewrite *r) {
   const grad_instr *product = grad__made_by(r->p, r->in[0], &grad__op_mul);
-  if (!product || !grad__dtype_is_float((grad_dtype)grad__type(r->p, r->in[0])->dtype)) return GRAD_NONE;
+  if (!product || !grad__dtype_is_float(grad__type(r->p, r->in[0])->dtype)) return GRAD_NONE;
   const grad_type t = *grad__type(r->p, r->in[0]);
   const grad_id left = product->in[0], right = product->in[1];
   const bool spread = grad__made_by(r->p, left, &grad__op_broadcast) && grad__made_by(r->p, right, &grad__op_broadcast);

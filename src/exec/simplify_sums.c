@@ -30,7 +30,7 @@ typedef struct sums {
 } sums;
 
 static bool is_float_add(const grad_program *p, const grad_instr *ins) {
-  return ins->op == &grad__op_add && grad__dtype_is_float((grad_dtype)grad__type(p, ins->out)->dtype);
+  return ins->op == &grad__op_add && grad__dtype_is_float(grad__type(p, ins->out)->dtype);
 }
 
 /* The instruction that makes v, when v serves one purpose only. */
@@ -269,7 +269,7 @@ static grad_status run_pass(sums *s) {
   }
   for (int32_t k = 0; k < p->ninputs; k++) {
     const grad_type *t = grad__type(p, p->inputs[k]);
-    s->map[p->inputs[k]] = grad__program_input(s->to, (grad_dtype)t->dtype, t->ndim, t->shape);
+    s->map[p->inputs[k]] = grad__program_input(s->to, t->dtype, t->ndim, t->shape);
   }
   s->to->nscalars = p->nscalars;
   for (int32_t i = 0; i < p->ninstrs && s->to->status == GRAD_OK; i++) {

@@ -38,7 +38,7 @@ static grad_id product_identity(grad_program *p, const grad_op *op, grad_id a, g
 static bool is_zero(const grad_program *p, grad_id v, bool negative) {
   double value;
   if (!grad__is_const(p, v, &value) || value != 0) return false;
-  return !grad__dtype_is_float((grad_dtype)grad__type(p, v)->dtype) || (signbit(value) != 0) == negative;
+  return !grad__dtype_is_float(grad__type(p, v)->dtype) || (signbit(value) != 0) == negative;
 }
 
 /* x + -0 and x - 0 are x, and -0 - x is -x; with the other zero they are not: x may be a zero, and 1 / x tells which.

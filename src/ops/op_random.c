@@ -67,7 +67,7 @@ static void run_chunk(void *ud, int64_t index, int worker) {
   if (ctx->interrupt && ctx->interrupt(ctx->interrupt_ud)) j->stopped = 1;
   if (j->stopped) return;
   const stream s = {j->s.key, j->s.counter + (uint64_t)(first / PER_BLOCK)};
-  j->draw(j->a, s, n, j->out + first * (int64_t)grad__dtype_size((grad_dtype)j->a->out[0]->dtype));
+  j->draw(j->a, s, n, j->out + first * (int64_t)grad__dtype_size(j->a->out[0]->dtype));
 }
 
 /* Elements of a permutation follow from one another: it is one chunk. */
@@ -89,7 +89,7 @@ static grad_status each_stream(const grad_eval *a, int64_t offset, draw_fn draw,
   grad__view_drop(state, lead, 0, &keys);
   const int64_t groups = grad__array_numel(&keys), numel = grad__array_numel(a->out[0]);
   if (numel == 0) return GRAD_OK;
-  const int64_t n = numel / groups, bytes = n * (int64_t)grad__dtype_size((grad_dtype)a->out[0]->dtype);
+  const int64_t n = numel / groups, bytes = n * (int64_t)grad__dtype_size(a->out[0]->dtype);
   char *out = a->out[0]->data;
   const grad_array *walked[] = {&keys};
   grad_walk w;
@@ -125,7 +125,7 @@ static grad_status float_infer(grad_infer *a) {
 /* --- uniform, normal */
 
 static void draw_reals(const grad_eval *a, stream s, int64_t n, char *out, const grad_draw_fn *draws) {
-  const grad_dtype dtype = (grad_dtype)a->out[0]->dtype;
+  const grad_dtype dtype = a->out[0]->dtype;
   const size_t size = grad__dtype_size(dtype);
   grad_random_words words;
   double batch[BATCH];

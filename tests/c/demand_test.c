@@ -255,7 +255,7 @@ typedef grad_id (*step_fn)(grad_program *p, grad_id x, grad_id y);
 static grad_id shifted(grad_program *p, grad_id y, int64_t by) {
   const int64_t n = by < 0 ? -by : by, left = N - n;
   const grad_id rest = grad__slice(p, y, (const int64_t[]){by < 0 ? n : 0}, &left, (const int64_t[]){1});
-  const grad_id ones = grad__full(p, 1, (grad_dtype)grad__type(p, y)->dtype, 1, &n);
+  const grad_id ones = grad__full(p, 1, grad__type(p, y)->dtype, 1, &n);
   return grad__concat(p, 2, by < 0 ? (const grad_id[]){rest, ones} : (const grad_id[]){ones, rest}, 0);
 }
 
@@ -301,21 +301,21 @@ static grad_program *nested_body(grad_ctx *ctx, grad_dtype dtype) {
   return finished(q, 1, (const grad_id[]){to_right(q, x, y)});
 }
 static grad_id in_loop(grad_program *p, grad_id x, grad_id y) {
-  grad_program *body = nested_body(p->ctx, (grad_dtype)grad__type(p, y)->dtype);
+  grad_program *body = nested_body(p->ctx, grad__type(p, y)->dtype);
   const grad_loop loop = {.body = body, .nconsts = 1, .ncarry = 1, .consts = &x, .init = &y, .length = 2};
   grad__scan(p, &loop, &y);
   grad__program_release(body);
   return y;
 }
 static grad_id in_checkpoint(grad_program *p, grad_id x, grad_id y) {
-  grad_program *body = nested_body(p->ctx, (grad_dtype)grad__type(p, y)->dtype);
+  grad_program *body = nested_body(p->ctx, grad__type(p, y)->dtype);
   const grad_id args[] = {x, y};
   grad__checkpoint(p, body, 2, args, &y);
   grad__program_release(body);
   return y;
 }
 static grad_id in_branches(grad_program *p, grad_id x, grad_id y) {
-  grad_program *yes = nested_body(p->ctx, (grad_dtype)grad__type(p, y)->dtype), *no = check_new(p->ctx);
+  grad_program *yes = nested_body(p->ctx, grad__type(p, y)->dtype), *no = check_new(p->ctx);
   for (int i = 0; i < 2; i++) grad__program_input_like(no, grad__type(yes, yes->inputs[i]));
   grad__program_output(no, to_left(no, no->inputs[0], no->inputs[1]));
   const grad_id args[] = {x, y}, mean = grad__mean(p, x, 1, false);

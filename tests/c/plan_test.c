@@ -271,7 +271,7 @@ static int reuse_inputs(const grad_plan *plan, const grad_program *p, const grad
     const int32_t input = grad__plan_reuses(plan, k);
     if (input < 0) continue;
     const grad_type *t = grad__type(p, p->outputs[k]);
-    grad__array_wrap(&out[k], in[input].data, (grad_dtype)t->dtype, t->ndim, t->shape);
+    grad__array_wrap(&out[k], in[input].data, t->dtype, t->ndim, t->shape);
     out[k].storage = in[input].storage;
     grad__array_retain(&out[k]);
     count++;

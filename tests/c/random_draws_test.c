@@ -89,7 +89,7 @@ static void test_lengths(grad_ctx *ctx, grad_simd simd) {
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
       grad_ctx_set_threads(ctx, 1 + (int)i % 2);
       draw(ctx, which, lengths[i], &part);
-      const size_t bytes = (size_t)lengths[i] * grad__dtype_size((grad_dtype)part.dtype);
+      const size_t bytes = (size_t)lengths[i] * grad__dtype_size(part.dtype);
       check(bytes == 0 || memcmp(part.data, all.data, bytes) == 0);
       grad__array_release(&part);
     }

@@ -10,7 +10,7 @@ static const double special[] = {
     (double)NAN, (double)INFINITY, -(double)INFINITY, 0.0, -0.0, 1.0, -1.0, 0.5, -3.0, 1e308, -1e308, 5e-324};
 enum { SPECIAL = sizeof special / sizeof *special, N = SPECIAL * SPECIAL, COLUMNS = SPECIAL };
 
-static grad_dtype dtype_of(const grad_program *p, grad_id v) { return (grad_dtype)grad__type(p, v)->dtype; }
+static grad_dtype dtype_of(const grad_program *p, grad_id v) { return grad__type(p, v)->dtype; }
 
 static grad_id emit(grad_program *p, const grad_op *op, grad_id a, grad_id b) {
   return grad__emit(p, op, b == GRAD_NONE ? 1 : 2, (const grad_id[]){a, b}, 0, NULL);

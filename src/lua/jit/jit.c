@@ -141,12 +141,11 @@ typedef struct opener {
 static void push_open(lua_State *L, void *ud, const grad_node *node) {
   const opener *o = ud;
   if (node->kind == GRAD_NODE_NUMBER) {
-    grad__trace_push_weak(L, o->trace, grad__trace_open_input(L, o->trace, (grad_dtype)node->dtype, 0, NULL));
+    grad__trace_push_weak(L, o->trace, grad__trace_open_input(L, o->trace, node->dtype, 0, NULL));
     return;
   }
   const int64_t *shape = o->arguments->extents + node->at;
-  grad__trace_push_argument(L, o->trace,
-                            grad__trace_open_input(L, o->trace, (grad_dtype)node->dtype, node->ndim, shape));
+  grad__trace_push_argument(L, o->trace, grad__trace_open_input(L, o->trace, node->dtype, node->ndim, shape));
 }
 
 /* Is argument i in the set that is the user value `which`? */

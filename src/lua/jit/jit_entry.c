@@ -42,7 +42,7 @@ static void take_inputs(lua_State *L, grad_jit_entry *e, int references, const g
   for (int32_t k = 0; k < e->arguments.nnodes; k++) {
     const grad_node *node = &e->arguments.nodes[k];
     if (node->kind != GRAD_NODE_NUMBER) continue;
-    grad__array_wrap(&e->wrapped[node->leaf], &e->numbers[node->leaf], (grad_dtype)node->dtype, 0, NULL);
+    grad__array_wrap(&e->wrapped[node->leaf], &e->numbers[node->leaf], node->dtype, 0, NULL);
     e->in[node->leaf] = &e->wrapped[node->leaf];
   }
   const int64_t two = 2;
@@ -86,7 +86,7 @@ static void take_outputs(lua_State *L, grad_jit_entry *e, int references, const 
       e->passed[node->leaf] = argument_node(e, p, p->outputs[node->leaf]);
     } else if (node->kind == GRAD_NODE_NUMBER) {
       e->plain[node->leaf] = true;
-      grad__array_wrap(&e->out[node->leaf], &e->values[node->leaf], (grad_dtype)node->dtype, 0, NULL);
+      grad__array_wrap(&e->out[node->leaf], &e->values[node->leaf], node->dtype, 0, NULL);
     }
   }
 }
@@ -114,7 +114,7 @@ static void read_arguments(lua_State *L, grad_jit_entry *e, int nodes) {
     if (node->kind == GRAD_NODE_TENSOR)
       e->in[node->leaf] = &((const grad_tensor *)lua_touserdata(L, nodes + k))->array;
     else if (node->kind == GRAD_NODE_NUMBER)
-      grad__plain_read(L, nodes + k, (grad_dtype)node->dtype, &e->numbers[node->leaf]);
+      grad__plain_read(L, nodes + k, node->dtype, &e->numbers[node->leaf]);
   }
 }
 
