@@ -19,7 +19,8 @@ static grad_status call_nested(void *ud, grad_program *sub, const grad_array *co
 grad_status grad__fail_at(const grad_program *p, const grad_instr *ins, grad_status status) {
   const char *where = grad__program_where(p, ins);
   size_t used = strlen(p->ctx->message);
-  if (status != GRAD_OK && *where && !strstr(p->ctx->message, where)) snprintf(p->ctx->message + used, sizeof p->ctx->message - used, " [%s]", where);
+  if (status != GRAD_OK && *where && !strstr(p->ctx->message, where))
+    snprintf(p->ctx->message + used, sizeof p->ctx->message - used, " [%s]", where);
   return status;
 }
 
@@ -155,14 +156,30 @@ grad_status grad__check_inputs(const grad_program *p, const grad_array *const *i
   return GRAD_OK;
 }
 
-/* last[v]: index of the last instruction that reads v (its own when none does), INT32_MAX for outputs. */
+enum { UNUSED = -1 };
+
+/* Is what the instruction makes wanted by any that comes later, or has it an effect? */
+static bool is_wanted(const grad_instr *ins, const int32_t *last) {
+  bool wanted = ins->op->flags & GRAD_OP_EFFECT;
+  for (int32_t k = 0; k < ins->nout && !wanted; k++) wanted = last[ins->out + k] != UNUSED;
+  return wanted;
+}
+
+/* last[v]: index of the last instruction that reads v (its own when none does), INT32_MAX for outputs; UNUSED for what
+ * only values read that no output needs: as in a plan it is not computed, and cannot fail. */
 static void find_last_uses(const grad_program *p, int32_t *last) {
-  for (int32_t i = 0; i < p->ninstrs; i++) {
-    const grad_instr *ins = &p->instrs[i];
-    for (int32_t k = 0; k < ins->nout; k++) last[ins->out + k] = i;
-    for (int32_t k = 0; k < ins->nin; k++) last[ins->in[k]] = i;
-  }
+  for (grad_id v = 0; v < p->nvalues; v++) last[v] = UNUSED;
   for (int32_t k = 0; k < p->noutputs; k++) last[p->outputs[k]] = INT32_MAX;
+  for (int32_t i = p->ninstrs - 1; i >= 0; i--) {
+    const grad_instr *ins = &p->instrs[i];
+    if (!is_wanted(ins, last)) continue;
+    for (int32_t k = 0; k < ins->nout; k++) {
+      if (last[ins->out + k] == UNUSED) last[ins->out + k] = i;
+    }
+    for (int32_t k = 0; k < ins->nin; k++) {
+      if (last[ins->in[k]] == UNUSED) last[ins->in[k]] = i;
+    }
+  }
 }
 
 static void release_dead(frame *f, const grad_instr *ins, const int32_t *last, int32_t now) {
@@ -229,6 +246,7 @@ static grad_status give_outputs(const frame *f, grad_array *out, bool *fresh) {
 static grad_status run_all(frame *f, const int32_t *last) {
   const grad_program *p = f->p;
   for (int32_t i = 0; i < p->ninstrs; i++) {
+    if (!is_wanted(&p->instrs[i], last)) continue;
     grad_status status = step(f, &p->instrs[i]);
     if (status != GRAD_OK) return status;
     release_dead(f, &p->instrs[i], last, i);

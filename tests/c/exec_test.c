@@ -156,6 +156,25 @@ static void test_errors(grad_ctx *ctx) {
   grad__program_release(p);
 }
 
+/* What no output needs is not computed, and cannot fail, without a plan as with one. */
+static void test_dead_failure(grad_ctx *ctx) {
+  grad_program *p = check_new(ctx);
+  grad_id x = grad__program_input(p, GRAD_I64, 0, NULL);
+  grad_id bad = grad__op2(p, &grad__op_floordiv, x, grad__sub(p, x, x));
+  grad__add(p, bad, x);
+  grad__program_output(p, grad__add(p, x, x));
+  int64_t three = 3;
+  grad_array in, out = {0};
+  grad_plan *plan = NULL;
+  grad__array_wrap(&in, &three, GRAD_I64, 0, NULL);
+  const grad_array *inputs[] = {&in};
+  check(grad__direct_run(p, inputs, NULL, &out) == GRAD_OK && *(int64_t *)out.data == 6);
+  check(grad__plan_new(p, &plan) == GRAD_OK && grad__plan_run(plan, inputs, NULL, &out) == GRAD_OK);
+  grad__array_release(&out);
+  grad__plan_free(plan);
+  grad__program_release(p);
+}
+
 static grad_status direct_task(grad_ctx *ctx, void *ud) {
   const random_options o = {.ninputs = 3, .ninstrs = 25, .noutputs = 3, .rows = 6, .columns = 9, .dtype = GRAD_F32};
   random_source r = {4};
@@ -220,6 +239,7 @@ int main(void) {
   test_partial(ctx);
   test_instr(ctx);
   test_errors(ctx);
+  test_dead_failure(ctx);
   check(ctx->used == 0);
   grad_ctx_free(ctx);
   test_pool();
