@@ -24,15 +24,17 @@ static void give_back(grad_call *c) {
 }
 
 static int call_gc(lua_State *L) {
-  give_back(lua_touserdata(L, 1));
+  grad_call *c = lua_touserdata(L, 1);
+  c->finalized = true;
+  give_back(c);
   return 0;
 }
 
 /* What a call took, the next may use: a dozen blocks are most of what a small operation would cost. */
 static void reset(grad_call *c) {
   enum { MOST = 64 };
-  const bool small = c->in_cap <= MOST && c->scalars_cap <= MOST && c->out_cap <= MOST;
-  if (!small || (c->own && !grad__program_restart(c->own))) give_back(c);
+  const bool keep = !c->finalized && c->in_cap <= MOST && c->scalars_cap <= MOST && c->out_cap <= MOST;
+  if (!keep || (c->own && !grad__program_restart(c->own))) give_back(c);
   c->trace = NULL, c->p = NULL;
   c->nin = c->nout = 0;
   c->list = c->views = c->busy = false;

@@ -23,6 +23,7 @@ struct grad_call {
   int options;           /* stack index of the table of options, or 0 */
   bool views;            /* results may share memory with arguments */
   bool busy;
+  bool finalized;      /* still used by other finalizers, but what it takes it gives back at once */
   grad_call_input *in; /* eager: what the program's inputs are */
   int32_t nin, in_cap;
   double *scalars;

@@ -6,6 +6,7 @@
 
 #include <lauxlib.h>
 #include <lualib.h>
+#include <stdlib.h>
 #include <time.h>
 
 static double now(void) {
@@ -284,6 +285,38 @@ static void test_closed(void) {
   lua_close(L);
 }
 
+static int note_run(lua_State *L) {
+  *(bool *)lua_touserdata(L, 1) = lua_tonumber(L, 2) == 16;
+  return 0;
+}
+
+static void *count_bytes(void *ud, void *block, size_t old, size_t size) {
+  size_t *used = ud;
+  void *moved = size ? realloc(block, size) : NULL;
+  if (size == 0) free(block);
+  if (size == 0 || moved) *used += size - (block ? old : 0);
+  return moved;
+}
+
+/* One that was set before the first operation runs when what operations keep for the next has been given back. */
+static void test_late_operation(void) {
+  size_t used = 0;
+  lua_State *L = lua_newstate(count_bytes, &used);
+  if (!check(L != NULL)) return;
+  luaL_openlibs(L);
+  luaL_requiref(L, "gradlua", luaopen_gradlua, 0);
+  lua_setglobal(L, "gl");
+  bool ran = false;
+  lua_pushlightuserdata(L, &ran);
+  lua_setglobal(L, "ran");
+  lua_pushcfunction(L, note_run);
+  lua_setglobal(L, "note");
+  check(luaL_dostring(L, "late = setmetatable({}, { __gc = function() note(ran, gl.ones(4, 4):sum():item()) end })\n"
+                         "return gl.ones(4, 4):sum()") == LUA_OK);
+  lua_close(L);
+  check(ran && used == 0);
+}
+
 int main(int argc, char **argv) {
   verbose = argc > 1 && strcmp(argv[1], "-v") == 0;
   test_refused();
@@ -291,5 +324,6 @@ int main(int argc, char **argv) {
   test_finalizers();
   test_weak_keys();
   test_closed();
+  test_late_operation();
   return check_done();
 }
