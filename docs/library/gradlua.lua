@@ -570,7 +570,7 @@ function gl.checkpoint(f) end
 function gl.custom(f, rules) end
 --- f(...) where p holds, otherwise g(...); p is a boolean or a 0-d bool tensor. Where values are known this is plain Lua, and under jit, vmap and in staged loops both branches are recorded: they must give results of one structure; whichever is taken, a generator that they draw from moves on by as much as the one that draws more.
 function gl.cond(p, f, g, ...) end
---- state = step(state) as long as test(state), a boolean or a 0-d bool tensor, holds. The state may be any structure; where the loop is recorded it keeps its shapes and dtypes. Differentiable forward and reverse. Random draws are new at every step; those of a recorded loop come from a stream of their own, since it is not known how many there will be.
+--- state = step(state) as long as test(state), a boolean or a 0-d bool tensor, holds. The state may be any structure; where the loop is recorded it keeps its shapes and dtypes. Differentiable forward and reverse. Random draws are new at every step; those of a recorded loop come from a stream of their own, since it is not known how many there will be: they are not the numbers of the plain loop.
 function gl.while_loop(test, step, init) end
 --- s = f(i, s) for i = 1 .. n, from init. checkpoint: reverse mode keeps the state of every k-th step, or of about the square root of all ("sqrt"), and computes the others again. A number of steps that is not known while the loop is recorded makes it a while_loop. Random draws are new at every step, recorded or not; the reverse loop uses those of the forward one.
 function gl.fori(n, f, init, options) end

@@ -155,7 +155,8 @@ end
 --- (test, step, init) -> state
 --- state = step(state) as long as test(state), a boolean or a 0-d bool tensor, holds. The state may be any structure; where
 --- the loop is recorded it keeps its shapes and dtypes. Differentiable forward and reverse. Random draws are new at every
---- step; those of a recorded loop come from a stream of their own, since it is not known how many there will be.
+--- step; those of a recorded loop come from a stream of their own, since it is not known how many there will be: they are
+--- not the numbers of the plain loop.
 ---@param test fun(state: any): any
 ---@param step fun(state: any): any
 ---@param init any
