@@ -1,6 +1,7 @@
 /* exec.h: running programs. The direct evaluator runs one instruction after the other and is the oracle; a plan is the
- * fast way. Both give the same results, up to the rounding of sums and what simplify.h states. Memory given for outputs
- * overlaps neither an input (but see grad__plan_new_donating) nor another output.
+ * fast way. Both give the same results, up to the rounding of sums and what simplify.h states, and compute nothing that
+ * no output needs. Memory given for outputs overlaps neither an input (but see grad__plan_new_donating) nor another
+ * output.
  */
 #ifndef GRAD_EXEC_EXEC_H
 #define GRAD_EXEC_EXEC_H
