@@ -43,6 +43,13 @@ describe("gl.cond", function()
       near(0, gl.jit(gl.grad(g, 2))(a[2], x[2]))
       raises(function() gl.jit(g)(a[2], x[1]) end, "singular")
     end
+    local function put(p, m, v)
+      return gl.cond(p, function() return gl.put(v, m, gl.tensor { 7, 8 }) end, function() return v end)
+    end
+    local masks = gl.tensor({ { true, true, false }, { true, false, false } }, { dtype = "bool" })
+    local taken, v = gl.tensor({ true, false }, { dtype = "bool" }), gl.tensor { 1, 2, 3 }
+    near({ { 7, 8, 3 }, { 1, 2, 3 } }, gl.vmap(put, { in_axes = { 1, 1, false } })(taken, masks, v))
+    raises(function() gl.vmap(put, { in_axes = { 1, 1, false } })(taken:logical_not(), masks, v) end, "true elements")
   end)
 
   it("runs what a branch does with captured values in the branch, nested ones included", function()
