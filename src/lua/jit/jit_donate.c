@@ -50,10 +50,16 @@ void grad__donations_check(lua_State *L, const grad_jit_entry *e) {
   }
 }
 
+/* Lua answers -1 there; before 5.4.4, that its collector is stopped, as when the user stopped it. */
+static bool is_finalizing(lua_State *L) {
+  const int running = lua_gc(L, LUA_GCISRUNNING);
+  return running < 0 || (running == 0 && LUA_VERSION_RELEASE_NUM < 50404);
+}
+
 /* Somebody may wait for the end of this call with arrays in hand: a transform that has captured them, a solver, a
  * kernel of the host's, or, while a finalizer runs, any function. */
 static bool may_give_away(lua_State *L, const grad_lua *g) {
-  return g->live_traces == 0 && g->ctx->calls_out == 0 && lua_gc(L, LUA_GCISRUNNING) == 1;
+  return g->live_traces == 0 && g->ctx->calls_out == 0 && !is_finalizing(L);
 }
 
 /* Counts the inputs among the users of their memory. */
