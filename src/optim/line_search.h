@@ -42,8 +42,9 @@ grad_status grad__line_hager_zhang(grad_minimizer *m, grad__line *line);
 /* f and slope at x + alpha direction, into line->alpha, f, slope, trial_x, trial_g. */
 grad_status grad__line_eval(grad_minimizer *m, grad__line *line, double alpha);
 
-/* Rounding error of a value of f near f0. */
-static inline double grad__line_noise(const grad__line *line) { return 8 * 2.220446049250313e-16 * fabs(line->f0); }
+/* Rounding error of a value of f near f0: 1e-13 of it, for the functions whose sums and factorizations leave them three
+ * digits fewer than a number has (Hager and Zhang take 1e-6). */
+static inline double grad__line_noise(const grad__line *line) { return 512 * 2.220446049250313e-16 * fabs(line->f0); }
 
 /* The approximate Wolfe conditions of Hager and Zhang (2005): what can still be told when f has no digits left. */
 static inline bool grad__line_approximate(const grad__line *line) {

@@ -62,6 +62,23 @@ describe("minimize", function()
     assert.are.same({ 2, 2, 2 }, seen)
   end)
 
+  it("gets below the tolerance although a Cholesky factor leaves f fewer digits than the gradient has", function()
+    local n = 60
+    local x = gl.linspace(0, 6, n)
+    local apart, eye = (x:reshape(n, 1) - x) ^ 2, gl.eye(n)
+    for seed = 0, 8 do
+      gl.manual_seed(seed)
+      local y = x:sin() + 0.1 * gl.randn(n)
+      local function minus_log_likelihood(p)
+        local cov = gl.exp(2 * p[1]) * gl.exp(-0.5 * apart / gl.exp(2 * p[2])) + gl.exp(2 * p[3]) * eye
+        local l = gl.cholesky(cov)
+        return 0.5 * y:dot(gl.cholesky_solve(l, y)) + l:diag():log():sum()
+      end
+      local r = gl.minimize(minus_log_likelihood, gl.tensor { 0, 0, -1 }, { method = "lbfgs" })
+      assert.is_true(r.converged, r.message)
+    end
+  end)
+
   it("keeps bounds", function()
     local r = gl.minimize(function(x) return (x - gl.tensor { 2, -2 }):square():sum() end, gl.zeros(2),
       { bounds = { -1, gl.tensor { 1, 5 } } })
