@@ -16,6 +16,34 @@ static double tolerance_of(const grad_program *p) {
   return 1e-9;
 }
 
+/* A copy of what f reads, with everything larger by the factor. */
+static bool scaled_inputs(fixture *f, double factor, grad_array *to) {
+  for (int i = 0; i < f->p->ninputs; i++) {
+    const grad_array *from = f->inputs[i];
+    if (grad__array_new(f->ctx, from->dtype, from->ndim, from->shape, &to[i])) return false;
+    grad__array_copy(&to[i], from);
+    for (int64_t k = 0; k < grad__array_numel(from); k++) {
+      if (from->dtype == GRAD_F64) ((double *)to[i].data)[k] *= factor;
+      if (from->dtype == GRAD_F32) ((float *)to[i].data)[k] *= (float)factor;
+    }
+  }
+  return true;
+}
+
+/* Do inputs that change by a hundredth of what is allowed change the output by ten times what is allowed: tan of a
+ * large sum, for one? Then the order of a sum does so too, and a difference tells nothing. */
+static bool is_sensitive(fixture *f, int k, const grad_array *want, double tolerance) {
+  const double factor = 1 + tolerance / 100, scalars[] = {f->scalars[0] * factor, f->scalars[1] * factor};
+  grad_array in[MOST] = {0}, out[MOST] = {0};
+  const grad_array *inputs[MOST];
+  for (int i = 0; i < MOST; i++) inputs[i] = &in[i];
+  const bool ran = check(scaled_inputs(f, factor, in)) && check(!grad__direct_run(f->p, inputs, scalars, out));
+  const bool sensitive = ran && !same_values(want, &out[k], 10 * tolerance);
+  release_all(in, MOST);
+  release_all(out, MOST);
+  return sensitive;
+}
+
 static void compare_with_direct(uint64_t seed, const random_options *o, bool strided, grad_ctx *ctx) {
   fixture f;
   grad_array want[MOST] = {0}, got[MOST] = {0}, again[MOST] = {0};
@@ -25,7 +53,9 @@ static void compare_with_direct(uint64_t seed, const random_options *o, bool str
       check(grad__plan_run(plan, f.inputs, f.scalars, got) == GRAD_OK) &&
       check(grad__plan_run(plan, f.inputs, f.scalars, again) == GRAD_OK)) {
     for (int k = 0; k < f.p->noutputs; k++) {
-      if (!check(same_values(&want[k], &got[k], tolerance_of(f.p))) || !check(same_bits(&got[k], &again[k]))) {
+      const double tolerance = tolerance_of(f.p);
+      const bool agree = same_values(&want[k], &got[k], tolerance) || is_sensitive(&f, k, &want[k], tolerance);
+      if (!check(agree) || !check(same_bits(&got[k], &again[k]))) {
         report(&f, seed, k);
         break;
       }
