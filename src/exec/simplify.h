@@ -5,8 +5,8 @@
  *
  * Rules are exact: the same number for every operand, NaN, Inf and -0 included, with these exceptions. The sign of the
  * zero that mulz gives for a zero factor is open, as its definition is. A sum or product that is taken of fewer terms,
- * in another order (simplify_sums.c, of a permuted operand) or as a matrix product is rounded otherwise. Of zeros of
- * both signs, max and min give any.
+ * in another order (simplify_sums.c, of a permuted operand, of a part: ops/demand.h) or as a matrix product is rounded
+ * otherwise. Of zeros of both signs, max and min give any.
  */
 #ifndef GRAD_EXEC_SIMPLIFY_H
 #define GRAD_EXEC_SIMPLIFY_H

@@ -7,7 +7,7 @@
 
 /* --- boxes */
 
-enum { FEW = 64 };
+enum { FEW = 64 }; /* values of no more elements are not worth cutting */
 
 void grad__box_whole(const grad_type *t, grad_range *box) {
   for (int i = 0; i < t->ndim; i++) box[i] = (grad_range){0, t->shape[i]};

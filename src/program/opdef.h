@@ -147,7 +147,7 @@ typedef struct grad_range {
  * is the program that the instruction belongs to. The slot takes boxes of its operands by grad__crop_operand and sets
  * y[k], the elements of box[k], with builders. It is called twice. At first, to learn which boxes it takes: p is
  * closed, every operand is GRAD_NONE, and y does not count; then to build, with the same boxes. Elements that a slot
- * computes from less must have the same bits; sums and products of matrices may be rounded otherwise. */
+ * computes from less must have the same bits; reductions and products of matrices may be rounded otherwise. */
 typedef struct grad_crop {
   struct grad_demand *demand;
   const grad_program *from;
