@@ -241,8 +241,7 @@ static grad_status derive_all(grad_ctx *ctx, void *ud) {
 }
 
 int main(void) {
-  grad_ctx *ctx = NULL;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   test_grad(ctx);
   test_jvp(ctx);
   test_zero_and_refusals(ctx);
@@ -252,8 +251,7 @@ int main(void) {
   test_long(ctx);
   test_missing_rules(ctx);
   test_registry();
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   check_failing_alloc("ad", derive_all, NULL);
   return check_done();
 }

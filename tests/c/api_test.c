@@ -1,5 +1,5 @@
 /* api_test.c: the core used as a C host uses it: through grad.h alone. */
-#include "check.h"
+#include "check_ctx.h"
 #include "include/grad.h"
 
 /* f(x, y) = sum(x^2 sin(y)), x and y of three entries. */
@@ -215,8 +215,7 @@ static void test_host_op_without_rules(grad_ctx *ctx) {
 }
 
 int main(void) {
-  grad_ctx *ctx;
-  check(grad_ctx_new(NULL, &ctx) == GRAD_OK);
+  grad_ctx *ctx = check_open();
   test_gradient(ctx);
   test_hvp(ctx);
   test_borrowed(ctx);

@@ -201,7 +201,7 @@ static grad_status array_task(grad_ctx *c, void *ud) {
 }
 
 int main(void) {
-  check(grad_ctx_new(NULL, &ctx) == GRAD_OK);
+  ctx = check_open();
   test_dtypes();
   test_shapes();
   test_views();
@@ -211,8 +211,7 @@ int main(void) {
   }
   test_conversion();
   test_storage();
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   check_failing_alloc("array", array_task, NULL);
   return check_done();
 }

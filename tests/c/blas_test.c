@@ -163,7 +163,7 @@ static void test_info(void) {
 int main(void) {
   test_contexts(); /* first of all, so that they load the library at once */
   static const int64_t sizes[] = {0, 1, 2, 5, 8, 17, 40}, steps[] = {1, -2, 3};
-  check(grad_ctx_new(NULL, &ctx) == GRAD_OK);
+  ctx = check_open();
   for (grad_dtype dtype = GRAD_F32; dtype <= GRAD_F64; dtype++) {
     for (int i = 0; i < 7 * 7 * 7; i++) {
       const int64_t m = sizes[i % 7], n = sizes[i / 7 % 7], k = sizes[i / 49];
@@ -181,7 +181,6 @@ int main(void) {
   test_interrupt();
   test_limits();
   test_info();
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   return check_done();
 }

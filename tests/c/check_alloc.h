@@ -7,8 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "check.h"
-#include "core/ctx.h"
+#include "check_ctx.h"
 
 typedef struct check_alloc {
   int64_t calls, fail_at; /* 0: never */

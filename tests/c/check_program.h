@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "ad/ad.h"
-#include "check.h"
+#include "check_ctx.h"
 #include "core/rng.h"
 #include "exec/exec.h"
 #include "ops/compose.h"

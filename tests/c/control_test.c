@@ -371,8 +371,7 @@ static grad_status loops_task(grad_ctx *ctx, void *ud) {
 }
 
 int main(void) {
-  grad_ctx *ctx = NULL;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   compare(ctx, with_cond(ctx, true), with_cond(ctx, false), "cond");
   compare(ctx, with_scan(ctx, STAGED, false), with_scan(ctx, PLAIN, false), "scan");
   compare(ctx, with_scan(ctx, STAGED, true), with_scan(ctx, PLAIN, true), "scan in reverse");
@@ -389,8 +388,7 @@ int main(void) {
   test_checkpoint_memory(ctx);
   test_refusals(ctx);
   test_close_scalars(ctx);
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   check_failing_alloc("loops", loops_task, NULL);
   return check_done();
 }

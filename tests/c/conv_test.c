@@ -166,13 +166,11 @@ static void test_max_pool(grad_ctx *ctx) {
 }
 
 int main(void) {
-  grad_ctx *ctx = NULL;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   test_reference(ctx);
   test_refusals(ctx);
   test_stays_failed(ctx);
   test_max_pool(ctx);
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   return check_done();
 }

@@ -210,8 +210,7 @@ static grad_status chain_task(grad_ctx *ctx, void *ud) {
 }
 
 int main(void) {
-  grad_ctx *ctx = NULL;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   for (int rules = WITH_JVP; rules <= (WITH_JVP | WITH_VJP); rules++) {
     compare(ctx, with_custom(ctx, rules, 1), with_custom(ctx, 0, 1), "custom");
   }
@@ -219,8 +218,7 @@ int main(void) {
   test_custom_rule(ctx);
   test_gmres(ctx);
   test_singular(ctx);
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   check_failing_alloc("chain", chain_task, NULL);
   return check_done();
 }

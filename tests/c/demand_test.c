@@ -533,8 +533,7 @@ static void test_random(grad_ctx *ctx, bool smooth, grad_dtype dtype) {
 }
 
 int main(void) {
-  grad_ctx *ctx = NULL;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   test_ops(ctx, GRAD_F64);
   test_ops(ctx, GRAD_F32);
   test_loops(ctx, GRAD_F64);
@@ -548,8 +547,7 @@ int main(void) {
   test_while(ctx, "by the size of the state", in_place, true, (grad_range){50, 51}, N);
   test_gradient(ctx);
   test_nothing_to_do(ctx);
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   check_failing_alloc("demand", task, NULL);
   return check_done();
 }

@@ -231,8 +231,7 @@ static void test_pool(void) {
 }
 
 int main(void) {
-  grad_ctx *ctx;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   test_memory(ctx);
   test_given_memory(ctx);
   test_views(ctx);
@@ -240,8 +239,7 @@ int main(void) {
   test_instr(ctx);
   test_errors(ctx);
   test_dead_failure(ctx);
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   test_pool();
   check_failing_alloc("direct", direct_task, NULL);
   return check_done();

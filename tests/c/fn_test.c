@@ -503,8 +503,7 @@ static grad_status drive_all(grad_ctx *ctx, void *ud) {
 }
 
 int main(void) {
-  grad_ctx *ctx = NULL;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   test_jacobian(ctx, GRAD_JACOBIAN_FORWARD, GRAD_JACOBIAN_FORWARD);
   test_jacobian(ctx, GRAD_JACOBIAN_REVERSE, GRAD_JACOBIAN_REVERSE);
   test_jacobian(ctx, GRAD_JACOBIAN_AUTO, GRAD_JACOBIAN_REVERSE);
@@ -518,8 +517,7 @@ int main(void) {
   test_gradcheck_edges(ctx);
   test_cache(ctx);
   test_first_plan(ctx);
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   check_failing_alloc("fn", drive_all, NULL);
   return check_done();
 }

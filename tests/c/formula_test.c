@@ -183,13 +183,11 @@ static grad_status write_rosenbrock(grad_ctx *ctx, void *ud) {
 }
 
 int main(void) {
-  grad_ctx *ctx = NULL;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   test_texts(ctx);
   test_latex(ctx);
   test_arrays(ctx);
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   check_failing_alloc("formula", write_rosenbrock, NULL);
   return check_done();
 }

@@ -528,7 +528,7 @@ static grad_status csv_task(grad_ctx *c, void *ud) {
 }
 
 int main(void) {
-  check(grad_ctx_new(NULL, &ctx) == GRAD_OK);
+  ctx = check_open();
   test_numbers();
   test_csv_values();
   test_csv_errors();
@@ -541,8 +541,7 @@ int main(void) {
   test_names();
   test_files();
   test_full();
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   check_failing_alloc("csv", csv_task, NULL);
   check_failing_alloc("npz", npz_task, NULL);
   check_failing_alloc("safetensors", safetensors_task, &(bool){true});

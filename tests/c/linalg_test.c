@@ -399,7 +399,7 @@ static void test_corners(void) {
 }
 
 int main(void) {
-  check(grad_ctx_new(NULL, &ctx) == GRAD_OK);
+  ctx = check_open();
   srand(1);
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_rules(ctx, &cases[i], false);
   test_values();
@@ -407,8 +407,7 @@ int main(void) {
   test_narrow();
   test_singular();
   test_corners();
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   static const rules_case inv = {"inv", far_inv, {"f33"}}, eigh = {"eigh", build_vectors, {"f33"}};
   check_failing_alloc("inv", rules_differentiate, (void *)(uintptr_t)&inv);
   check_failing_alloc("eigh", rules_differentiate, (void *)(uintptr_t)&eigh);

@@ -1,6 +1,6 @@
 /* Constrained minimization: the Hock-Schittkowski problems by sqp, auglag and, where there are only bounds, by the
  * methods for bounds. With -v prints a table. */
-#include "check.h"
+#include "check_ctx.h"
 #include "core/ctx.h"
 #include "hs.h"
 #include "optim/minimize.h"
@@ -91,8 +91,7 @@ static void check_infeasible(grad_ctx *ctx, grad_method method) {
 
 int main(int argc, char **argv) {
   bool verbose = argc > 1 && strcmp(argv[1], "-v") == 0;
-  grad_ctx *ctx = NULL;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   for (int k = 0; k < HS_COUNT; k++) {
     const hs_problem *p = &hs_problems[k];
     solve(ctx, p, GRAD_METHOD_SQP, verbose);

@@ -400,8 +400,7 @@ static grad_status task(grad_ctx *ctx, void *ud) {
 }
 
 int main(void) {
-  grad_ctx *ctx = NULL;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   check_finite_regions(ctx);
   check_unbounded(ctx);
   check_wrong_gradient(ctx);

@@ -3,7 +3,7 @@
 #include <complex.h>
 #include <stdlib.h>
 
-#include "check.h"
+#include "check_ctx.h"
 #include "core/ctx.h"
 #include "mgh.h"
 #include "optim/least_squares.h"
@@ -160,8 +160,7 @@ static void check_mgh(grad_ctx *ctx, grad_method method, bool verbose) {
 
 int main(int argc, char **argv) {
   bool verbose = argc > 1 && strcmp(argv[1], "-v") == 0;
-  grad_ctx *ctx = NULL;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   for (size_t k = 0; k < sizeof sets / sizeof *sets; k++) {
     if (!read_set(&sets[k])) continue;
     check_set(ctx, &sets[k], GRAD_METHOD_LM, false, verbose);

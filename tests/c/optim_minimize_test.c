@@ -3,7 +3,7 @@
  */
 #include <stdlib.h>
 
-#include "check.h"
+#include "check_ctx.h"
 #include "core/ctx.h"
 #include "mgh.h"
 #include "optim/minimize.h"
@@ -138,8 +138,7 @@ static void check_counts(const variant *v, const mgh_problem *p, const grad_mini
 int main(int argc, char **argv) {
   bool verbose = argc > 1 && strcmp(argv[1], "-v") == 0, write = argc > 1 && strcmp(argv[1], "-w") == 0;
   FILE *out = write ? fopen(GRAD_TEST_DATA "/optim_evaluations.csv", "w") : NULL;
-  grad_ctx *ctx = NULL;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   check_gradients();
   if (out) fprintf(out, "method,problem,converged,f,g,hv\n");
   for (int q = 0; q < VARIANTS; q++) {

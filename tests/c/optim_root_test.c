@@ -157,8 +157,7 @@ static grad_status task(grad_ctx *ctx, void *ud) {
 
 int main(int argc, char **argv) {
   bool verbose = argc > 1 && strcmp(argv[1], "-v") == 0;
-  grad_ctx *ctx = NULL;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   for (grad_root_method method = GRAD_ROOT_NEWTON; method < GRAD_ROOT_ANDERSON; method++)
     check_systems(ctx, method, true, verbose);
   check_systems(ctx, GRAD_ROOT_HYBRID, false, verbose);

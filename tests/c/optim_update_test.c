@@ -2,7 +2,7 @@
  * scripts/optim_reference.py); f32 against f64; what only this library has. */
 #include <stdlib.h>
 
-#include "check.h"
+#include "check_ctx.h"
 #include "core/ctx.h"
 #include "optim/schedule.h"
 #include "optim/update.h"
@@ -246,8 +246,7 @@ static void check_errors(grad_ctx *ctx) {
 }
 
 int main(void) {
-  grad_ctx *ctx = NULL;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   check_reference(ctx);
   check_lion(ctx);
   check_clipping(ctx);

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-#include "check.h"
+#include "check_ctx.h"
 #include "optim/minimize.h"
 
 enum { MEMORY = 4, MOST = 70000 };
@@ -146,8 +146,7 @@ static void check_minimizer(grad_ctx *ctx) {
 
 int main(void) {
   static const int64_t lengths[] = {1, 7, 8, 1023, 1025, 16384, 16391, MOST};
-  grad_ctx *ctx = NULL;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
     check_pass(ctx, lengths[i], false);
     check_pass(ctx, lengths[i], true);

@@ -226,15 +226,13 @@ static void fuzz(grad_ctx *ctx, double seconds, uint64_t seed) {
 }
 
 int main(int argc, char **argv) {
-  grad_ctx *ctx = NULL;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   if (argc > 1) {
     fuzz(ctx, atof(argv[1]), argc > 2 ? strtoull(argv[2], NULL, 10) : (uint64_t)time(NULL) * 1000);
   } else {
     test_random(ctx);
     test_failing_alloc();
   }
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   return check_done();
 }

@@ -258,8 +258,7 @@ static void test_interrupt(void) {
   release_all(in, 3);
   grad__plan_free(plan);
   grad__program_release(p);
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
 }
 
 /* --- results in the memory of donated inputs */
@@ -371,13 +370,11 @@ static void test_reuse_stopped(void) {
   release_all(in, FIRST);
   grad__plan_free(plan);
   grad__program_release(p);
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
 }
 
 int main(void) {
-  grad_ctx *ctx;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   test_threads(ctx);
   test_rows(ctx);
   test_instruction_sets(ctx);
@@ -389,8 +386,7 @@ int main(void) {
   grad_ctx_set_threads(ctx, 2);
   test_reuse_random(ctx);
   grad_ctx_set_threads(ctx, 1);
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   test_interrupt();
   test_reuse_stopped();
   return check_done();

@@ -182,8 +182,7 @@ static grad_status build_all(grad_ctx *ctx, void *ud) {
 }
 
 int main(void) {
-  grad_ctx *ctx = NULL;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   test_sharing(ctx);
   test_equality(ctx);
   test_restart(ctx);
@@ -193,8 +192,7 @@ int main(void) {
   test_verify(ctx);
   test_print(ctx);
   test_large(ctx);
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   check_failing_alloc("program", build_all, NULL);
   return check_done();
 }

@@ -99,8 +99,7 @@ static void test_lengths(grad_ctx *ctx, grad_simd simd) {
 }
 
 int main(void) {
-  grad_ctx *ctx;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   const grad_simd best = ctx->simd;
   test_kernels(&grad__draws_baseline);
 #if defined __x86_64__
@@ -108,7 +107,6 @@ int main(void) {
   if (best >= GRAD_SIMD_AVX512) test_kernels(&grad__draws_avx512);
 #endif
   for (int simd = 0; simd <= (int)best; simd++) test_lengths(ctx, (grad_simd)simd);
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   return check_done();
 }

@@ -72,13 +72,11 @@ static grad_status task(grad_ctx *ctx, void *ud) {
 }
 
 int main(void) {
-  grad_ctx *ctx = NULL;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   compare(ctx, steps(ctx, true), steps(ctx, false), "scan of arithmetic");
   compare_third(ctx, steps(ctx, true), steps(ctx, false), "vmap of vjp of vjp of scan of arithmetic");
   test_stacks(ctx);
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   check_failing_alloc("rematerialize", task, NULL);
   return check_done();
 }

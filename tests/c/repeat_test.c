@@ -317,8 +317,7 @@ int main(void) {
     test_nested_and_while(ctx);
     test_failure(ctx);
   }
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   test_interrupt();
   check_failing_alloc("an unrolled loop", run_once, NULL);
   return check_done();

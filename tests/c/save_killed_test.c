@@ -1,7 +1,7 @@
 /* save_killed_test.c: a process that is killed with SIGKILL at a random moment while it saves, a hundred times for
  * every format: the file that is found is the old or the new one, always whole.
  */
-#include "check.h"
+#include "check_ctx.h"
 #include "core/ctx.h"
 #include "io/npy.h"
 #include "io/safetensors.h"
@@ -140,11 +140,9 @@ static void test_format(grad_ctx *ctx, const format *f) {
 }
 
 int main(void) {
-  grad_ctx *ctx;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   srand((unsigned)getpid());
   for (int i = 0; i < (int)(sizeof formats / sizeof *formats); i++) test_format(ctx, &formats[i]);
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   return check_done();
 }

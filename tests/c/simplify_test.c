@@ -438,8 +438,7 @@ static void test_not_final(grad_ctx *ctx) {
 }
 
 int main(void) {
-  grad_ctx *ctx;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     test_rule(ctx, &cases[i], GRAD_F64);
     test_rule(ctx, &cases[i], GRAD_F32);
@@ -451,7 +450,6 @@ int main(void) {
   test_pieces(ctx);
   test_sums(ctx);
   test_not_final(ctx);
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   return check_done();
 }

@@ -245,8 +245,7 @@ static bool is_tight(const char *name) {
 }
 
 int main(void) {
-  grad_ctx *ctx = NULL;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_rules(ctx, &cases[i], is_tight(cases[i].name));
   check(ctx->used == 0 || ctx->pool);
   grad_ctx_free(ctx);

@@ -582,8 +582,7 @@ static void test_refusals(grad_ctx *ctx) {
 }
 
 int main(void) {
-  grad_ctx *ctx = NULL;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   test_reductions(ctx);
   test_pairwise(ctx);
   test_reduce_corners(ctx);
@@ -597,7 +596,6 @@ int main(void) {
   test_einsum(ctx);
   test_draws(ctx);
   test_refusals(ctx);
-  check(ctx->used == 0);
-  grad_ctx_free(ctx);
+  check_close(ctx);
   return check_done();
 }

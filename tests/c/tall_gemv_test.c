@@ -2,7 +2,7 @@
  * set, and the same bits with any number of threads. */
 #include <stdlib.h>
 
-#include "check.h"
+#include "check_ctx.h"
 #include "core/ctx.h"
 #include "array/array.h"
 #include "linalg/blas.h"
@@ -65,8 +65,7 @@ static void test_problem(grad_ctx *ctx, problem p) {
 
 int main(void) {
   static const int64_t rows[] = {64, 67, 2048, 5001}, columns[] = {4, 5, 7, 8, 13, 30, 63};
-  grad_ctx *ctx;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   const grad_simd best = ctx->simd;
   for (int simd = GRAD_SIMD_BASELINE; simd <= (int)best; simd++) {
     ctx->simd = (grad_simd)simd;

@@ -253,8 +253,7 @@ static void fuzz(grad_ctx *ctx, double seconds, uint64_t seed) {
 }
 
 int main(int argc, char **argv) {
-  grad_ctx *ctx = NULL;
-  if (!check(grad_ctx_new(NULL, &ctx) == GRAD_OK)) return check_done();
+  grad_ctx *ctx = check_open();
   if (argc > 1) {
     fuzz(ctx, atof(argv[1]), argc > 2 ? strtoull(argv[2], NULL, 10) : (uint64_t)time(NULL) * 1000);
   } else {
