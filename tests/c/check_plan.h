@@ -3,6 +3,7 @@
 #define CHECK_PLAN_H
 
 #include "check_alloc.h"
+#include "check_program.h"
 #include "exec/exec.h"
 #include "random_program.h"
 
@@ -34,27 +35,6 @@ static inline void fixture_close(fixture *f) {
 
 static inline void release_all(grad_array *out, int n) {
   for (int i = 0; i < n; i++) grad__array_release(&out[i]);
-}
-
-static inline double element(const grad_array *a, int64_t i) {
-  if (a->dtype == GRAD_F64) return ((const double *)a->data)[i];
-  if (a->dtype == GRAD_F32) return (double)((const float *)a->data)[i];
-  return a->dtype == GRAD_I64 ? (double)((const int64_t *)a->data)[i] : ((const uint8_t *)a->data)[i];
-}
-
-/* Plans may round sums otherwise; everything else is equal. */
-static inline bool close_enough(double a, double b, double tolerance) {
-  if (a == b || (isnan(a) && isnan(b))) return true;
-  return fabs(a - b) <= tolerance * (1 + fabs(a) + fabs(b));
-}
-
-static inline bool same_values(const grad_array *a, const grad_array *b, double tolerance) {
-  const int64_t n = grad__array_numel(a);
-  if (n != grad__array_numel(b) || a->dtype != b->dtype) return false;
-  for (int64_t i = 0; i < n; i++) {
-    if (!close_enough(element(a, i), element(b, i), tolerance)) return false;
-  }
-  return true;
 }
 
 static inline bool same_bits(const grad_array *a, const grad_array *b) {

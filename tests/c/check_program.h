@@ -27,34 +27,20 @@ static inline grad_program *check_new(grad_ctx *ctx) {
   exit(1);
 }
 
-static inline double check_get(const grad_array *a, int64_t i) {
-  switch (a->dtype) {
-  case GRAD_F64:
-    return ((const double *)a->data)[i];
-  case GRAD_F32:
-    return (double)((const float *)a->data)[i];
-  case GRAD_I64:
-    return (double)((const int64_t *)a->data)[i];
-  default:
-    return ((const unsigned char *)a->data)[i];
-  }
+/* Element i of memory that holds this dtype, as a double; of a packed array. */
+static inline double check_number(grad_dtype dtype, const void *data, int64_t i) {
+  if (grad__dtype_is_float(dtype)) return grad__float_get(dtype, data, i);
+  return dtype == GRAD_I64 ? (double)((const int64_t *)data)[i] : ((const uint8_t *)data)[i];
 }
 
-static inline void check_set(const grad_array *a, int64_t i, double value) {
-  switch (a->dtype) {
-  case GRAD_F64:
-    ((double *)a->data)[i] = value;
-    break;
-  case GRAD_F32:
-    ((float *)a->data)[i] = (float)value;
-    break;
-  case GRAD_I64:
-    ((int64_t *)a->data)[i] = (int64_t)value;
-    break;
-  default:
-    ((unsigned char *)a->data)[i] = value != 0;
-  }
+static inline void check_put(grad_dtype dtype, void *data, int64_t i, double value) {
+  if (grad__dtype_is_float(dtype)) grad__float_put(dtype, data, i, value);
+  if (dtype == GRAD_I64) ((int64_t *)data)[i] = (int64_t)value;
+  if (dtype == GRAD_BOOL) ((uint8_t *)data)[i] = value != 0;
 }
+
+static inline double check_get(const grad_array *a, int64_t i) { return check_number(a->dtype, a->data, i); }
+static inline void check_set(const grad_array *a, int64_t i, double value) { check_put(a->dtype, a->data, i, value); }
 
 static inline void check_release(check_arrays *s) {
   for (int32_t i = 0; i < s->n; i++) grad__array_release(&s->a[i]);

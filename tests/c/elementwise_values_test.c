@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "check.h"
+#include "check_program.h"
 #include "ops/kernels_table.h"
 #define GRAD_SCALAR long double
 #include "ops/grad_scalar.h"
@@ -127,26 +127,6 @@ typedef struct batch {
   void *in[3];
 } batch;
 
-static double get(const void *data, grad_dtype dtype, int64_t i) {
-  switch (dtype) {
-  case GRAD_F64:
-    return ((const double *)data)[i];
-  case GRAD_F32:
-    return (double)((const float *)data)[i];
-  case GRAD_I64:
-    return (double)((const int64_t *)data)[i];
-  default:
-    return ((const uint8_t *)data)[i];
-  }
-}
-
-static void put(void *data, grad_dtype dtype, int64_t i, double x) {
-  if (dtype == GRAD_F64) ((double *)data)[i] = x;
-  if (dtype == GRAD_F32) ((float *)data)[i] = (float)x;
-  if (dtype == GRAD_I64) ((int64_t *)data)[i] = (int64_t)x;
-  if (dtype == GRAD_BOOL) ((uint8_t *)data)[i] = x != 0;
-}
-
 static grad_dtype dtype_of(const grad_row *row, int operand, grad_dtype dtype) {
   return row->kind == GRAD_KIND_SELECT && operand == 0 ? GRAD_BOOL : dtype;
 }
@@ -158,7 +138,7 @@ static void fill(const grad_op *op, grad_dtype dtype) {
   for (int k = 0; k < op->nin; k++) {
     for (int i = 0; i < COUNT; i++) {
       const double x = sample(row, k, dtype);
-      put(buffers[k], dtype_of(row, k, dtype), i, dtype != GRAD_I64 || fabs(x) < 0x1p62 ? x : 1e18);
+      check_put(dtype_of(row, k, dtype), buffers[k], i, dtype != GRAD_I64 || fabs(x) < 0x1p62 ? x : 1e18);
     }
   }
 }
@@ -188,18 +168,18 @@ static void check_values(const grad_ctx *ctx, const grad_op *op, grad_dtype dtyp
     kernel(COUNT, buffers[3], (const void *const[]){buffers[0], buffers[1], buffers[2]});
     for (int i = 0; i < COUNT; i++) {
       double x[3] = {0};
-      for (int k = 0; k < op->nin; k++) x[k] = get(buffers[k], dtype_of(grad__op_row(op), k, dtype), i);
+      for (int k = 0; k < op->nin; k++) x[k] = check_number(dtype_of(grad__op_row(op), k, dtype), buffers[k], i);
       const long double want =
           quotient ? (long double)floor(dtype == GRAD_F64 ? x[0] / x[1] : (double)((float)x[0] / (float)x[1]))
                    : oracles[op->row]((long double)x[0], (long double)x[1], (long double)x[2]);
       const double scale = op == &grad__op_polygamma && x[0] == 0 ? 1 : allowed.scale; /* order 0 is digamma */
-      const double off = ulps(get(buffers[3], result, i), want, dtype, scale);
+      const double off = ulps(check_number(result, buffers[3], i), want, dtype, scale);
       if (off <= worst) continue;
       worst = off;
       if (worst > allowed.ulps)
         fprintf(stderr, "  %s %s %s (%.17g, %.17g, %.17g): %.17g, expected %.17Lg: %.3g ulp\n", op->name,
-                grad__dtype_name(dtype), grad__simd_name(ctx->simd), x[0], x[1], x[2], get(buffers[3], result, i), want,
-                worst);
+                grad__dtype_name(dtype), grad__simd_name(ctx->simd), x[0], x[1], x[2],
+                check_number(result, buffers[3], i), want, worst);
     }
   }
   check(worst <= allowed.ulps);
@@ -219,7 +199,8 @@ static void check_place(const grad_ctx *ctx, const grad_op *op, grad_dtype dtype
     for (int k = 0; k < op->nin; k++)
       in[k] = (const char *)buffers[k] + (size_t)i * grad__dtype_size(dtype_of(grad__op_row(op), k, dtype));
     kernel(1, alone, in);
-    const double x = get(alone, grad__result_dtype(op, dtype), 0), y = get(all, grad__result_dtype(op, dtype), i);
+    const double x = check_number(grad__result_dtype(op, dtype), alone, 0),
+                 y = check_number(grad__result_dtype(op, dtype), all, i);
     same = memcmp(alone, all + (size_t)i * size, size) == 0 || (isnan(x) && isnan(y));
   }
   if (!check(same)) fprintf(stderr, "  %s %s %s\n", op->name, grad__dtype_name(dtype), grad__simd_name(ctx->simd));

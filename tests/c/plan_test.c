@@ -82,7 +82,7 @@ static void compare_row_program(grad_ctx *ctx, grad_program *p, double tolerance
   run_with(ctx, p, 1, ctx->simd, one);
   for (int i = 0; i < 2; i++) check(random_array(ctx, &r, grad__type(p, p->inputs[i]), false, &in[i]));
   check(grad__direct_run(p, inputs, NULL, want) == GRAD_OK);
-  for (int o = 0; o < p->noutputs; o++) check(same_values(&want[o], &one[o], tolerance));
+  for (int o = 0; o < p->noutputs; o++) check(check_same_array(&want[o], &one[o], 2 * tolerance));
   for (int threads = 2; threads <= 8; threads *= 4) {
     grad_array many[MOST] = {0};
     run_with(ctx, p, threads, ctx->simd, many);
@@ -120,7 +120,7 @@ static void test_instruction_sets(grad_ctx *ctx) {
       grad_array best[MOST] = {0}, got[MOST] = {0};
       run_with(ctx, p, 1, ctx->simd, best);
       run_with(ctx, p, 1, (grad_simd)simd, got);
-      for (int o = 0; o < p->noutputs; o++) check(same_values(&best[o], &got[o], k ? 1e-5 : 1e-13));
+      for (int o = 0; o < p->noutputs; o++) check(check_same_array(&best[o], &got[o], k ? 2e-5 : 2e-13));
       release_all(best, MOST);
       release_all(got, MOST);
       grad__program_release(p);
@@ -143,7 +143,7 @@ static void test_no_allocation(grad_ctx *ctx) {
       check(grad__plan_run(plan, f.inputs, f.scalars, out) == GRAD_OK);
       check(ctx->allocations == before);
       check(grad__direct_run(f.p, f.inputs, f.scalars, want) == GRAD_OK);
-      for (int k = 0; k < f.p->noutputs; k++) check(same_values(&out[k], &want[k], 1e-9));
+      for (int k = 0; k < f.p->noutputs; k++) check(check_same_array(&out[k], &want[k], 2e-9));
       grad_plan_info info;
       grad__plan_info(plan, &info);
       check(info.runs == 2 && info.peak >= info.workspace && info.steps >= info.fused);
@@ -211,7 +211,7 @@ static void test_parts(grad_ctx *ctx) {
   const grad_array *inputs[] = {&in};
   check(grad__plan_new(p, &plan) == GRAD_OK && grad__plan_run(plan, inputs, NULL, got) == GRAD_OK);
   check(grad__direct_run(p, inputs, NULL, want) == GRAD_OK);
-  for (int k = 0; k < 2; k++) check(same_values(&got[k], &want[k], 1e-12));
+  for (int k = 0; k < 2; k++) check(check_same_array(&got[k], &want[k], 2e-12));
   grad_plan_info info;
   grad__plan_info(plan, &info);
   check(info.workspace < 22 * BYTES); /* what parts of their own take */

@@ -235,16 +235,10 @@ static bool same_number(double x, double y, int open) {
   return x == y && (open != EXACT || signbit(x) == signbit(y));
 }
 
-static double element(const grad_array *a, int64_t i) {
-  if (a->dtype == GRAD_F64) return ((const double *)a->data)[i];
-  if (a->dtype == GRAD_I64) return (double)((const int64_t *)a->data)[i];
-  return a->dtype == GRAD_F32 ? (double)((const float *)a->data)[i] : ((const uint8_t *)a->data)[i];
-}
-
 static bool same_numbers(const grad_array *x, const grad_array *y, int open) {
   const int64_t n = grad__array_numel(x);
   bool same = n == grad__array_numel(y) && x->dtype == y->dtype;
-  for (int64_t i = 0; same && i < n; i++) same = same_number(element(x, i), element(y, i), open);
+  for (int64_t i = 0; same && i < n; i++) same = same_number(check_get(x, i), check_get(y, i), open);
   return same;
 }
 
