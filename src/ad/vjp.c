@@ -30,9 +30,10 @@ static grad_status reverse_start(reverse *r, const grad_program *p, const bool *
   if (r->s.p->status) return grad__pass_failed(r->s.p);
   r->ninstrs = r->s.p->ninstrs;
   if (!reverse_room(r, ncot)) return p->ctx->status;
-  for (int32_t i = 0; i < p->ninputs; i++) {
-    r->inputs[r->ninputs++] = r->s.primal[p->inputs[i]];
-    if (wrt[i]) r->linear[r->s.tangent[p->inputs[i]]] = true;
+  const grad_program *src = r->s.src; /* not p: the values of src have ids of their own */
+  for (int32_t i = 0; i < src->ninputs; i++) {
+    r->inputs[r->ninputs++] = r->s.primal[src->inputs[i]];
+    if (wrt[i]) r->linear[r->s.tangent[src->inputs[i]]] = true;
   }
   return GRAD_OK;
 }

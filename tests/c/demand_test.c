@@ -461,7 +461,8 @@ static grad_program *last_of_loop(grad_ctx *ctx, bool cut) {
     grad__program_release(p);
     return NULL;
   }
-  const grad_id x = grad__program_input(p, GRAD_F64, 1, large), init = grad__full(p, 1, GRAD_F64, 1, large);
+  const grad_id init = grad__full(p, 1, GRAD_F64, 1, large);
+  const grad_id x = grad__program_input(p, GRAD_F64, 1, large); /* an input that is not the first value */
   const grad_id factor = grad__program_input(q, GRAD_F64, 1, large), state = grad__program_input(q, GRAD_F64, 1, large);
   const grad_id before = grad__slice(q, state, (const int64_t[]){0}, &rest, &one);
   const grad_id parts_of[] = {grad__full(q, 1, GRAD_F64, 1, &one), before};

@@ -274,3 +274,40 @@ describe("recorded loops", function()
     near(2, gl.jit(gl.grad(f { checkpoint = "sqrt" }))(0.25))
   end)
 end)
+
+describe("a part of what a recorded loop gives", function()
+  -- Steps that read their neighbour; x is 200 numbers, so that computing a part pays.
+  local function march(x, steps)
+    return gl.fori(steps, function(_, y)
+      return (x * gl.concat { gl.ones(1, { dtype = x:dtype() }), y[{ { 1, -2 } }] } + y):sin() / 3
+    end, x)
+  end
+
+  it("has the values and the derivatives that the whole has", function()
+    for _, dtype in ipairs { "f64", "f32" } do
+      local x, tolerance = gl.linspace(0.1, 2, 200):to(dtype), dtype == "f64" and 1e-13 or 1e-5
+      for _, at in ipairs { -1, 100, 1 } do
+        for _, steps in ipairs { 0, 1, 3, 80 } do
+          local function f(v) return march(v, steps)[at] end
+          local rows = gl.jacobian(function(v) return march(v, steps) end)(x)
+          near(march(x, steps)[at], gl.jit(f)(x), tolerance)
+          near(rows[at], gl.grad(f)(x), tolerance)
+          near(rows[at], gl.jit(gl.grad(f))(x), tolerance)
+          near(rows[at], gl.vmap(gl.grad(f))(gl.stack { x, x * 2 })[1], tolerance)
+        end
+      end
+    end
+  end)
+
+  it("has the second derivatives, and the NaN, that the whole has", function()
+    local x = gl.linspace(0.1, 2, 200)
+    local hessian = gl.hessian(function(v) return march(v, 3)[150] end)(x)
+    local masked = gl.hessian(function(v) return (march(v, 3) * gl.arange(1, 200):eq(150)):sum() end)(x)
+    near(masked, hessian, 1e-12)
+    x[148] = 0 / 0
+    local slope = gl.jit(gl.grad(function(v) return march(v, 3)[150] end))(x)
+    assert.is_true(slope[150]:isnan():item())
+    assert.equal(0, slope[{ { 1, 100 } }]:isnan():sum():item())
+    assert.is_false(gl.jit(function(v) return march(v, 3)[140] end)(x):isnan():item())
+  end)
+end)
