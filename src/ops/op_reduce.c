@@ -45,7 +45,8 @@ static double flops_input(const grad_program *p, const grad_instr *ins) {
   return (double)grad__type_numel(grad__type(p, ins->in[0]));
 }
 
-/* What the reductions differ in follows: flags, infer, and the rule of derivatives if there is one. */
+/* What the reductions differ in follows their kind (a grad_reduction, as `row`): flags, infer, and the rule of
+ * derivatives if there is one. */
 #define REDUCTION(id, kind, depends, ...)                                                                              \
   const grad_op grad__op_##id = {                                                                                      \
       .name = #id,                                                                                                     \

@@ -162,9 +162,9 @@ struct grad_op {
   const char *name;
   int8_t nin, nout; /* -1: any number */
   uint16_t flags;
-  uint8_t sparsity; /* grad_sparsity_class */
-  int16_t row;      /* ELEMENTWISE: in ops.def; the reductions of op_reduce.c: a grad_reduction */
-  const char *doc;  /* ELEMENTWISE: one line for the reference and the help; the others' are in structured.def */
+  int16_t row; /* which of the ops that share their slots: ELEMENTWISE: in ops.def; else as the op's file says */
+  grad_sparsity_class sparsity;
+  const char *doc; /* ELEMENTWISE: one line for the reference and the help; the others' are in structured.def */
   grad_status (*infer)(grad_infer *a);
   grad_status (*eval)(const grad_eval *a);
   int64_t (*scratch)(const grad_program *p, const grad_instr *ins); /* bytes; NULL: none */
