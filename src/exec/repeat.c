@@ -40,7 +40,8 @@ static grad_status with_test(const grad_repeat *loop, grad_program **out) {
 
 static int32_t numel(const grad_program *p, grad_id v) { return (int32_t)grad__type_numel(&p->types[v]); }
 
-/* Where a part of the new carry is a part of the old one, it is read before anything is written, to a spare slot. */
+/* Where a part of the new carry, or what the test gives, is a part of the old carry, it is read before anything is
+ * written, to a spare slot. */
 static grad_status plan_moves(grad_repeater *r) {
   grad_unrolled *u = r->u;
   const grad_program *p = u->p;
@@ -49,9 +50,13 @@ static grad_status plan_moves(grad_repeater *r) {
   grad_slot_move *moves = grad__arena_alloc(&u->arena, (2 * (size_t)n + 1) * sizeof *moves);
   if (!moves) return u->ctx->status;
   r->step.moves = moves;
-  const int32_t first = r->ncarry ? u->inputs[r->nconsts] : 0;
+  const int32_t first = r->ncarry ? u->inputs[r->nconsts] : 0, test = r->step.test, last = u->nslots - 1;
+  if (test >= first && test < first + n) {
+    moves[r->step.nmoves++] = (grad_slot_move){test, last};
+    r->step.test = last;
+  }
   for (int pass = 0; pass < 2; pass++) {
-    int32_t spare = u->nslots - n;
+    int32_t spare = last - n;
     for (int32_t k = 0; k < r->ncarry; k++) {
       for (int32_t i = 0; i < numel(p, p->outputs[k]); i++, spare++) {
         const int32_t from = u->outputs[k][i], to = u->inputs[r->nconsts + k] + i;
@@ -97,7 +102,7 @@ static grad_status plan_step(grad_repeater *r) {
 
 static grad_status unroll_body(grad_repeater *r, const grad_repeat *loop) {
   grad_program *both = NULL;
-  int64_t spare = 0;
+  int64_t spare = 1; /* for what the test gives; the others for the carry */
   for (int32_t k = 0; k < r->ncarry; k++) spare += grad__type_numel(grad__type(r->body, r->body->outputs[k]));
   grad_status status = r->test ? with_test(loop, &both) : GRAD_OK;
   if (!status) status = grad__unroll(both ? both : r->body, spare, &r->u);

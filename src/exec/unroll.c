@@ -330,8 +330,8 @@ static grad_status unroll_all(unroller *r, int64_t spare) {
   const grad_program *p = r->p;
   if (!reserve(r)) return r->ctx->status;
   for (int32_t k = 0; k < p->ninputs; k++) {
+    u->inputs[k] = u->nslots;
     place_in_row(r, p->inputs[k]);
-    u->inputs[k] = numel(r, p->inputs[k]) ? r->at[p->inputs[k]][0] : 0;
   }
   for (int32_t i = 0; i < p->ninstrs && r->fits; i++) {
     const grad_status status = unroll_instr(r, &p->instrs[i]);

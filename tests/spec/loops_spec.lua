@@ -266,6 +266,27 @@ describe("recorded loops", function()
     end
   end)
 
+  it("whose states change places, whose test reads one that does, and of which one is empty", function()
+    local function steps(go)
+      local s = gl.while_loop(function(s) return s.go end, function(s)
+        return { go = s.later, later = s.n:lt(3), n = s.n + 1 }
+      end, { go = go, later = go, n = gl.tensor(0.0) })
+      return s.n
+    end
+    near(5, gl.jit(steps)(gl.tensor(true)))
+    near(0, gl.jit(steps)(gl.tensor(false)))
+    local w = gl.tensor { 1, 2, 3, 4, 5, 6, 7, 8 }
+    local function swapped(x, none)
+      local s = gl.fori(3, function(_, s)
+        return { a = s.a, b = s.c, c = s.b, d = s.d + (w * s.d):max() }
+      end, { a = none, b = x, c = x + 1, d = x })
+      return s.a, gl.stack { s.b, s.c, s.d }
+    end
+    local empty, rest = gl.jit(swapped)(gl.tensor(1.0), gl.zeros(0))
+    assert.equal(0, #empty)
+    near({ 2, 1, 729 }, rest)
+  end)
+
   it("of a million steps, with checkpoints where memory counts", function()
     local function f(options)
       return function(x) return gl.fori(1000000, function(_, s) return s * 0.5 + x end, x, options) end
