@@ -1,5 +1,5 @@
 /* kernels_math.h: the functions over vectors that the value column of ops.def names. Error bounds, in units in the last
- * place, are those that tests/c/elementwise_test.c holds them to. */
+ * place, are those that tests/c/elementwise_values_test.c holds them to. */
 #ifndef GRAD_OPS_KERNELS_MATH_H
 #define GRAD_OPS_KERNELS_MATH_H
 
