@@ -88,7 +88,7 @@ static grad_status wide_body(const rule *r, grad_program **out) {
   if (status) return status;
   grad_id *made = grad__ids_new(&q->arena, r->wide->noutputs), *in = grad__ids_new(&q->arena, q->ninputs);
   grad_id holds = GRAD_NONE;
-  const bool follows = r->masked && grad__may_refuse(r->v.body);
+  const bool follows = r->masked && r->a->size > 0 && grad__may_refuse(r->v.body);
   if (made && in) {
     for (int32_t i = 0; i < q->ninputs; i++) in[i] = q->inputs[i];
     if (r->masked) grad__inline(q, r->test, q->inputs, NULL, &holds, NULL);

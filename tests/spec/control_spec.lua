@@ -87,6 +87,7 @@ describe("gl.cond", function()
       return s.sum
     end
     near({ 1, 6, 3 }, gl.vmap(sum_to)(gl.tensor({ 1, 3, 2 }, { dtype = "i64" })))
+    assert.equal(0, #gl.vmap(sum_to)(gl.zeros(0, { dtype = "i64" })))
   end)
 
   it("captures and returns structures", function()
