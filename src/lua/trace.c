@@ -244,7 +244,7 @@ grad_trace *grad__trace_of(lua_State *L, const grad_tensor *x) {
 }
 
 /* A concrete tensor's id is the number of traces begun before it was made. */
-static bool is_outside(const grad_trace *t, const grad_tensor *x) {
+bool grad__trace_is_outside(const grad_trace *t, const grad_tensor *x) {
   return (uint64_t)(uint32_t)x->id < (uint32_t)t->serial;
 }
 
@@ -252,7 +252,7 @@ static grad_trace *persistent_for(lua_State *L, const grad_lua *g, const grad_te
   grad_trace *newest = NULL;
   for (int i = 0; i < g->ntraces; i++) {
     grad_trace *t = g->traces[i];
-    if (!t || !t->persistent || !is_running(L, t) || !is_outside(t, x)) continue;
+    if (!t || !t->persistent || !is_running(L, t) || !grad__trace_is_outside(t, x)) continue;
     if (!newest || t->serial > newest->serial) newest = t;
   }
   return newest;
@@ -344,7 +344,7 @@ static void forget_capture(lua_State *L, grad_trace *t, int32_t i) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, t->captures);
   if (lua_rawgeti(L, -1, i + 1) == LUA_TUSERDATA) {
     const grad_tensor *x = grad__tensor_to(L, -1);
-    t->changed = t->changed || (x && is_outside(t, x));
+    t->changed = t->changed || (x && grad__trace_is_outside(t, x));
     lua_pushnil(L);
     lua_rawset(L, -3);
   } else {

@@ -92,6 +92,8 @@ grad_trace *grad__trace_of(lua_State *L, const grad_tensor *t);
 void grad__trace_persist(grad_trace *t);
 void grad__trace_make_lazy(grad_trace *t);
 bool grad__trace_is_recording(lua_State *L); /* is there such a trace in this thread? */
+/* Was the concrete tensor x made before the trace began? */
+bool grad__trace_is_outside(const grad_trace *t, const grad_tensor *x);
 /* The trace that an operation on x is recorded in: a traced value's own (raises when it has ended), or that of a branch
  * begun since then; for a concrete
  * tensor from outside of a function that is recorded for later runs, that function's: the tensor may then hold other

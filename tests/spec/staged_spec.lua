@@ -107,6 +107,27 @@ describe("gl.jit", function()
     raises(function() gl.jit(function(a) if w:sum() > 1 then return a end end)(1) end, "not known", "gl.cond")
   end)
 
+  it("makes results anew that depend on no argument, and hands back tensors from outside", function()
+    local outside = gl.ones(300)
+    for _, options in ipairs { {}, { donate = true } } do
+      local start = gl.jit(function(a)
+        return { w = gl.zeros(300), b = gl.tensor(3), n = gl.arange(1, 3, { dtype = "i64" }) }, a * 2, outside
+      end, options)
+      local step = gl.jit(function(state) return state.w + 1 end, { donate = true })
+      for _ = 1, 4 do
+        local state, _, same = start(gl.ones(300))
+        state.b:add_(1)
+        state.n:add_(1)
+        near(4, state.b:item(), 0)
+        near({ 2, 3, 4 }, state.n:totable(), 0)
+        assert.are.equal("i64", state.n:dtype())
+        near(300, step(state):sum(), 0)
+        assert.are.equal(outside, same)
+      end
+      assert.are.equal(0, start:stats().retraces)
+    end
+  end)
+
   it("guards what is captured through transforms, jitted functions, tables, metatables and globals", function()
     local k, options, base = 2, {}, { k = 2 }
     local object = setmetatable({}, { __index = base })

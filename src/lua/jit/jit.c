@@ -105,11 +105,14 @@ static void store(lua_State *L, int entry) {
   put_first(L, entry, count < MOST_ENTRIES ? count + 1 : MOST_ENTRIES);
 }
 
-static bool is_of_trace(void *ud, const grad_tensor *x) {
+/* What the function made is made anew at each call, also what depends on no argument (gl.zeros(3)): the caller may
+ * change it in place, or give it away. Tensors from outside are results themselves. */
+static bool is_of_trace(lua_State *L, void *ud, int index) {
   grad_trace *t = ud;
-  if (x->serial != t->serial) return false;
-  grad__program_output(t->p, x->id);
-  return true;
+  const grad_tensor *x = grad__tensor_to(L, index);
+  const bool made = grad__tensor_is_traced(x) ? x->serial == t->serial : !grad__trace_is_outside(t, x);
+  if (made) grad__program_output(t->p, grad__trace_lift(L, t, index, GRAD_F64));
+  return made;
 }
 
 static int finish_recording(lua_State *L, int status, lua_KContext context) {

@@ -82,7 +82,7 @@ static void add_table(const maker *m, int index, int depth) {
 static void add_value(const maker *m, int index, int depth) {
   lua_State *L = m->L;
   const grad_tensor *x = grad__tensor_to(L, index);
-  if (x && !m->fixed && (!m->is_leaf || m->is_leaf(m->ud, x))) {
+  if (x && !m->fixed && (!m->is_leaf || m->is_leaf(L, m->ud, index))) {
     add_tensor(m, x);
   } else if (!m->is_leaf && !m->fixed && lua_type(L, index) == LUA_TNUMBER) {
     add_node(m, GRAD_NODE_NUMBER)->dtype = lua_isinteger(L, index) ? GRAD_I64 : GRAD_F64;

@@ -38,7 +38,7 @@ typedef struct grad_template {
 
 /* What becomes a leaf: with `is_leaf` NULL every tensor and number, else the tensors for which it says so, which are
  * NUMBER leaves where they are weak. */
-typedef bool (*grad_is_leaf)(void *ud, const grad_tensor *x);
+typedef bool (*grad_is_leaf)(lua_State *L, void *ud, int index);
 
 /* Appends the value at `index` to the template. With `fixed` it has no leaves. Raises for tables that contain
  * themselves and keys without an order; `what` names the value. */
