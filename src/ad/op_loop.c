@@ -442,11 +442,8 @@ const grad_op grad__op_while = {
 
 grad_id grad__emit_loop(grad_program *p, const grad_loop *loop, grad_program *test) {
   const int32_t n = loop->nconsts + loop->ncarry + loop->nxs;
-  grad_id *in = p->status ? NULL : grad__ids_new(&p->arena, n);
-  if (!in) {
-    grad__program_try(p, p->ctx->status);
-    return GRAD_NONE;
-  }
+  grad_id *in = grad__ids_in(p, n);
+  if (!in) return GRAD_NONE;
   for (int32_t i = 0; i < loop->nconsts; i++) in[i] = loop->consts[i];
   for (int32_t i = 0; i < loop->ncarry; i++) in[loop->nconsts + i] = loop->init[i];
   for (int32_t i = 0; i < loop->nxs; i++) in[loop->nconsts + loop->ncarry + i] = loop->xs[i];
@@ -456,12 +453,10 @@ grad_id grad__emit_loop(grad_program *p, const grad_loop *loop, grad_program *te
               : grad__emit_nested(p, &grad__op_scan, n, in, 4, params, 1, subs);
 }
 
-static void give_ids(grad_id first, int32_t n, grad_id *out) { grad__ids_from(first, n, out); }
-
 void grad__scan(grad_program *p, const grad_loop *loop, grad_id *out) {
-  give_ids(grad__emit_loop(p, loop, NULL), loop->body->noutputs, out);
+  grad__ids_from(grad__emit_loop(p, loop, NULL), loop->body->noutputs, out);
 }
 
 void grad__while_loop(grad_program *p, grad_program *test, const grad_loop *loop, grad_id *out) {
-  give_ids(grad__emit_loop(p, loop, test), loop->ncarry, out);
+  grad__ids_from(grad__emit_loop(p, loop, test), loop->ncarry, out);
 }

@@ -1,4 +1,4 @@
-/* numbers.c: see numbers.h. Arithmetic and comparisons of f64 have codes of their own; the rest calls the kernel. */
+/* numbers.c: see numbers.h. Arithmetic has codes of its own; the rest calls the kernel. */
 #include "exec/numbers.h"
 
 #include <math.h>

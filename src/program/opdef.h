@@ -75,8 +75,8 @@ struct grad_eval {
   void *call_ud;
 };
 
-/* Steps of a loop of nested programs (ad/loop.h): at most `most` of them, beginning with row `first` of the stacks
- * (with row most - 1 - first, backwards, when in reverse). */
+/* Steps of a loop of nested programs (ad/loop.h): at most `most` of them, beginning with row `first` of the stacks; in
+ * reverse with row most - 1, backwards (`first` is then 0). */
 struct grad_repeat {
   grad_program *body, *test; /* test NULL: all the steps */
   int32_t nconsts, ncarry, nxs;
