@@ -56,7 +56,8 @@ static inline vec v_mod(vec a, vec b) {
 #endif
 }
 
-/* --- polynomials */
+/* --- polynomials
+ * Where an interval is named, a series is the expansion in Chebyshev polynomials over it, cut off, as powers. */
 
 /* a b + c, rounded once where the instruction set can. */
 static inline vec v_muladd(vec a, vec b, vec c) {
@@ -85,8 +86,8 @@ static inline vec v_polynomial(vec x, const double *series, int count) {
 
 #if HAVE_FMA
 
-/* e^x = 2^k (1 + high + low) for |x| < 1400: x = k ln(2) + r with r in two parts (Cody and Waite), then e^r - 1 by
- * Chebyshev approximation, whose first term r is added last. */
+/* e^x = 2^k (1 + high + low) for |x| < 1400: x = k ln(2) + r with r in two parts (Cody and Waite), then e^r - 1, whose
+ * first term r is added last. The series is that of (e^r - 1 - r) / r^2 for |r| <= ln(2) / 2. */
 typedef struct exp_parts {
   vec high, low, k;
   ivec exponent;
@@ -213,9 +214,9 @@ static inline vec v_pow(vec a, vec b) {
 typedef PASTE_REAL(uint, , 64_t, 32_t) lane_bits;
 typedef lane_bits bits_vec __attribute__((vector_size(VECTOR_BYTES)));
 
-/* log(1 + f) + k ln(2) for 1 + f between sqrt(1/2) and sqrt(2): with s = f / (2 + f) it is 2 s + s R(s^2), R by
- * Chebyshev approximation, written so that f is the last term added (the form is that of fdlibm). `low` is added with
- * the small terms. */
+/* log(1 + f) + k ln(2) for 1 + f between sqrt(1/2) and sqrt(2): with s = f / (2 + f) it is 2 s + s R(s^2), written so
+ * that f is the last term added (the form is that of fdlibm). The series is that of R(w) / w for w up to 0.02945, where
+ * f ends. `low` is added with the small terms. */
 static inline vec log_of_parts(vec f, vec k, vec low) {
   static const double series64[] = {0.14617807153417324964, 0.15331611722055007885, 0.18182892432536871201,
                                     0.22222211089379496214, 0.28571428626253837606, 0.39999999999898890514,
@@ -317,7 +318,7 @@ static inline vec v_erfc(vec a) {
   return v_select(v_lt(a, V(0)), V(2) - y, y);
 }
 
-/* Up to 0.9 an odd polynomial by Chebyshev approximation: a + a R(a^2). */
+/* Up to 0.9 an odd polynomial: a + a R(a^2). The series is that of R for a^2 in [0, 1]. */
 static inline vec v_erf(vec a) {
   static const double series64[] = {-7.7985438505499469e-10, 1.3721520406351094e-8,  -1.6208829856810201e-7,
                                     1.6447471190594618e-6,   -1.4924740785377575e-5, 0.00012055295112667001,
