@@ -48,9 +48,10 @@ static void add_tensor(const maker *m, const grad_tensor *x) {
   grad_template *p = m->p;
   const grad_array *a = &x->array;
   p->extents = grad__lua_grow(m->L, p->ctx, p->extents, p->nextents + a->ndim, &p->extents_cap, sizeof *p->extents);
-  grad_node *node = add_node(m, m->is_leaf && x->weak && a->ndim == 0 ? GRAD_NODE_NUMBER : GRAD_NODE_TENSOR);
+  const bool number = m->is_leaf && grad__tensor_is_weak(x) && a->ndim == 0;
+  grad_node *node = add_node(m, number ? GRAD_NODE_NUMBER : GRAD_NODE_TENSOR);
   node->dtype = (uint8_t)a->dtype, node->ndim = (uint8_t)a->ndim, node->at = p->nextents;
-  node->count = m->is_leaf && x->argument;
+  node->count = m->is_leaf && grad__tensor_is_traced(x) && x->argument;
   for (int i = 0; i < a->ndim; i++) p->extents[p->nextents++] = a->shape[i];
 }
 
