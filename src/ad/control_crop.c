@@ -86,13 +86,6 @@ void grad__crop_call(grad_crop *a, int32_t skip) {
     return;
   }
   grad_status status = find(&r);
-  if (status) {
-    a->demand->status = status;
-  } else if (pays(&r)) {
-    a->demand->crops = true;
-    emit(&r);
-  } else {
-    grad__crop_keep(a);
-  }
+  if (grad__crop_decide(a, status, !status && pays(&r))) emit(&r);
   for (int s = 0; s < r.started; s++) grad__demand_end(&r.subs[s]);
 }

@@ -208,14 +208,7 @@ void grad__loop_crop(grad_crop *a) {
     count_steps(&r);
     status = find_boxes(&r);
   }
-  if (status) {
-    a->demand->status = status;
-  } else if (pays(&r)) {
-    a->demand->crops = true;
-    emit(&r);
-  } else {
-    grad__crop_keep(a);
-  }
+  if (grad__crop_decide(a, status, !status && pays(&r))) emit(&r);
   if (r.v.test) grad__demand_end(&r.test);
   grad__demand_end(&r.body);
   grad__arena_clear(&r.temporary);

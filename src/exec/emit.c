@@ -61,7 +61,7 @@ grad_status grad__emit_plan(grad_planner *pl) {
   grad_plan *plan = pl->plan;
   grad_code *code = &plan->code;
   for (int32_t s = 0; s < plan->nsteps && emits(pl->ctx); s++) {
-    const grad_loop *loop = plan->steps[s].loop;
+    const grad_fused_loop *loop = plan->steps[s].loop;
     for (int32_t k = 0; loop && k < loop->nregions; k++) {
       if (loop->regions[k]->n < LEAST_ELEMENTS) continue;
       const grad_status status = emit_region(pl, code, loop->regions[k]);
@@ -71,7 +71,7 @@ grad_status grad__emit_plan(grad_planner *pl) {
   if (code->failed) return pl->ctx->status;
   const bool runs = grad__code_map(code);
   for (int32_t s = 0; s < plan->nsteps; s++) {
-    const grad_loop *loop = plan->steps[s].loop;
+    const grad_fused_loop *loop = plan->steps[s].loop;
     for (int32_t k = 0; loop && k < loop->nregions; k++) finish_region(loop->regions[k], code, runs);
   }
   return GRAD_OK;

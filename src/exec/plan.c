@@ -37,7 +37,7 @@ static void place_region(grad_planner *pl, grad_region *g) {
   for (int32_t i = 0; i < g->nreductions; i++) g->reductions[i].place = place_of(pl, g->reductions[i].value, 0);
 }
 
-static void place_loop(grad_planner *pl, grad_loop *loop) {
+static void place_loop(grad_planner *pl, grad_fused_loop *loop) {
   grad_plan *plan = pl->plan;
   for (int32_t k = 0; k < loop->nregions; k++) place_region(pl, loop->regions[k]);
   widest(&plan->region_scratch, loop->scratch_bytes);
@@ -278,7 +278,7 @@ static int count_code(const grad_region *g) {
 }
 
 static grad_status print_loop(const grad_plan *plan, const grad_step *step, grad_text *out) {
-  const grad_loop *loop = step->loop;
+  const grad_fused_loop *loop = step->loop;
   grad_status status = grad__text_add(out, "  fused loop over %lld rows in %lld chunks:", (long long)loop->rows,
                                       (long long)loop->nchunks);
   for (int32_t k = 0; k < loop->nregions && status == GRAD_OK; k++) {

@@ -135,20 +135,20 @@ typedef struct grad_region {
 /* What runs as one step: one region, its rows being its positions; or several that agree in their rows, run one after
  * the other on a tile of rows at a time, so that what one leaves for the next is still in the cache: softmax is one
  * pass over its rows. Values that live only between them are local: they have memory for one tile of each thread. */
-typedef struct grad_loop {
+typedef struct grad_fused_loop {
   grad_region **regions;
   int32_t nregions;
   int64_t rows, tile, chunk, nchunks; /* tile and chunk in rows; a chunk is a multiple of a tile */
   int64_t local;                      /* bytes into a thread's scratch: local values */
   int64_t scratch_bytes;              /* of one thread */
   int64_t partial_bytes;              /* of all chunks */
-} grad_loop;
+} grad_fused_loop;
 enum { GRAD_BASE_LOCAL = -2, GRAD_MOST_REGIONS = 16 };
 
 /* scratch: scratch_bytes for each of the context's threads, 64-byte aligned; partials: partial_bytes. Fails only where
  * it `stops` when it is interrupted. */
-grad_status grad__loop_run(grad_ctx *ctx, const grad_loop *loop, char *const *bases, char *scratch, char *partials,
-                           bool stops);
+grad_status grad__fused_loop_run(grad_ctx *ctx, const grad_fused_loop *loop, char *const *bases, char *scratch,
+                                 char *partials, bool stops);
 
 /* --- reducer.c: horizontal and elementwise reduction of contiguous elements; NaN wins in max and min. */
 typedef double (*grad_reduce_fn)(int64_t n, const void *x);

@@ -8,7 +8,7 @@
 
 typedef struct loop_run {
   grad_ctx *ctx;
-  const grad_loop *loop;
+  const grad_fused_loop *loop;
   char *const *bases;
   char *scratch, *partials;
   bool stops;          /* when it is interrupted */
@@ -34,7 +34,7 @@ static char *memory_at(const chunk_run *c, grad_place place) {
 
 /* --- reductions */
 
-static bool has_partials(const grad_loop *loop, const grad_region_reduction *r) {
+static bool has_partials(const grad_fused_loop *loop, const grad_region_reduction *r) {
   return loop->nchunks > 1 && r->mode != GRAD_REDUCE_ROWS;
 }
 
@@ -249,7 +249,7 @@ static void end_region(const chunk_run *c) {
   for (int32_t i = 0; i < c->region->nreductions; i++) end_reduction(c, &c->region->reductions[i]);
 }
 
-static void run_tiles(const grad_loop *loop, chunk_run *c, int64_t first, int64_t last) {
+static void run_tiles(const grad_fused_loop *loop, chunk_run *c, int64_t first, int64_t last) {
   for (int64_t row = first; row < last; row += loop->tile) {
     const int64_t end = row + loop->tile < last ? row + loop->tile : last;
     for (int32_t k = 0; k < loop->nregions; k++) {
@@ -263,7 +263,7 @@ static void run_tiles(const grad_loop *loop, chunk_run *c, int64_t first, int64_
 
 static void run_chunk(void *ud, int64_t index, int worker) {
   loop_run *run = ud;
-  const grad_loop *loop = run->loop;
+  const grad_fused_loop *loop = run->loop;
   char *scratch = run->scratch + worker * loop->scratch_bytes;
   const int64_t first = index * loop->chunk, last = first + loop->chunk < loop->rows ? first + loop->chunk : loop->rows;
   chunk_run c[GRAD_MOST_REGIONS];
@@ -290,8 +290,8 @@ static void run_chunk(void *ud, int64_t index, int worker) {
   }
 }
 
-grad_status grad__loop_run(grad_ctx *ctx, const grad_loop *loop, char *const *bases, char *scratch, char *partials,
-                           bool stops) {
+grad_status grad__fused_loop_run(grad_ctx *ctx, const grad_fused_loop *loop, char *const *bases, char *scratch,
+                                 char *partials, bool stops) {
   if (loop->regions[0]->numbers) {
     grad__numbers_run(loop->regions[0], bases, scratch);
     return GRAD_OK;

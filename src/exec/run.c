@@ -202,7 +202,7 @@ static grad_status run_steps(const plan_run *r) {
     const bool stops = s < r->commit;
     grad_status status = stops ? grad__interrupted(plan->ctx) : GRAD_OK;
     if (status == GRAD_OK) {
-      status = step->loop ? grad__loop_run(plan->ctx, step->loop, plan->bases, scratch, partials, stops)
+      status = step->loop ? grad__fused_loop_run(plan->ctx, step->loop, plan->bases, scratch, partials, stops)
                           : run_op(r, step->op);
     }
     if (status != GRAD_OK) return status;

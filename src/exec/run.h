@@ -23,7 +23,7 @@ typedef struct grad_op_step {
 typedef struct grad_step {
   const int32_t *instrs; /* in program order */
   int32_t ninstrs;
-  grad_loop *loop; /* NULL: an op */
+  grad_fused_loop *loop; /* NULL: an op */
   grad_op_step *op;
   const int32_t *dead; /* dynamic arrays released after it */
   int32_t ndead;

@@ -1,5 +1,5 @@
-/* tile.c: which regions run together on a tile of rows at a time (grad_loop in region.h), and how a loop is cut into
- * chunks.
+/* tile.c: which regions run together on a tile of rows at a time (grad_fused_loop in region.h), and how a loop is cut
+ * into chunks.
  *
  * A loop begins with a region that reduces rows, and takes in the regions behind it, up to the next op, that agree in
  * the number of rows, and that read what the loop makes row by row: a region that computes row i needs only the rows i.
@@ -134,7 +134,7 @@ static void find_members(tiler *t, int32_t s) {
 /* --- chunks and scratch */
 
 /* Where the loop may be cut: at multiples of this many rows. 0: nowhere. */
-static int64_t cut_unit(const grad_loop *loop) {
+static int64_t cut_unit(const grad_fused_loop *loop) {
   if (loop->nregions > 1) return loop->tile;
   const grad_region *g = loop->regions[0];
   int64_t unit = g->row > 0 ? g->row : g->block;
@@ -147,7 +147,7 @@ static int64_t cut_unit(const grad_loop *loop) {
   return unit;
 }
 
-static int64_t partial_elements(const grad_loop *loop) {
+static int64_t partial_elements(const grad_fused_loop *loop) {
   int64_t n = 0;
   for (int32_t k = 0; k < loop->nregions; k++) {
     const grad_region *g = loop->regions[k];
@@ -159,13 +159,13 @@ static int64_t partial_elements(const grad_loop *loop) {
 }
 
 /* So few that their partial results are little beside what is read. */
-static int64_t most_chunks(const grad_loop *loop, int64_t positions) {
+static int64_t most_chunks(const grad_fused_loop *loop, int64_t positions) {
   const int64_t partial = partial_elements(loop);
   return partial > 0 && positions / 8 / partial < MOST_CHUNKS ? positions / 8 / partial : MOST_CHUNKS;
 }
 
 /* The bounds follow from the shapes alone, never from the number of threads. */
-static void set_chunks(grad_loop *loop, int64_t positions) {
+static void set_chunks(grad_fused_loop *loop, int64_t positions) {
   const int64_t unit = cut_unit(loop), width = positions / loop->rows, most = most_chunks(loop, positions);
   loop->chunk = loop->rows;
   loop->nchunks = 1;
@@ -178,7 +178,7 @@ static void set_chunks(grad_loop *loop, int64_t positions) {
 }
 
 /* Whole blocks of the widest region. */
-static void set_tile(grad_loop *loop) {
+static void set_tile(grad_fused_loop *loop) {
   const grad_region *widest = loop->regions[0];
   loop->tile = loop->rows;
   if (loop->nregions == 1) return;
@@ -189,12 +189,12 @@ static void set_tile(grad_loop *loop) {
   loop->tile = round_up(rows > 1 ? rows : 1, block > 1 ? block : 1);
 }
 
-static int64_t partial_bytes(const grad_loop *loop, grad_region_reduction *r, int64_t at) {
+static int64_t partial_bytes(const grad_fused_loop *loop, grad_region_reduction *r, int64_t at) {
   r->partial = at;
   return loop->nchunks > 1 && r->mode != GRAD_REDUCE_ROWS ? round_up(r->count * 8, 64) * loop->nchunks : 0;
 }
 
-static void set_scratch(grad_loop *loop) {
+static void set_scratch(grad_fused_loop *loop) {
   int64_t at = 0;
   for (int32_t k = 0; k < loop->nregions; k++) {
     grad_region *g = loop->regions[k];
@@ -212,9 +212,9 @@ static void set_scratch(grad_loop *loop) {
   loop->scratch_bytes = at;
 }
 
-static grad_loop *make_loop(tiler *t) {
+static grad_fused_loop *make_loop(tiler *t) {
   grad_planner *pl = t->pl;
-  grad_loop *loop = grad__plan_alloc(pl, 1, sizeof *loop);
+  grad_fused_loop *loop = grad__plan_alloc(pl, 1, sizeof *loop);
   if (!loop) return NULL;
   loop->regions = grad__plan_alloc(pl, (size_t)t->nmembers, sizeof *loop->regions);
   if (!loop->regions) return NULL;
@@ -261,7 +261,7 @@ static void make_local(grad_planner *pl) {
   for (grad_id v = 0; v < pl->p->nvalues; v++) {
     grad_value *value = &pl->values[v];
     if (value->kind != GRAD_VALUE_MADE || !value->stored || value->maker < 0 || value->last != value->maker) continue;
-    grad_loop *loop = pl->plan->steps[value->maker].loop;
+    grad_fused_loop *loop = pl->plan->steps[value->maker].loop;
     if (!loop || loop->nregions == 1) continue;
     const int64_t width = grad__numel(pl, v) / loop->rows;
     value->place = (grad_place){.base = GRAD_BASE_LOCAL, .offset = loop->scratch_bytes - loop->local};

@@ -293,6 +293,19 @@ void grad__crop_keep(grad_crop *a) {
   }
 }
 
+bool grad__crop_decide(grad_crop *a, grad_status status, bool pays) {
+  if (status) {
+    a->demand->status = status;
+    return false;
+  }
+  if (pays) {
+    a->demand->crops = true;
+  } else {
+    grad__crop_keep(a);
+  }
+  return pays;
+}
+
 void grad__crop_same(grad_crop *a) { a->y[0] = emit_cropped(a, a->box[0]); }
 
 void grad__crop_lines(grad_crop *a) {

@@ -25,6 +25,8 @@ grad_status grad__demand(const grad_program *p, grad_program **out);
 grad_id grad__crop_operand(grad_crop *a, int32_t i, const grad_range *box);
 /* The instruction as it is, of whole operands: for cases that a slot does not treat. */
 void grad__crop_keep(grad_crop *a);
+/* For ops that hold programs, whose boxes are found first: is the op built anew? Else it failed, or is kept. */
+bool grad__crop_decide(grad_crop *a, grad_status status, bool pays);
 /* Are boxes found, not instructions built? */
 bool grad__crop_is_finding(const grad_crop *a);
 /* The whole rule of ops whose output elements each depend on the elements at their place only. */

@@ -109,7 +109,7 @@ static bool same(const grad_array *a, const grad_array *b) {
 static int64_t count_code(const grad_plan *plan) {
   int64_t count = 0;
   for (int32_t s = 0; s < plan->nsteps; s++) {
-    const grad_loop *loop = plan->steps[s].loop;
+    const grad_fused_loop *loop = plan->steps[s].loop;
     for (int32_t k = 0; loop && k < loop->nregions; k++) {
       const grad_region *g = loop->regions[k];
       for (int32_t m = 0; g->coded && m < g->ncoded; m++) count += g->coded[m].kind == GRAD_MICRO_CODE;
