@@ -8,7 +8,7 @@ grad_status grad__pass_failed(grad_program *p) {
   grad_ctx *ctx = p->ctx;
   const grad_instr here = {.where = p->where};
   const char *where = grad__program_where(p, &here);
-  if (!*where || strstr(ctx->message, where)) return p->status;
+  if (grad__where_is_told(ctx->message, where)) return p->status;
   char message[sizeof ctx->message];
   memcpy(message, ctx->message, sizeof message);
   return grad__fail(ctx, p->status, "%s (recorded at %s)", message, where);

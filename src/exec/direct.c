@@ -19,7 +19,7 @@ static grad_status call_nested(void *ud, grad_program *sub, const grad_array *co
 grad_status grad__fail_at(const grad_program *p, const grad_instr *ins, grad_status status) {
   const char *where = grad__program_where(p, ins);
   size_t used = strlen(p->ctx->message);
-  if (status != GRAD_OK && *where && !strstr(p->ctx->message, where))
+  if (status != GRAD_OK && !grad__where_is_told(p->ctx->message, where))
     snprintf(p->ctx->message + used, sizeof p->ctx->message - used, " [%s]", where);
   return status;
 }

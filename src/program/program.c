@@ -314,6 +314,14 @@ const char *grad__program_where(const grad_program *p, const grad_instr *ins) {
   return ins->where > 0 && ins->where <= p->nwheres ? p->wheres[ins->where - 1] : "";
 }
 
+bool grad__where_is_told(const char *message, const char *where) {
+  const size_t length = strlen(where);
+  if (length == 0) return true;
+  for (const char *at = strstr(message, where); at; at = strstr(at + 1, where))
+    if (at[length] < '0' || at[length] > '9') return true;
+  return false;
+}
+
 /* --- emit */
 
 static bool inputs_valid(grad_program *p, const grad_instr *ins) {

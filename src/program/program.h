@@ -104,6 +104,8 @@ grad_words grad__type_text(const grad_type *t); /* "f64 2 x 3"; a dynamic extent
 /* "train.lua:12"; equal texts are shared, found by search: a caller with many instructions a line keeps the index */
 int32_t grad__program_add_where(grad_program *p, const char *where);
 const char *grad__program_where(const grad_program *p, const grad_instr *ins); /* "" when unknown */
+/* Does the message name the place already, or is there none to name? "a.lua:12" does not name "a.lua:1". */
+bool grad__where_is_told(const char *message, const char *where);
 
 static inline int64_t grad__bits(double x) {
   union {

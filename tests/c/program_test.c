@@ -29,6 +29,8 @@ static void test_sharing(grad_ctx *ctx) {
   check(grad__verify(p) == GRAD_OK);
   check(grad__program_add_where(p, "a.lua:1") == 1);
   check_text(grad__program_where(p, grad__producer(p, p->outputs[0])), "a.lua:2");
+  check(grad__where_is_told("solve: singular [a.lua:1]", "a.lua:1") && grad__where_is_told("solve: singular", ""));
+  check(!grad__where_is_told("solve: singular [a.lua:12]", "a.lua:1"));
   grad__program_release(p);
 }
 
