@@ -2,7 +2,8 @@
 each case, as measure.lua does, and the peak memory of the process at the end.
 
 A workload NAME.py has functions torch(), jax() and numpy() that return {case: step}; step does the work once and gives
-a number (for JAX after block_until_ready). What compiles does so in the first call. The library torch_compiled is
+a number (for JAX after block_until_ready), or a tuple that begins with it: what else is in it a compiler of the whole
+step may not leave out as unused. What compiles does so in the first call. The library torch_compiled is
 torch() with every step given to torch.compile, which also needs a C++ compiler; COMPILED = False in a workload says that
 its steps are not for it (a loop of 10,000 operations), and a step that compiles for longer than two minutes is left out.
 """
@@ -40,7 +41,8 @@ def measure(step):
     step()
     first = time.perf_counter() - start
     signal.alarm(0)
-    value = float(step())
+    value = step()
+    value = float(value[0] if isinstance(value, tuple) else value)
     count = 1
     while True:
         start = time.perf_counter()

@@ -14,11 +14,13 @@ def torch():
     def hvp():
         y = x.clone().requires_grad_()
         (g,) = t.autograd.grad(rosenbrock(y), y, create_graph=True)
-        return t.autograd.grad(g, y, v)[0][0]
+        (product,) = t.autograd.grad(g, y, v)
+        return product[0], product
 
     def gradient():
         y = x.clone().requires_grad_()
-        return t.autograd.grad(rosenbrock(y), y)[0][0]
+        (g,) = t.autograd.grad(rosenbrock(y), y)
+        return g[0], g
 
     return {HVP: hvp, GRADIENT: gradient}
 

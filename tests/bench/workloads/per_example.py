@@ -16,7 +16,16 @@ def torch():
         return t.nn.functional.cross_entropy((image @ p[0].T).tanh() @ p[1].T, label)
 
     each, mean = t.func.vmap(t.func.grad(loss), (None, 0, 0)), t.func.grad(loss)
-    return {EACH: lambda: each(p, x[:, None], y[:, None])[1][1, 0, 0], MEAN: lambda: mean(p, x, y)[1][0, 0]}
+
+    def each_example():
+        gradients = each(p, x[:, None], y[:, None])
+        return gradients[1][1, 0, 0], gradients
+
+    def of_mean():
+        gradients = mean(p, x, y)
+        return gradients[1][0, 0], gradients
+
+    return {EACH: each_example, MEAN: of_mean}
 
 
 def jax():
