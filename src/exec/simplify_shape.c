@@ -168,18 +168,12 @@ static grad_id reduce_permuted(const grad_rewrite *r) {
 static bool axes_before_reshape(const grad_type *from, const grad_type *to, uint32_t axes, uint32_t *out) {
   if (grad__type_numel(from) == 0) return false;
   *out = 0;
-  for (int i = 0, j = 0; i < from->ndim || j < to->ndim;) {
-    uint32_t source = 0, target = 0; /* axes of both with as many elements, at first one of `from` */
-    int64_t m = 1, n = 1;
-    do {
-      if (j == to->ndim || (i < from->ndim && m <= n)) {
-        source |= 1u << i;
-        m *= from->shape[i++];
-      } else {
-        if (to->shape[j] != 1) target |= 1u << j;
-        n *= to->shape[j++];
-      }
-    } while (m != n);
+  for (grad_axes_pair at = {0, 0}, end; at.x < from->ndim || at.y < to->ndim; at = end) {
+    end = grad__reshape_group_end(from, to, at);
+    uint32_t source = 0, target = 0;
+    for (int i = at.x; i < end.x; i++) source |= 1u << i;
+    for (int j = at.y; j < end.y; j++)
+      if (to->shape[j] != 1) target |= 1u << j;
     if (target & axes && target & ~axes) return false;
     if (target & axes) *out |= source;
   }

@@ -171,12 +171,8 @@ static void reshape_batch(grad_batch *a) {
   a->y[0] = grad__reshape(a->p, a->x[0], a->ins->nparams + 1, shape);
 }
 
-/* Where a group of axes of x and y begins, or ends: the fewest that have as many elements in both. */
-typedef struct group {
-  int x, y;
-} group;
-
-static group group_end(const grad_type *x, const grad_type *y, group at) {
+grad_axes_pair grad__reshape_group_end(const grad_type *x, const grad_type *y, grad_axes_pair begin) {
+  grad_axes_pair at = begin;
   int64_t nx = 1, ny = 1;
   do {
     if (at.y == y->ndim || (at.x < x->ndim && nx <= ny)) {
@@ -189,8 +185,8 @@ static group group_end(const grad_type *x, const grad_type *y, group at) {
 }
 
 /* The first axes of a group, but for those of extent 1, are cut where rows of both begin; the others stay whole. */
-static void crop_group(const grad_type *x, const grad_type *y, group from, group to, const grad_range *box,
-                       grad_range *in, grad_range *made) {
+static void crop_group(const grad_type *x, const grad_type *y, grad_axes_pair from, grad_axes_pair to,
+                       const grad_range *box, grad_range *in, grad_range *made) {
   while (from.x < to.x && x->shape[from.x] == 1) from.x++;
   while (from.y < to.y && y->shape[from.y] == 1) from.y++;
   if (from.x == to.x || from.y == to.y) return;
@@ -211,8 +207,8 @@ static void reshape_crop(grad_crop *a) {
   grad__box_whole(x, in);
   grad__box_whole(y, made);
   if (grad__type_numel(x) > 0) {
-    for (group at = {0, 0}, end; at.x < x->ndim || at.y < y->ndim; at = end) {
-      end = group_end(x, y, at);
+    for (grad_axes_pair at = {0, 0}, end; at.x < x->ndim || at.y < y->ndim; at = end) {
+      end = grad__reshape_group_end(x, y, at);
       crop_group(x, y, at, end, a->box[0], in, made);
     }
   }

@@ -96,6 +96,12 @@ grad_id grad__stop_gradient(grad_program *p, grad_id x); /* x, a constant for ev
 grad_id grad__convert(grad_program *p, grad_id a, grad_dtype dtype);
 grad_id grad__broadcast(grad_program *p, grad_id a, int ndim, const int64_t *shape);
 grad_id grad__reshape(grad_program *p, grad_id a, int ndim, const int64_t *shape);
+/* The axes of two shapes of one array that has elements, in groups: the fewest that have as many elements in both. A
+ * group begins at an axis of each, and ends where the next begins. */
+typedef struct grad_axes_pair {
+  int x, y;
+} grad_axes_pair;
+grad_axes_pair grad__reshape_group_end(const grad_type *x, const grad_type *y, grad_axes_pair begin);
 grad_id grad__permute(grad_program *p, grad_id a, const int *axes);
 grad_id grad__swap_axes(grad_program *p, grad_id a, int i, int j);
 grad_id grad__insert_axis(grad_program *p, grad_id a, int axis); /* extent 1 */
