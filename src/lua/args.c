@@ -42,6 +42,12 @@ void grad__arg_error(lua_State *L, int arg, const char *what, const char *expect
   grad__lua_error(L, "%s must be %s, got %s", what, expected, got);
 }
 
+void *grad__arg_self(lua_State *L, const char *metatable, const char *expected) {
+  void *self = luaL_testudata(L, 1, metatable);
+  if (!self) grad__arg_error(L, 1, "the first argument", expected);
+  return self;
+}
+
 int64_t grad__arg_integer(lua_State *L, int arg, const char *what) {
   int exact = 0;
   if (lua_type(L, arg) != LUA_TNUMBER) grad__arg_error(L, arg, what, "an integer");

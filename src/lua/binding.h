@@ -140,6 +140,7 @@ typedef struct grad_shape {
 __attribute__((noreturn))
 #endif
 void grad__arg_error(lua_State *L, int arg, const char *what, const char *expected);
+void *grad__arg_self(lua_State *L, const char *metatable, const char *expected); /* the userdata whose method it is */
 int64_t grad__arg_integer(lua_State *L, int arg, const char *what);
 int64_t grad__arg_integer_or(lua_State *L, int arg, const char *what, int64_t otherwise);
 double grad__arg_number(lua_State *L, int arg, const char *what);

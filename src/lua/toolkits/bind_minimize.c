@@ -236,8 +236,8 @@ static int minimizer_new(lua_State *L) {
 
 /* --- methods */
 static handle *check_handle(lua_State *L) {
-  handle *h = luaL_testudata(L, 1, handle_name);
-  if (!h || !h->minimizer) grad__arg_error(L, 1, "the first argument", "a minimizer");
+  handle *h = grad__arg_self(L, handle_name, "a minimizer");
+  if (!h->minimizer) grad__arg_error(L, 1, "the first argument", "a minimizer");
   if (h->running) grad__lua_error(L, "this minimizer is running: a callback cannot use it");
   return h;
 }

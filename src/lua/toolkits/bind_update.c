@@ -52,11 +52,7 @@ static const grad_field rule_fields[] = {
     GRAD_FIELDS_END};
 #undef FIELD
 
-static rule_object *check_rule(lua_State *L) {
-  rule_object *r = luaL_testudata(L, 1, rule_name);
-  if (!r) grad__arg_error(L, 1, "the first argument", "a rule");
-  return r;
-}
+static rule_object *check_rule(lua_State *L) { return grad__arg_self(L, rule_name, "a rule"); }
 
 static void read_options(lua_State *L, int index, rule_object *r) {
   if (lua_isnoneornil(L, index)) return;
@@ -251,11 +247,7 @@ static const grad_field schedule_fields[] = {FIELD("factor", DOUBLE, factor),
                                              GRAD_FIELDS_END};
 #undef FIELD
 
-static schedule_object *check_schedule(lua_State *L) {
-  schedule_object *s = luaL_testudata(L, 1, schedule_name);
-  if (!s) grad__arg_error(L, 1, "the first argument", "a schedule");
-  return s;
-}
+static schedule_object *check_schedule(lua_State *L) { return grad__arg_self(L, schedule_name, "a schedule"); }
 
 /* Pushes the list that the option is (nil: none) and returns its length. */
 static int64_t push_milestones(lua_State *L, int options) {

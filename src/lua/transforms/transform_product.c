@@ -110,17 +110,24 @@ static void check_float_outputs(lua_State *L, const grad_trace *t, lua_Integer c
   }
 }
 
+/* Names the leaves of the first result, which must be floats, and those of the further results as outputs; pushes the
+ * list of the latter; returns how many the former are. */
+static lua_Integer push_float_outputs(lua_State *L, int n, const grad_trace *t) {
+  int last = lua_gettop(L);
+  lua_Integer count = grad__transform_tree_output(L, n);
+  check_float_outputs(L, t, count);
+  lua_settop(L, last);
+  grad__transform_aux_output(L, n);
+  return count;
+}
+
 /* --- jvp: f, {x...}, {v...} */
 
 static int jvp_finish(lua_State *L, int status, lua_KContext context) {
   (void)status;
   int n = (int)context;
   grad_trace *t = lua_touserdata(L, n + GRAD_AT_TRACE);
-  int last = lua_gettop(L);
-  lua_Integer count = grad__transform_tree_output(L, n);
-  check_float_outputs(L, t, count);
-  lua_settop(L, last);
-  grad__transform_aux_output(L, n);
+  const lua_Integer count = push_float_outputs(L, n, t);
   int aux = lua_gettop(L);
   const grad_recipe recipe = {.kind = GRAD_RECIPE_JVP, .wrt = grad__transform_wrt(L, n)};
   const lua_Integer noutputs = t->p->noutputs;
@@ -215,11 +222,7 @@ static void push_part(lua_State *L, int outputs, lua_Integer first, lua_Integer 
 static int finish_kept(lua_State *L, int n, grad_recipe_kind kind, lua_CFunction f) {
   grad_trace *t = lua_touserdata(L, n + GRAD_AT_TRACE);
   bool pullback = kind == GRAD_RECIPE_PULLBACK;
-  int last = lua_gettop(L);
-  lua_Integer count = grad__transform_tree_output(L, n);
-  check_float_outputs(L, t, count);
-  lua_settop(L, last);
-  grad__transform_aux_output(L, n);
+  const lua_Integer count = push_float_outputs(L, n, t);
   int aux = lua_gettop(L);
   const grad_recipe recipe = {.kind = kind, .wrt = grad__transform_wrt(L, n), .count = (int)count};
   const lua_Integer noutputs = t->p->noutputs;
